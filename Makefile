@@ -1,0 +1,46 @@
+# The names people type. `make run` and `make test` need nothing but a clone and root on Debian 12.
+
+VENV   := .venv
+# Debian's own python3: the one its python3-bpfcc belongs to.
+PYTHON := /usr/bin/python3
+BIN    := $(VENV)/bin
+
+.PHONY: install dev run test lint bench protos clean
+
+install: $(VENV)/.installed
+
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	deploy/install-bcc.sh
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+run: install
+	$(BIN)/rover start --embedded
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: dev
+	$(BIN)/python -m pytest
+
+bench: install
+	$(BIN)/python -m bench
+
+protos: dev
+	$(BIN)/python protos/generate.py
+
+clean:
+	rm -rf $(VENV) dist build

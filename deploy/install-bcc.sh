@@ -1,0 +1,23 @@
+#!/bin/sh
+# Installs what a virtual environment cannot hold: Debian's BCC and venv for Debian's python3.
+# Does nothing, and needs no root, where both are there.
+set -eu
+
+missing=
+/usr/bin/python3 -c 'import bcc; bcc.BPF' 2>/dev/null || missing="$missing python3-bpfcc"
+/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "install-bcc: needs$missing or your distribution's packages of that content" \
+         "(BCC for /usr/bin/python3), and there is no apt-get here to install them" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "install-bcc: needs$missing; install it as root: apt-get install$missing" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq || echo "install-bcc: the package lists could not be renewed; going on" >&2
+# shellcheck disable=SC2086 # a list of names on purpose
+exec apt-get install -y -qq --no-install-recommends $missing

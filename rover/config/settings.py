@@ -1,0 +1,213 @@
+"""The tree of settings: every key the agent understands, its type, default, unit and variable.
+
+A key's place in the tree is its name in the file (``core.backend.addr``), except that the file
+writes ``TLS`` where Python writes ``tls``. Durations are seconds as float. The names and defaults
+of SkyWalking Rover's keys are Rover's; keys marked "ours" have no counterpart there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rover.config.template import Filter, Template
+
+
+class Kind(Enum):
+    """How the text of a value is read."""
+
+    TEXT = "text"
+    FLAG = "boolean"
+    COUNT = "whole number"
+    SECONDS = "duration in seconds"
+    PATTERN = "regular expression"
+    PATTERNS = "list of regular expressions"
+    WORDS = "comma-separated list"
+    CHOICE = "one of a few words"
+    TEMPLATE = "template"
+    FILTERS = "list of filters"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the loader must know of one key beyond its default."""
+
+    kind: Kind
+    env: str = ""
+    """Environment variable that sets the key with no file at all."""
+    name: str = ""
+    """Spelling in the file where it differs from the field's."""
+    secret: bool = False
+    """Never printed, only whether it is set."""
+    minimum: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def key(kind: Kind, default: Any, env: str = "", **more: Any) -> Any:  # noqa: ANN401
+    """Declare a setting; the annotation beside it is its Python type."""
+    return field(default=default, metadata={"key": Key(kind, env, **more)})
+
+
+class ScanMode(Enum):
+    """Which host finders are asked for an entity."""
+
+    AUTO = "AUTO"
+    """Ours: a SkyWalking agent's metadata, else a configured regex, else the systemd unit, else
+    the host."""
+    REGEX = "REGEX"
+    AGENT_SENSOR = "AGENT_SENSOR"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerSettings:
+    """``logger``."""
+
+    level: str = key(
+        Kind.CHOICE, "INFO", "ROVER_LOGGER_LEVEL", choices=("DEBUG", "INFO", "WARN", "ERROR")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """``core.backend``: where the OAP is and how to speak to it."""
+
+    addr: str = key(Kind.TEXT, "localhost:11800", "ROVER_BACKEND_ADDR")
+    enable_tls: bool = key(Kind.FLAG, False, "ROVER_BACKEND_ENABLE_TLS", name="enable_TLS")
+    client_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_PEM_PATH")
+    client_key_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_KEY_PATH")
+    insecure_skip_verify: bool = key(Kind.FLAG, False, "ROVER_BACKEND_INSECURE_SKIP_VERIFY")
+    ca_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_CA_PEM_PATH")
+    check_period: float = key(Kind.SECONDS, 5.0, "ROVER_BACKEND_CHECK_PERIOD", minimum=0.1)
+    """Upper bound of the pause between two attempts to reach a backend that is away."""
+    authentication: str = key(Kind.TEXT, "", "ROVER_BACKEND_AUTHENTICATION", secret=True)
+    """Bare token, sent as gRPC metadata ``authentication``."""
+    timeout: float = key(Kind.SECONDS, 10.0, "ROVER_BACKEND_TIMEOUT", minimum=0.1)
+    """Ours: deadline of one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """``core``."""
+
+    cluster_name: str = key(Kind.TEXT, "", "ROVER_CORE_CLUSTER_NAME")
+    """Prefix of service names, ``cluster::name``, unless the name already holds ``::``."""
+    state_dir: str = key(Kind.TEXT, "/var/lib/rover", "ROVER_STATE_DIR")
+    """Ours: keeps the agent id across restarts."""
+    backend: BackendSettings = BackendSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class RegexFinderSettings:
+    """One item of ``process_discovery.scanner.regex``; the first match on the command line wins.
+
+    The defaults of the names are those a finder has when its key is left out. Environment names
+    (ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_*) make one finder with no file at all.
+    """
+
+    match_cmd: re.Pattern[str]
+    layer: str
+    service_name: Template
+    instance_name: Template
+    process_name: Template
+    labels: Template | None = None
+    """Comma-separated once evaluated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScannerSettings:
+    """``process_discovery.scanner``: processes of the host, outside Kubernetes."""
+
+    period: float = key(Kind.SECONDS, 3.0, "ROVER_PROCESS_DISCOVERY_SCAN_PERIOD", minimum=0.1)
+    """Pause between two scans of /proc where there is no eBPF, and between two looks for the
+    metadata of SkyWalking agents."""
+    mode: ScanMode = key(
+        Kind.CHOICE,
+        ScanMode.AUTO,
+        "ROVER_PROCESS_DISCOVERY_SCAN_MODE",
+        choices=tuple(mode.value for mode in ScanMode),
+    )
+    agent_stale_after: float = key(
+        Kind.SECONDS, 60.0, "ROVER_PROCESS_DISCOVERY_SCAN_AGENT_STALE_AFTER", minimum=1
+    )
+    """Ours: age at which a SkyWalking agent's metadata file no longer counts."""
+    regex: tuple[RegexFinderSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzerSettings:
+    """One item of ``process_discovery.kubernetes.analyzers``; each match adds one entity."""
+
+    filters: tuple[Filter, ...]
+    """All must hold."""
+    layer: str
+    service_name: Template
+    instance_name: Template
+    process_name: Template
+    labels: Template | None = None
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """``process_discovery.kubernetes``."""
+
+    active: bool | None = key(Kind.FLAG, None, "ROVER_PROCESS_DISCOVERY_KUBERNETES_ACTIVE")
+    """None: active where the in-cluster environment is there."""
+    node_name: str = key(Kind.TEXT, "", "ROVER_PROCESS_DISCOVERY_KUBERNETES_NODE_NAME")
+    namespaces: tuple[str, ...] = key(
+        Kind.WORDS, (), "ROVER_PROCESS_DISCOVERY_KUBERNETES_NAMESPACES"
+    )
+    """Empty: all."""
+    kubeconfig: str = key(Kind.TEXT, "", "ROVER_PROCESS_DISCOVERY_KUBERNETES_KUBECONFIG")
+    """Ours: path of a kubeconfig; empty means the in-cluster account."""
+    host_processes: bool = key(
+        Kind.FLAG, False, "ROVER_PROCESS_DISCOVERY_KUBERNETES_HOST_PROCESSES"
+    )
+    """Ours: report processes outside pods through the host finders as well."""
+    analyzers: tuple[AnalyzerSettings, ...] = ()
+    """The loader fills in the three defaults where the file names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverySettings:
+    """``process_discovery``."""
+
+    heartbeat_period: float = key(
+        Kind.SECONDS, 20.0, "ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD", minimum=1
+    )
+    properties_report_period: int = key(
+        Kind.COUNT, 10, "ROVER_PROCESS_DISCOVERY_PROPERTIES_REPORT_PERIOD", minimum=1
+    )
+    """All properties are sent again every so many beats."""
+    settle_time: float = key(
+        Kind.SECONDS, 0.1, "ROVER_PROCESS_DISCOVERY_SETTLE_TIME", minimum=0
+    )
+    """Ours: how long a process must live before anyone hears of it."""
+    reconcile_period: float = key(
+        Kind.SECONDS, 30.0, "ROVER_PROCESS_DISCOVERY_RECONCILE_PERIOD", minimum=1
+    )
+    """Ours: how often the table is compared with /proc."""
+    require_ebpf: bool = key(Kind.FLAG, False, "ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF")
+    """Ours: end with an error where eBPF does not work, instead of scanning alone."""
+    ignore: tuple[re.Pattern[str], ...] = key(
+        Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE"
+    )
+    """Ours: processes whose command line matches one of these are not reported."""
+    scanner: ScannerSettings = ScannerSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole tree."""
+
+    logger: LoggerSettings = LoggerSettings()
+    core: CoreSettings = CoreSettings()
+    process_discovery: DiscoverySettings = DiscoverySettings()
+
+
+FOREIGN_SECTIONS: Final = ("profiling", "pprof", "access_log")
+"""Top-level keys of SkyWalking Rover's file whose modules this agent does not have."""

@@ -1,0 +1,165 @@
+"""Frozen records that every room shares.
+
+They hold facts and no behaviour beyond naming; whoever makes one has decided all that it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+NAME_UNITS = 70
+"""UTF-16 units of a service or instance name that count in the backend's ids (OAP 10.1)."""
+
+
+class ProcessKey(NamedTuple):
+    """What tells a process from a later one with the same pid."""
+
+    pid: int
+    """Process id in the initial pid namespace (the agent's own, where it has no other)."""
+    start_ticks: int
+    """Start after boot in clock ticks, field 22 of /proc/PID/stat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One live process as /proc told of it; text is valid UTF-8, undecodable bytes are U+FFFD."""
+
+    key: ProcessKey
+    ppid: int
+    name: str
+    """The kernel's comm, at most 15 bytes."""
+    exe: str
+    """Path of the executable without " (deleted)"; empty where it cannot be read."""
+    command_line: str
+    """Arguments joined by blanks; empty where the process has none."""
+    cwd: str
+    uid: int
+    cgroup: str
+    """Lines of /proc/PID/cgroup as they stand there."""
+    pid_namespace: int
+    """Inode of the pid namespace, 0 where it cannot be read."""
+    mount_namespace: int
+    namespace_pid: int
+    """The pid as the process itself sees it (innermost NSpid)."""
+    image: int
+    """Differs after an exec, and only then: a hash of the memory layout in /proc/PID/stat."""
+
+    @property
+    def pid(self) -> int:
+        """Process id in the initial pid namespace."""
+        return self.key.pid
+
+    @property
+    def exe_name(self) -> str:
+        """File name of the executable, or the kernel's comm where the link cannot be read."""
+        return self.exe.rpartition("/")[2] or self.name
+
+
+class EntityKey(NamedTuple):
+    """What the backend tells entities apart by, with its cut of long names already made."""
+
+    layer: str
+    service: str
+    instance: str
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """What a process is called at the backend (EBPFProcessEntityMetadata)."""
+
+    layer: str
+    service: str
+    instance: str
+    process: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> EntityKey:
+        """The part that must be unique: service and instance count to 70 UTF-16 units."""
+        return EntityKey(
+            self.layer,
+            utf16_prefix(self.service, NAME_UNITS),
+            utf16_prefix(self.instance, NAME_UNITS),
+            self.process,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """The Kubernetes container a process runs in; one record serves all its processes."""
+
+    id: str
+    name: str
+    pod_name: str
+    namespace: str
+    pod_ip: str
+    host_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One entity with the process that leads it: all that the backend is told of it."""
+
+    entity: Entity
+    process: Process
+    container: Container | None = None
+    """Set for a pod's process, which is reported as k8sProcess; None makes it a hostProcess."""
+    properties: tuple[tuple[str, str], ...] = ()
+    """Properties beyond the standard ones, as a SkyWalking agent in the process gave them."""
+
+
+class Reason(Enum):
+    """Why a process is reported, or is not; the value is the sentence a user reads."""
+
+    REPORTED = "reported"
+    FOLLOWS = "another process leads its entity"
+    KERNEL_THREAD = "kernel thread"
+    SELF = "belongs to the agent itself"
+    IGNORED = "matches an ignore rule"
+    NO_FINDER = "no finder matches it"
+    NOT_IN_POD = "runs outside any pod"
+    POD_UNKNOWN = "its container is in no pod that this node knows"
+    NAMESPACE = "its pod's namespace is not observed"
+    TEMPLATE = "a template fails on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the finders say of one process; the table adds who leads."""
+
+    reports: tuple[Report, ...] = ()
+    """What the process would be reported as, one item an entity."""
+    reason: Reason = Reason.REPORTED
+    """Why there is no report; REPORTED where there is one."""
+    detail: str = ""
+    """Which finder or rule decided, and what failed, for display."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became different between two looks at the table."""
+
+    announced: tuple[Report, ...] = ()
+    """New entities, and known ones whose leader or facts changed."""
+    withdrawn: tuple[EntityKey, ...] = ()
+    """Entities that no live process leads any longer."""
+
+    def __bool__(self) -> bool:
+        return bool(self.announced or self.withdrawn)
+
+
+def utf16_prefix(text: str, units: int) -> str:
+    """Cut text to at most so many UTF-16 units without cutting a character in two."""
+    if len(text) <= units // 2:
+        return text
+    if text.isascii() or ord(max(text)) <= 0xFFFF:
+        return text[:units]
+    used = 0
+    for at, character in enumerate(text):
+        used += 2 if ord(character) > 0xFFFF else 1
+        if used > units:
+            return text[:at]
+    return text
