@@ -1,0 +1,32 @@
+"""A descriptor pool of the package's own.
+
+Another SkyWalking package in the interpreter registers the same file and message names in the
+default pool; two definitions of one name in one pool are an error at import.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import FileDescriptor
+    from google.protobuf.message import Message
+
+_POOL: Final = DescriptorPool()
+
+
+def add(serialized: bytes) -> FileDescriptor:
+    """Register one file; those it imports must be there already."""
+    _POOL.AddSerializedFile(serialized)
+    return _POOL.FindFileByName(FileDescriptorProto.FromString(serialized).name)
+
+
+def message(file: FileDescriptor, name: str, module: str) -> type[Message]:
+    """Give the class of one top-level message of a file, as if ``module`` had defined it."""
+    made = GetMessageClass(file.message_types_by_name[name])
+    made.__module__ = module
+    return made
