@@ -1,0 +1,129 @@
+/* Processes that live long enough to matter.
+ *
+ * Every new process and every exec enters `pending`; an exit takes it out again. So whatever ends
+ * before the agent looks costs the agent nothing. The agent moves survivors into `tracked`, and
+ * only their exits are sent to it. One event wakes the agent after a quiet time; while it knows
+ * that `pending` holds something, it looks by itself and `armed` is 0.
+ *
+ * The loader reads the tracepoints' format files and defines
+ *   ROVER_HAVE_EXEC, ROVER_HAVE_FORK, ROVER_HAVE_EXIT   for the tracepoints of this kernel
+ *   ROVER_HAVE_GROUP_DEAD                               where the exit says that it is the last
+ *   ROVER_PENDING_ENTRIES, ROVER_TRACKED_ENTRIES, ROVER_RING_PAGES
+ */
+#include <linux/types.h>
+#include "process.h"
+
+#define ROVER_CLONE_THREAD 0x00010000
+/* Parent of kernel threads in the initial pid namespace. */
+#define ROVER_KTHREADD 2
+
+BPF_TABLE("hash", u32, struct rover_pending, pending, ROVER_PENDING_ENTRIES);
+BPF_TABLE("hash", u32, u32, tracked, ROVER_TRACKED_ENTRIES);
+BPF_TABLE("array", u32, u32, armed, 1);
+BPF_TABLE("percpu_array", u32, struct rover_counts, counters, 1);
+BPF_RINGBUF_OUTPUT(events, ROVER_RING_PAGES);
+
+static inline void count(u32 slot)
+{
+	u32 first = 0;
+	struct rover_counts *counts = counters.lookup(&first);
+	if (counts && slot < ROVER_COUNTERS)
+		counts->of[slot]++;
+}
+
+static inline int send(u32 kind, u32 pid)
+{
+	struct rover_event *event = events.ringbuf_reserve(sizeof(*event));
+	if (!event) {
+		count(ROVER_COUNT_LOST_EVENT);
+		return 0;
+	}
+	event->at_ns = bpf_ktime_get_boot_ns();
+	event->pid = pid;
+	event->kind = kind;
+	events.ringbuf_submit(event, 0);
+	return 1;
+}
+
+/* `armed` falls only when the event is on its way: a full ring must not leave the agent asleep. */
+static inline void wake(void)
+{
+	u32 first = 0;
+	u32 *word = armed.lookup(&first);
+	if (word && *word && send(ROVER_EVENT_WAKE, 0))
+		*word = 0;
+}
+
+/* A process keeps the time at which it first came in, so that a chain of execs settles too. */
+static inline void enter(u32 pid, u32 parent, u32 kind)
+{
+	struct rover_pending *known = pending.lookup(&pid);
+	if (known) {
+		known->kind = kind;
+		return;
+	}
+	struct rover_pending fresh = {
+		.since_ns = bpf_ktime_get_boot_ns(),
+		.parent = parent,
+		.kind = kind,
+	};
+	if (pending.update(&pid, &fresh))
+		count(ROVER_COUNT_LOST_PENDING);
+	wake();
+}
+
+#ifdef ROVER_HAVE_EXEC
+int on_exec(struct tracepoint__sched__sched_process_exec *args)
+{
+	count(ROVER_COUNT_EXEC);
+	/* Runs as the new image; after the exec of a thread the pid is already the leader's. */
+	enter(bpf_get_current_pid_tgid() >> 32, 0, ROVER_KIND_EXEC);
+	return 0;
+}
+#endif
+
+#ifdef ROVER_HAVE_FORK
+int on_fork(struct tracepoint__task__task_newtask *args)
+{
+	u32 parent = bpf_get_current_pid_tgid() >> 32;
+	if ((args->clone_flags & ROVER_CLONE_THREAD) || parent == ROVER_KTHREADD)
+		return 0;
+	count(ROVER_COUNT_FORK);
+	enter(args->pid, parent, ROVER_KIND_FORK);
+	return 0;
+}
+#endif
+
+#ifdef ROVER_HAVE_EXIT
+static inline void leave(u32 pid)
+{
+	count(ROVER_COUNT_EXIT);
+	if (!pending.delete(&pid))
+		count(ROVER_COUNT_UNSETTLED);
+}
+
+int on_exit(struct tracepoint__sched__sched_process_exit *args)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	u32 pid = id >> 32;
+#ifdef ROVER_HAVE_GROUP_DEAD
+	if (!args->group_dead)
+		return 0;
+	leave(pid);
+	if (!tracked.delete(&pid))
+		send(ROVER_EVENT_EXIT, pid);
+#else
+	/* The last thread to end need not be the leader. Whether any lives on can be read in /proc
+	 * only, so `tracked` is left to the agent. */
+	u32 *flags = tracked.lookup(&pid);
+	if ((u32)id == pid) {
+		leave(pid);
+		if (flags)
+			send(ROVER_EVENT_LEADER, pid);
+	} else if (flags && (*flags & ROVER_FOLLOW_THREADS)) {
+		send(ROVER_EVENT_THREAD, pid);
+	}
+#endif
+	return 0;
+}
+#endif

@@ -1,0 +1,1 @@
+/* Named by BCC's headers; nothing of it is used. */

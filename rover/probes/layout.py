@@ -1,0 +1,97 @@
+"""The structures of bpf/process.h as the agent reads them; the test suite holds both together."""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+from typing import Final
+
+
+class PendingValue(ctypes.Structure):
+    """``struct rover_pending``."""
+
+    _fields_ = (
+        ("since_ns", ctypes.c_uint64),
+        ("parent", ctypes.c_uint32),
+        ("kind", ctypes.c_uint32),
+    )
+
+
+class RingEvent(ctypes.Structure):
+    """``struct rover_event``."""
+
+    _fields_ = (
+        ("at_ns", ctypes.c_uint64),
+        ("pid", ctypes.c_uint32),
+        ("kind", ctypes.c_uint32),
+    )
+
+
+class PendingKind(IntEnum):
+    """``ROVER_KIND_*``."""
+
+    FORK = 1
+    EXEC = 2
+
+
+class EventKind(IntEnum):
+    """``ROVER_EVENT_*``."""
+
+    WAKE = 1
+    EXIT = 2
+    LEADER = 3
+    THREAD = 4
+
+
+class Counter(IntEnum):
+    """``ROVER_COUNT_*``: slots of the per-CPU counters."""
+
+    EXEC = 0
+    FORK = 1
+    EXIT = 2
+    UNSETTLED = 3
+    LOST_PENDING = 4
+    LOST_EVENT = 5
+
+
+class Counts(ctypes.Structure):
+    """``struct rover_counts`` of one CPU; a multiple of 8 bytes, as the kernel pads them."""
+
+    _fields_ = (("of", ctypes.c_uint64 * len(Counter)),)
+
+
+FOLLOW: Final = 1
+FOLLOW_THREADS: Final = 2
+
+PENDING_ENTRIES: Final = 16_384
+"""Processes that start within one settle time and live: a full map is a counted loss."""
+TRACKED_ENTRIES: Final = 65_536
+"""Processes followed at once; about 5 MB of kernel memory, taken at load."""
+RING_PAGES: Final = 64
+"""256 KiB: 10,900 exits between two looks."""
+
+
+def static_assertions() -> str:
+    """Return C that compiles only where bpf/process.h says the same as this file."""
+    lines = ["#include <stddef.h>", "typedef unsigned int __u32;"]
+    lines += ["typedef unsigned long long __u64;", '#include "process.h"']
+
+    def hold(claim: str) -> None:
+        lines.append(f'_Static_assert({claim}, "{claim}");')
+
+    for name, mirror in (
+        ("rover_pending", PendingValue),
+        ("rover_event", RingEvent),
+        ("rover_counts", Counts),
+    ):
+        hold(f"sizeof(struct {name}) == {ctypes.sizeof(mirror)}")
+        for field, *_ in mirror._fields_:
+            hold(f"offsetof(struct {name}, {field}) == {getattr(mirror, field).offset}")
+            hold(f"sizeof(((struct {name} *)0)->{field}) == {getattr(mirror, field).size}")
+    for prefix, words in (("KIND", PendingKind), ("EVENT", EventKind), ("COUNT", Counter)):
+        for word in words:
+            hold(f"ROVER_{prefix}_{word.name} == {word.value}")
+    hold(f"ROVER_COUNTERS == {len(Counter)}")
+    hold(f"ROVER_FOLLOW == {FOLLOW}")
+    hold(f"ROVER_FOLLOW_THREADS == {FOLLOW_THREADS}")
+    return "\n".join(lines) + "\n"

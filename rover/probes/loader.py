@@ -1,0 +1,249 @@
+"""The short-lived child that compiles, loads and attaches, then hands its descriptors over and ends.
+
+LLVM makes a process that has imported bcc 120 MB large. So the agent never imports it: this file
+runs as a program of its own, in whichever Python has the distribution's bcc, with nothing but the
+standard library beside it. What it loads stays attached as long as the agent holds the descriptors.
+
+Usage: ``python -I loader.py SOCKET_FD REQUEST_JSON``. The answer goes through the socket as one
+JSON object: ``{"maps": [...], "programs": {...}, ...}`` with the descriptors of the maps, then of
+the programs, then of the attached tracepoints, in the order of their names; or
+``{"error": ..., "advice": ...}``. Compiler messages go to standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+MAPS: Final = ("pending", "tracked", "armed", "counters", "events")
+
+TRACEPOINTS: Final = {
+    "sched:sched_process_exec": ("on_exec", "ROVER_HAVE_EXEC"),
+    "task:task_newtask": ("on_fork", "ROVER_HAVE_FORK"),
+    "sched:sched_process_exit": ("on_exit", "ROVER_HAVE_EXIT"),
+}
+
+# where BCC itself looks for the tracepoints' formats
+TRACEFS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+
+PR_SET_PDEATHSIG: Final = 1
+CLONE_NEWNS: Final = 0x00020000
+MS_REC: Final = 0x4000
+MS_PRIVATE: Final = 1 << 18
+
+
+class LoadError(Exception):
+    """Something that this host does not offer, with what to do about it."""
+
+    def __init__(self, tried: str, advice: str) -> None:
+        super().__init__(tried)
+        self.advice = advice
+
+
+def end_with_parent(libc: ctypes.CDLL) -> None:
+    """Let the kernel end this child when the agent dies before it is done."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def find_tracefs(libc: ctypes.CDLL) -> tuple[Path, bool]:
+    """Return where tracefs is, and whether it had to be mounted.
+
+    A mount is made in a mount namespace of this child alone: the host's mount table stays as it
+    was, and nothing is left when the child ends.
+    """
+    for place in TRACEFS:
+        try:
+            if (place / "events" / "sched").is_dir():
+                return place, False
+        except PermissionError as error:
+            raise LoadError(
+                f"cannot read tracefs at {place}: {error.strerror}",
+                "run as root, or give the agent CAP_DAC_READ_SEARCH",
+            ) from error
+    place = TRACEFS[0]
+    if not place.is_dir():
+        raise LoadError(
+            f"tracefs is not mounted and {place} does not exist",
+            "the kernel was built without tracing (CONFIG_TRACING), or /sys is not mounted",
+        )
+    if (
+        libc.unshare(CLONE_NEWNS)
+        or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        or libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None)
+    ):
+        reason = os.strerror(ctypes.get_errno())
+        raise LoadError(
+            f"tracefs is not mounted and cannot be mounted at {place}: {reason}",
+            f"mount it on the host: mount -t tracefs tracefs {place}; in a pod, mount the host's "
+            f"{place} as a hostPath volume",
+        )
+    return place, True
+
+
+def read_formats(tracefs: Path) -> tuple[list[str], list[str], bool]:
+    """Return the tracepoints that are there, those that are not, and whether exits say group_dead."""
+    present, missing, group_dead = [], [], False
+    for tracepoint in TRACEPOINTS:
+        category, name = tracepoint.split(":")
+        try:
+            text = (tracefs / "events" / category / name / "format").read_text()
+        except FileNotFoundError:
+            missing.append(tracepoint)
+            continue
+        except PermissionError as error:
+            raise LoadError(
+                f"cannot read the format of {tracepoint}: {error.strerror}",
+                "run as root, or give the agent CAP_DAC_READ_SEARCH",
+            ) from error
+        present.append(tracepoint)
+        group_dead |= " group_dead;" in text
+    if not present:
+        raise LoadError(
+            f"none of {', '.join(TRACEPOINTS)} exists in {tracefs}",
+            "the kernel was built without these tracepoints",
+        )
+    return present, missing, group_dead
+
+
+def version_code() -> int:
+    """Return the running kernel's version as LINUX_VERSION_CODE has it."""
+    numbers = [
+        int("".join(c for c in part if c.isdigit()) or 0)
+        for part in platform.release().split("-")[0].split(".")[:3]
+    ]
+    major, minor, patch = (numbers + [0, 0, 0])[:3]
+    return (major << 16) + (minor << 8) + min(patch, 255)
+
+
+def header_trees(request: dict[str, Any]) -> list[tuple[str, Path]]:
+    """Return the header trees to try in order: the shim first, for it is the same on every host."""
+    host = Path("/lib/modules", platform.release(), "build")
+    trees = {"shim": Path(request["source"]).parent / "shim", "host": host}
+    wanted = request.get("headers") or ("shim", "host")
+    return [(name, trees[name]) for name in wanted if trees[name].is_dir()]
+
+
+def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, str]:
+    """Compile with the first header tree that works; return the bcc module object and the tree."""
+    try:
+        import bcc
+    except ImportError as error:
+        raise LoadError(
+            f"{sys.executable} has no bcc: {error}",
+            "install the distribution's package: apt-get install python3-bpfcc (never PyPI's bcc)",
+        ) from error
+    if not hasattr(bcc, "BPF"):
+        raise LoadError(
+            f"the bcc in {bcc.__file__} is not BPF Compiler Collection",
+            "pip uninstall bcc, then apt-get install python3-bpfcc",
+        )
+    failures = []
+    for name, tree in header_trees(request):
+        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
+        try:
+            return bcc.BPF(src_file=request["source"], cflags=defines), name
+        except Exception as error:  # noqa: BLE001 - bcc raises bare Exception for any failure
+            failures.append(f"{name} headers: {error}")
+    raise LoadError(
+        "the eBPF programs do not compile: " + "; ".join(failures),
+        "see the compiler's messages in the log; this is a defect worth a report",
+    )
+
+
+def refusal(error: Exception) -> LoadError:
+    """Explain why the kernel refused to load or attach."""
+    try:
+        lockdown = Path("/sys/kernel/security/lockdown").read_text()
+    except OSError:
+        lockdown = ""
+    if "[confidentiality]" in lockdown:
+        advice = "the kernel is locked down (confidentiality), which forbids tracing programs"
+    elif getattr(error, "errno", None) in (errno.EPERM, errno.EACCES) or "ermission" in str(error):
+        advice = (
+            "the agent needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8); with them, "
+            "a seccomp or LSM policy may still forbid bpf(2) or perf_event_open(2)"
+        )
+    else:
+        advice = "Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS is needed"
+    return LoadError(f"the kernel refused the eBPF programs: {error}", advice)
+
+
+def attach(module: Any, tracepoints: list[str]) -> dict[str, tuple[int, int]]:
+    """Load and attach one program a tracepoint; return program and tracepoint descriptors."""
+    attached = {}
+    for tracepoint in tracepoints:
+        function = TRACEPOINTS[tracepoint][0]
+        try:
+            module.attach_tracepoint(tp=tracepoint, fn_name=function)
+        except Exception as error:
+            raise refusal(error) from error
+        attached[tracepoint] = (
+            module.funcs[function.encode()].fd,
+            module.tracepoint_fds[tracepoint.encode()],
+        )
+    return attached
+
+
+def map_descriptor(module: Any, name: str) -> int:
+    """Return a map's descriptor without BCC's table classes, which guess at every type."""
+    import bcc
+
+    descriptor: int = bcc.lib.bpf_table_fd(module.module, name.encode())
+    if descriptor < 0:
+        raise LoadError(f"BCC has not made the map {name}", "this is a defect worth a report")
+    return descriptor
+
+
+def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    """Do the whole job; return the answer and the descriptors that go with it."""
+    started = time.monotonic()
+    libc = ctypes.CDLL(None, use_errno=True)
+    end_with_parent(libc)
+    tracefs, mounted = find_tracefs(libc)
+    present, missing, group_dead = read_formats(tracefs)
+    group_dead = group_dead and not request.get("without_group_dead")
+    defines = [f"-I{Path(request['source']).parent}", f"-DLINUX_VERSION_CODE={version_code()}"]
+    defines += [f"-D{TRACEPOINTS[tracepoint][1]}" for tracepoint in present]
+    defines += ["-DROVER_HAVE_GROUP_DEAD"] if group_dead else []
+    defines += [f"-D{name}={value}" for name, value in request["sizes"].items()]
+    module, headers = compile_programs(request, defines)
+    maps = [map_descriptor(module, name) for name in MAPS]
+    attached = attach(module, present)
+    answer = {
+        "maps": list(MAPS),
+        "tracepoints": list(attached),
+        "missing": missing,
+        "group_dead": group_dead,
+        "headers": headers,
+        "tracefs": str(tracefs),
+        "tracefs_mounted": mounted,
+        "seconds": time.monotonic() - started,
+    }
+    programs, events = zip(*attached.values(), strict=True)
+    return answer, [*maps, *programs, *events]
+
+
+def main() -> None:
+    """Answer the agent through the socket whose descriptor is the first argument."""
+    with socket.socket(fileno=int(sys.argv[1])) as agent:
+        try:
+            answer, descriptors = load(json.loads(sys.argv[2]))
+        except LoadError as error:
+            agent.sendall(json.dumps({"error": str(error), "advice": error.advice}).encode())
+            sys.exit(1)
+        socket.send_fds(agent, [json.dumps(answer).encode()], descriptors)
+    # BCC's clean-up at exit would switch the tracepoints off, for the agent too
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

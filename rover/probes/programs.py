@@ -1,0 +1,172 @@
+"""Run the loader child and take over what it attached."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rover.errors import ProbeError
+from rover.probes import layout, loader
+
+log = logging.getLogger("rover.probes")
+
+INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
+"""Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel's proc_ns.h)."""
+
+DISTRIBUTION_PYTHON: Final = "/usr/bin/python3"
+MESSAGES_KEPT: Final = 4_096
+"""Characters of the compiler's messages that go into an error."""
+ANSWER_BYTES: Final = 65_536
+DESCRIPTORS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Attached programs; they stay so while the descriptors are open."""
+
+    maps: dict[str, int]
+    programs: dict[str, int]
+    """Descriptor of each tracepoint's program, for the kernel's run-time statistics."""
+    events: tuple[int, ...]
+    missing: tuple[str, ...]
+    """Tracepoints that this kernel does not have."""
+    group_dead: bool
+    """Whether an exit says that it is the process's last."""
+    headers: str
+    """Which header tree the programs were compiled with: shim or host."""
+
+    def close(self) -> None:
+        """Detach, and free the maps."""
+        for descriptor in (*self.events, *self.programs.values(), *self.maps.values()):
+            os.close(descriptor)
+
+
+def source() -> Path:
+    """Return the C program: beside this package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parents[1]
+    for place in (package / "_bpf", package.parent / "bpf"):
+        if (place / "process.c").is_file():
+            return place / "process.c"
+    raise ProbeError(f"the eBPF programs are missing from {package}; install the package again")
+
+
+def interpreter() -> str:
+    """Return a Python that has the distribution's bcc, without importing it here.
+
+    The agent may run in a Python that the distribution's package was not built for.
+    """
+    spec = importlib.util.find_spec("bcc")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if Path(place, "libbcc.py").is_file():
+            return sys.executable
+    return DISTRIBUTION_PYTHON
+
+
+def check_pid_namespace() -> None:
+    """Refuse where tracepoints speak of other pids than /proc does.
+
+    Raises:
+        ProbeError: the agent is not in the initial pid namespace.
+    """
+    inode = os.stat("/proc/self/ns/pid").st_ino
+    if inode != INITIAL_PID_NAMESPACE:
+        raise ProbeError(
+            "the agent runs in a pid namespace of its own, so the kernel's events would name "
+            "pids that it cannot see; in a pod set `hostPID: true`, in a container --pid=host"
+        )
+
+
+def load(*, timeout: float = 30.0, **request: Any) -> Programs:  # noqa: ANN401 - JSON
+    """Compile, load and attach in a child; return when it is done, 0.4 s on an idle host.
+
+    Args:
+        timeout: seconds after which the child is ended.
+        request: what the loader's request may hold beside the sizes, for tests.
+
+    Raises:
+        ProbeError: eBPF does not work here; the message says what was tried and what to do.
+    """
+    check_pid_namespace()
+    request = {
+        "source": str(source()),
+        "sizes": {
+            "ROVER_PENDING_ENTRIES": layout.PENDING_ENTRIES,
+            "ROVER_TRACKED_ENTRIES": layout.TRACKED_ENTRIES,
+            "ROVER_RING_PAGES": layout.RING_PAGES,
+        },
+        **request,
+    }
+    answer, descriptors, messages = _run_child(request, timeout)
+    if "error" in answer:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        said = f"\n{messages}" if messages else ""
+        raise ProbeError(f"{answer['error']}; {answer['advice']}{said}")
+    maps = dict(zip(answer["maps"], descriptors, strict=False))
+    rest = descriptors[len(maps) :]
+    attached = answer["tracepoints"]
+    log.info(
+        "probes attached tracepoints=%s missing=%s headers=%s tracefs=%s%s seconds=%.2f",
+        ",".join(attached),
+        ",".join(answer["missing"]) or "none",
+        answer["headers"],
+        answer["tracefs"],
+        " (mounted for this)" if answer["tracefs_mounted"] else "",
+        answer["seconds"],
+    )
+    return Programs(
+        maps=maps,
+        programs=dict(zip(attached, rest, strict=False)),
+        events=tuple(rest[len(attached) :]),
+        missing=tuple(answer["missing"]),
+        group_dead=answer["group_dead"],
+        headers=answer["headers"],
+    )
+
+
+def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], list[int], str]:
+    """Return the child's answer, the descriptors that came with it and what it printed."""
+    python = interpreter()
+    ours, theirs = socket.socketpair()
+    printed = os.memfd_create("rover-loader")
+    try:
+        with ours, theirs:
+            child = subprocess.Popen(
+                [python, "-I", loader.__file__, str(theirs.fileno()), json.dumps(request)],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+            )
+            theirs.close()
+            ours.settimeout(timeout)
+            try:
+                answer, descriptors, _, _ = socket.recv_fds(
+                    ours, ANSWER_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                )
+            except TimeoutError:
+                answer, descriptors = b"", []
+                child.kill()
+            status = child.wait()
+        messages = os.pread(printed, MESSAGES_KEPT, 0).decode(errors="replace").strip()
+    except OSError as error:
+        raise ProbeError(f"cannot run the eBPF loader with {python}: {error}") from error
+    finally:
+        os.close(printed)
+    if answer:
+        return json.loads(answer), descriptors, messages
+    how = f"was killed after {timeout:g} s" if status == -9 else f"ended with status {status}"
+    return (
+        {"error": f"the eBPF loader ({python}) {how} without an answer", "advice": "see below"},
+        descriptors,
+        messages,
+    )

@@ -1,0 +1,185 @@
+"""Take settled processes and exits out of the kernel, in the order in which nothing is missed."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rover.probes import layout, libbpf, programs
+from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, RingEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NANOSECONDS: Final = 1_000_000_000
+_FIRST: Final = ctypes.c_uint32(0)
+
+
+class Settled(NamedTuple):
+    """A process that has lived for the settle time since the kernel first spoke of it."""
+
+    pid: int
+    since_ns: int
+    """CLOCK_BOOTTIME of its first event."""
+    kind: PendingKind
+    """Its latest event."""
+
+
+class Ended(NamedTuple):
+    """A followed process, or a thread of one, that ended."""
+
+    pid: int
+    at_ns: int
+    """CLOCK_BOOTTIME."""
+    kind: EventKind
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one look brought."""
+
+    settled: list[Settled]
+    ended: list[Ended]
+    gone: int
+    """Processes that ended between the look and their turn."""
+    unfollowed: int
+    """Processes that `tracked` had no room for; their exit is found by the reconcile."""
+    next_due_ns: int | None
+    """CLOCK_BOOTTIME at which the next process settles; None: sleep until the descriptor wakes."""
+
+
+def boot_clock_ns() -> int:
+    """Return CLOCK_BOOTTIME, the clock of all times here and of /proc/PID/stat."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Probes:
+    """The attached programs as the discovery thread uses them; that thread alone calls it."""
+
+    def __init__(self, loaded: programs.Programs) -> None:
+        self.loaded = loaded
+        self._pending = loaded.maps["pending"]
+        self._tracked = loaded.maps["tracked"]
+        self._armed = loaded.maps["armed"]
+        self._keys = (ctypes.c_uint32 * layout.PENDING_ENTRIES)()
+        self._values = (PendingValue * layout.PENDING_ENTRIES)()
+        self._counts = (layout.Counts * libbpf.possible_cpus())()
+        self._ring = libbpf.RingBuffer(loaded.maps["events"], ctypes.sizeof(RingEvent))
+        self._disarm()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there is something to take."""
+        return self._ring.fileno()
+
+    def follow(self, pids: Iterable[int]) -> int:
+        """Have the exits of these processes sent; return how many there was no room for.
+
+        Call it before reading /proc of them: an exit after that is sent.
+        """
+        wanted = list(pids)
+        keys = (ctypes.c_uint32 * len(wanted))(*wanted)
+        flags = (ctypes.c_uint32 * len(wanted))(*([layout.FOLLOW] * len(wanted)))
+        if not wanted:
+            return 0
+        return len(wanted) - libbpf.update_all(self._tracked, keys, flags, len(wanted))
+
+    def follow_threads(self, pid: int) -> None:
+        """Have the end of each thread sent, for a process whose leader ended before them."""
+        try:
+            libbpf.update(
+                self._tracked,
+                ctypes.c_uint32(pid),
+                ctypes.c_uint32(layout.FOLLOW | layout.FOLLOW_THREADS),
+            )
+        except OSError as error:
+            if error.errno != errno.E2BIG:  # no room: the reconcile finds its end
+                raise
+
+    def unfollow(self, pid: int) -> None:
+        """Forget a process that is gone or of no interest."""
+        libbpf.delete(self._tracked, ctypes.c_uint32(pid))
+
+    def take(self, settle_ns: int) -> Taken:
+        """Take what has settled and what has ended.
+
+        A settled process is followed first, taken out of `pending` second, and read in /proc by
+        the caller third: an exit, an exec or a reuse of its pid at any moment shows in one of
+        them. Exits come from after the look at `pending`, so that the end of an earlier process
+        with the same pid is among them: handle them first.
+        """
+        due, next_due = self._look(settle_ns)
+        settled, gone = [], 0
+        unfollowed = self.follow(process.pid for process in due)
+        for process in due:
+            if libbpf.delete(self._pending, ctypes.c_uint32(process.pid)):
+                settled.append(process)
+            else:
+                self.unfollow(process.pid)
+                gone += 1
+        ended = self._consume()
+        if next_due is None:
+            next_due = self._arm(settle_ns)
+        return Taken(settled, ended, gone, unfollowed, next_due)
+
+    def counters(self) -> dict[Counter, int]:
+        """Return the kernel's own counts since the programs were loaded, over all CPUs."""
+        libbpf.lookup(self.loaded.maps["counters"], _FIRST, self._counts)
+        return {slot: sum(counts.of[slot] for counts in self._counts) for slot in Counter}
+
+    def close(self) -> None:
+        """Detach the programs and free their maps."""
+        self._ring.close()
+        self.loaded.close()
+
+    def _look(self, settle_ns: int) -> tuple[list[Settled], int | None]:
+        """Return what has settled, and when the oldest of the others will have."""
+        amount = libbpf.lookup_all(self._pending, self._keys, self._values)
+        latest = boot_clock_ns() - settle_ns
+        due, oldest = [], None
+        for at in range(amount):
+            value = self._values[at]
+            since = value.since_ns
+            if since <= latest:
+                due.append(Settled(self._keys[at], since, PendingKind(value.kind)))
+            elif oldest is None or since < oldest:
+                oldest = since
+        return due, None if oldest is None else oldest + settle_ns
+
+    def _consume(self) -> list[Ended]:
+        ended = []
+        for sample in self._ring.consume():
+            event = RingEvent.from_buffer_copy(sample)
+            if event.kind != EventKind.WAKE:
+                ended.append(Ended(event.pid, event.at_ns, EventKind(event.kind)))
+        return ended
+
+    def _arm(self, settle_ns: int) -> int | None:
+        """Ask for a wake-up; return when to look instead, if something came in meanwhile."""
+        libbpf.update(self._armed, _FIRST, ctypes.c_uint32(1))
+        due, next_due = self._look(settle_ns)
+        if due:
+            next_due = boot_clock_ns()
+        if next_due is not None:
+            self._disarm()
+        return next_due
+
+    def _disarm(self) -> None:
+        libbpf.update(self._armed, _FIRST, ctypes.c_uint32(0))
+
+
+def attach() -> Probes:
+    """Load and attach the programs; seconds at most, see `programs.load`.
+
+    Raises:
+        ProbeError: eBPF does not work here.
+    """
+    libbpf.library()
+    loaded = programs.load()
+    try:
+        return Probes(loaded)
+    except OSError as error:
+        loaded.close()
+        raise programs.ProbeError(f"cannot map the eBPF ring buffer: {error}") from error
