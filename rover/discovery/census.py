@@ -1,0 +1,290 @@
+"""Keep the table equal to what runs: by the first scan, the kernel's events and the reconcile.
+
+With eBPF the events do the work and the reconcile only heals what was lost; without it the
+reconcile, called more often, is all there is. One thread uses a census.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from rover.discovery.procfs import TICKS_PER_SECOND, KernelThread
+from rover.model import Process, ProcessKey, Reason, Verdict
+from rover.probes.layout import Counter, EventKind
+from rover.probes.settling import NANOSECONDS, boot_clock_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rover.discovery.judge import Judge
+    from rover.discovery.procfs import ProcReader, Stat
+    from rover.probes.settling import Ended, Probes, Taken
+    from rover.table import Table
+
+log = logging.getLogger("rover.discovery")
+
+NS_PER_TICK: Final = NANOSECONDS // TICKS_PER_SECOND
+DEEP_EVERY: Final = 10
+"""Every so many reconciles read the stat of each process even where nothing was lost."""
+DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
+"""Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the census has done since it began; plain counts, read by the metrics."""
+
+    settled: int = 0
+    """Processes that came through the kernel's settling."""
+    vanished: int = 0
+    """Of these, gone before /proc could be read."""
+    exits: int = 0
+    execs: int = 0
+    """Processes known already whose image changed."""
+    unfollowed: int = 0
+    """Not followed for want of room; their exits are found by the reconcile."""
+    lost_pending: int = 0
+    lost_events: int = 0
+    reconciles: int = 0
+    deep_reconciles: int = 0
+    repairs_new: int = 0
+    """Processes that the reconcile found and no event had told of."""
+    repairs_gone: int = 0
+    repairs_changed: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+class Census:
+    """Who runs here, and since when it is known."""
+
+    def __init__(
+        self,
+        *,
+        table: Table,
+        reader: ProcReader,
+        judge: Judge,
+        probes: Probes | None,
+        settle_time: float,
+        own_pids: frozenset[int] = frozenset(),
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            table: filled by this census alone.
+            reader: reads /proc.
+            judge: names processes.
+            probes: attached programs; None where scanning is all there is.
+            settle_time: seconds that a process must live to be heard of.
+            own_pids: the agent's own processes, left out with their children.
+        """
+        self.table = table
+        self.figures = Figures()
+        self.kernel_threads: dict[int, ProcessKey] = {}
+        self._reader = reader
+        self._judge = judge
+        self._probes = probes
+        self._settle_ns = int(settle_time * NANOSECONDS)
+        self._own_pids = own_pids
+        self._doubts: dict[int, tuple[float, int]] = {}
+        self._lost = False
+        self._hidden: set[str] = set()
+
+    def scan(self) -> None:
+        """Read every process; the programs are attached before and drained after this."""
+        pids = psutil.pids()
+        if self._probes:
+            self.figures.unfollowed += self._probes.follow(pids)
+        for pid in pids:
+            self._admit(pid)
+        self._tell_hidden()
+
+    def take(self) -> int | None:
+        """Take what the kernel holds; return the CLOCK_BOOTTIME (ns) at which more will settle."""
+        if self._probes is None:
+            return None
+        taken = self._probes.take(self._settle_ns)
+        for ended in taken.ended:
+            self._end(ended)
+        for process in taken.settled:
+            self._settle(process.pid)
+        self._count(taken)
+        return taken.next_due_ns
+
+    def lost_something(self) -> bool:
+        """Tell whether events were lost since the last reconcile, so that one is due soon."""
+        return self._lost
+
+    def next_doubt(self) -> float | None:
+        """Return the time.monotonic() of the next look at a process without leader."""
+        return min((at for at, _ in self._doubts.values()), default=None)
+
+    def resolve_doubts(self, now: float) -> None:
+        """Look again at processes whose leader has ended."""
+        for pid in [pid for pid, (at, _) in self._doubts.items() if at <= now]:
+            _, looks = self._doubts.pop(pid)
+            row = self.table.get(pid)
+            if row is None:
+                continue
+            if self._is_gone(row.process, self._reader.stat(pid)):
+                self._remove(pid)
+            elif looks + 1 < len(DOUBT_S):
+                self._doubts[pid] = (now + DOUBT_S[looks + 1], looks + 1)
+
+    def reconcile(self) -> int:
+        """Compare the table with /proc and put it right; return how many rows were repaired.
+
+        Pids are compared first. The stat of a known process is read only where its pid may have
+        changed hands unseen: without eBPF, after a loss, and every DEEP_EVERY times.
+        """
+        figures = self.figures
+        figures.reconciles += 1
+        deep = (
+            self._probes is None
+            or bool(self._probes.loaded.missing)
+            or self._lost
+            or figures.reconciles % DEEP_EVERY == 0
+        )
+        self._lost = False
+        figures.deep_reconciles += deep
+        before = figures.repairs_new + figures.repairs_gone + figures.repairs_changed
+        pids = set(psutil.pids())
+        known = self.table.pids() | self.kernel_threads.keys()
+        for pid in known - pids:
+            self._remove(pid)
+            figures.repairs_gone += 1
+        for pid in pids - known:
+            self._find(pid)
+        if deep:
+            for pid in known & pids:
+                self._verify(pid)
+        self._tell_hidden()
+        return figures.repairs_new + figures.repairs_gone + figures.repairs_changed - before
+
+    def judge_again(self, keys: Iterable[ProcessKey]) -> None:
+        """Ask for a new verdict on processes that are still the same."""
+        for key in keys:
+            row = self.table.get(key.pid)
+            if row is not None and row.process.key == key:
+                self._put(row.process)
+
+    def _count(self, taken: Taken) -> None:
+        figures = self.figures
+        figures.settled += len(taken.settled)
+        figures.vanished += taken.gone
+        figures.unfollowed += taken.unfollowed
+        assert self._probes is not None
+        counters = self._probes.counters()
+        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
+        if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
+            self._lost = True
+            log.warning(
+                "events lost pending_full=%d ring_full=%d not_followed=%d; a reconcile follows",
+                lost[0] - figures.lost_pending,
+                lost[1] - figures.lost_events,
+                taken.unfollowed,
+            )
+            figures.lost_pending, figures.lost_events = lost
+
+    def _settle(self, pid: int) -> None:
+        known = self.table.get(pid)
+        process = self._admit(pid)
+        if process is None:
+            self.figures.vanished += 1
+        elif known is not None and known.process.key == process.key:
+            self.figures.execs += known.process.image != process.image
+
+    def _admit(self, pid: int) -> Process | KernelThread | None:
+        """Read a process and put it into the table; what is gone or the kernel's leaves it."""
+        process = self._reader.read(pid)
+        if isinstance(process, Process):
+            self.kernel_threads.pop(pid, None)
+            self._put(process)
+            return process
+        self._remove(pid)
+        if process is not None:
+            self.kernel_threads[pid] = process.key
+        return process
+
+    def _put(self, process: Process) -> None:
+        known = self.table.get(process.pid)
+        if known is not None and known.process.key != process.key:
+            self._judge.forget(known.process.key)
+        if process.pid in self._own_pids or process.ppid in self._own_pids:
+            verdict = Verdict(reason=Reason.SELF)
+        else:
+            verdict = self._judge.judge(process)
+        self.table.put(process, verdict)
+
+    def _remove(self, pid: int) -> None:
+        if self._probes:
+            self._probes.unfollow(pid)
+        self.kernel_threads.pop(pid, None)
+        self._doubts.pop(pid, None)
+        process = self.table.remove(pid)
+        if process is not None:
+            self._judge.forget(process.key)
+
+    def _end(self, ended: Ended) -> None:
+        row = self.table.get(ended.pid)
+        if row is None or row.process.key.start_ticks > ended.at_ns // NS_PER_TICK + 1:
+            return  # not of interest, or the end of an earlier process with the same pid
+        if ended.kind is not EventKind.EXIT:
+            stat = self._reader.stat(ended.pid)
+            if not self._is_gone(row.process, stat) and stat and stat.threads > 1:
+                # which of its threads still run cannot be told while one is on its way out
+                assert self._probes is not None
+                self._probes.follow_threads(ended.pid)
+                self._doubts[ended.pid] = (time.monotonic() + DOUBT_S[0], 0)
+                return
+        self.figures.exits += 1
+        self._remove(ended.pid)
+
+    @staticmethod
+    def _is_gone(process: Process, stat: Stat | None) -> bool:
+        return stat is None or stat.ended or stat.start_ticks != process.key.start_ticks
+
+    def _find(self, pid: int) -> None:
+        """Take in a process that no event told of, if it has lived for the settle time."""
+        stat = self._reader.stat(pid)
+        if stat is None or stat.ended:
+            return
+        if boot_clock_ns() - stat.start_ticks * NS_PER_TICK < self._settle_ns:
+            return  # the kernel has it in hand; without eBPF the next scan finds it
+        if self._probes:
+            self.figures.unfollowed += self._probes.follow([pid])
+        found = self._admit(pid)
+        if isinstance(found, Process):
+            self.figures.repairs_new += 1
+
+    def _verify(self, pid: int) -> None:
+        """Read again what is not as it was: another process with the pid, or another image."""
+        row = self.table.get(pid)
+        stat = self._reader.stat(pid)
+        if row is None:
+            same = stat is not None and stat.start_ticks == self.kernel_threads[pid].start_ticks
+        else:
+            same = not self._is_gone(row.process, stat) and stat is not None
+            same = same and stat is not None and stat.image == row.process.image
+        if not same:
+            self._admit(pid)
+            self.figures.repairs_changed += 1
+
+    def _tell_hidden(self) -> None:
+        unreadable = self._reader.unreadable
+        if unreadable.files <= self._hidden:
+            return
+        self._hidden |= unreadable.files
+        log.warning(
+            "/proc keeps back files=%s times=%d; processes are reported with fewer facts; the "
+            "agent needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and a /proc without hidepid",
+            ",".join(sorted(unreadable.files)),
+            unreadable.times,
+        )

@@ -1,0 +1,183 @@
+"""The discovery thread: it alone turns what happens on the host into changes of the table."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import select
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from rover.errors import RoverError
+from rover.probes.settling import NANOSECONDS, boot_clock_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rover.config.settings import DiscoverySettings
+    from rover.discovery.census import Census
+    from rover.discovery.judge import Judge
+    from rover.model import Changes
+    from rover.probes.settling import Probes
+    from rover.table import Table
+
+log = logging.getLogger("rover.discovery")
+
+T = TypeVar("T")
+
+LOOK_INTERVAL: Final = 0.025
+"""Seconds between two looks at the kernel's maps at least, however much happens."""
+HEAL_PAUSE: Final = 1.0
+"""Seconds from a loss to the reconcile that heals it: a storm is let pass first."""
+MAILBOX: Final = 4_096
+"""Messages from other threads that wait at most; then the sender waits."""
+
+
+class Discovery:
+    """Runs a census in a thread of its own and publishes what changes."""
+
+    def __init__(
+        self,
+        *,
+        census: Census,
+        judge: Judge,
+        probes: Probes | None,
+        settings: DiscoverySettings,
+        publish: Callable[[Changes], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Prepare; nothing runs before `start`.
+
+        Args:
+            census: used by the thread alone from `start` on.
+            judge: the one that the census asks.
+            probes: attached programs, closed by the thread at its end; None without eBPF.
+            settings: periods.
+            publish: takes changes without blocking, called by the thread.
+            failed: told of a defect that ended the thread.
+        """
+        self._census = census
+        self._judge = judge
+        self._probes = probes
+        self._publish = publish
+        self._failed = failed
+        self._period = settings.reconcile_period if probes else settings.scanner.period
+        self._mail: queue.Queue[object] = queue.Queue(MAILBOX)
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._stopping = threading.Event()
+        self._scanned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
+        self._look_at: float | None = None
+        self._looked_at = 0.0
+        self._reconcile_at = 0.0
+
+    def start(self) -> None:
+        """Start with a scan of all that runs."""
+        self._thread.start()
+
+    def wait_scanned(self, timeout: float) -> bool:
+        """Wait until the first scan is published."""
+        return self._scanned.wait(timeout)
+
+    def post(self, message: object) -> None:
+        """Hand news to the judge; waits where too many wait already. For other threads."""
+        self._mail.put(message)
+        os.eventfd_write(self._bell, 1)
+
+    def inspect(self, question: Callable[[Table], T], timeout: float = 5.0) -> T:
+        """Have the thread that owns the table answer a question about it.
+
+        Raises:
+            RoverError: no answer came in time.
+        """
+        answers: queue.SimpleQueue[T] = queue.SimpleQueue()
+        self.post(_Question(lambda: answers.put(question(self._census.table))))
+        try:
+            return answers.get(timeout=timeout)
+        except queue.Empty:
+            raise RoverError(f"the discovery thread gave no answer within {timeout:g} s") from None
+
+    def stop(self, timeout: float) -> None:
+        """Publish what was found, detach the programs and end."""
+        self._stopping.set()
+        os.eventfd_write(self._bell, 1)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        try:
+            self._census.scan()
+            self._turn()
+            self._scanned.set()
+            self._reconcile_at = time.monotonic() + self._period
+            with select.epoll() as poll:
+                poll.register(self._bell, select.EPOLLIN)
+                if self._probes:
+                    poll.register(self._probes.fileno(), select.EPOLLIN)
+                while not self._stopping.is_set():
+                    self._wait(poll)
+                    self._turn()
+        except BaseException as error:  # noqa: BLE001 - the agent must end rather than go deaf
+            log.exception("discovery ended by a defect")
+            self._failed(error)
+        finally:
+            if self._probes:
+                self._probes.close()
+
+    def _wait(self, poll: select.epoll) -> None:
+        """Sleep until something is due or has come, but not less than the look interval."""
+        rest = self._looked_at + LOOK_INTERVAL - time.monotonic()
+        if rest > 0:
+            self._stopping.wait(rest)
+        pause = max(0.0, self._due() - time.monotonic())
+        for descriptor, _ in poll.poll(pause):
+            if descriptor == self._bell:
+                os.eventfd_read(self._bell)
+
+    def _due(self) -> float:
+        now = time.monotonic()
+        times = [self._reconcile_at, self._judge.next_refresh(now)]
+        times += [at for at in (self._look_at, self._census.next_doubt()) if at is not None]
+        return min(times)
+
+    def _turn(self) -> None:
+        """Take in whatever there is, and publish what became different."""
+        census = self._census
+        self._looked_at = now = time.monotonic()
+        next_due_ns = census.take()
+        self._look_at = (
+            None
+            if next_due_ns is None
+            else now + max(0, next_due_ns - boot_clock_ns()) / NANOSECONDS
+        )
+        self._read_mail()
+        census.resolve_doubts(now)
+        if self._judge.next_refresh(now) <= now:
+            census.judge_again(self._judge.refresh(now))
+        if census.lost_something():
+            self._reconcile_at = min(self._reconcile_at, now + HEAL_PAUSE)
+        if self._scanned.is_set() and now >= self._reconcile_at:
+            repaired = census.reconcile()
+            self._reconcile_at = now + self._period
+            if repaired and self._probes:
+                log.info("reconcile repaired rows=%d", repaired)
+        changes = census.table.changes()
+        if changes:
+            self._publish(changes)
+
+    def _read_mail(self) -> None:
+        for _ in range(self._mail.qsize()):
+            message = self._mail.get_nowait()
+            if isinstance(message, _Question):
+                message.answer()
+            else:
+                self._census.judge_again(self._judge.apply(message))
+
+
+class _Question:
+    """Something to be answered between two turns."""
+
+    def __init__(self, answer: Callable[[], None]) -> None:
+        self.answer = answer

@@ -1,0 +1,231 @@
+"""Read one process out of /proc in few system calls.
+
+All files are opened relative to the process's own directory: once the process is gone they fail,
+so the facts of two processes that share a pid in turn never mix. Sources: proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Final
+
+from rover.model import Process, ProcessKey
+
+PF_KTHREAD: Final = 0x00200000
+"""Flag of kernel threads, field 9 of stat (include/linux/sched.h)."""
+COMMAND_LINE_BYTES: Final = 65_536
+"""More than the backend takes of all properties together (50,000 UTF-16 units)."""
+FILE_BYTES: Final = 16_384
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+DELETED: Final = " (deleted)"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelThread:
+    """A thread of the kernel: counted, never reported."""
+
+    key: ProcessKey
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What is used of /proc/PID/stat."""
+
+    name: str
+    state: str
+    ppid: int
+    kernel_thread: bool
+    threads: int
+    start_ticks: int
+    image: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether only the exit status is left: no thread runs any more."""
+        return self.state in "ZXx" and self.threads <= 1
+
+
+@dataclass(slots=True)
+class Unreadable:
+    """What access rights kept back; the agent says so once."""
+
+    times: int = 0
+    files: set[str] = field(default_factory=set)
+    """Names below /proc/PID."""
+
+    def note(self, name: str) -> None:
+        """Count one file that could not be read."""
+        self.times += 1
+        self.files.add(name)
+
+
+def parse_stat(text: bytes) -> Stat:
+    """Read /proc/PID/stat; the name may hold blanks and brackets, so it ends at the last one.
+
+    Raises:
+        ValueError: the line is not one of stat.
+    """
+    opened, closed = text.find(b"("), text.rfind(b")")
+    if opened < 0 or closed < opened:
+        raise ValueError(f"not a stat line: {text[:80]!r}")
+    # fields[0] is field 3 of proc(5)
+    fields = text[closed + 2 :].split()
+    try:
+        # addresses of code, stack and data: new after an exec even of the same file, for the stack
+        # is placed anew. Zeros where ptrace access is denied: then the name has to do.
+        layout = (*fields[23:26], *fields[42:49])
+        name = text[opened + 1 : closed]
+        return Stat(
+            name=decode(name),
+            state=fields[0].decode("ascii"),
+            ppid=int(fields[1]),
+            kernel_thread=bool(int(fields[6]) & PF_KTHREAD),
+            threads=int(fields[17]),
+            start_ticks=int(fields[19]),
+            image=hash(layout if layout.count(b"0") < len(layout) - 1 else name),
+        )
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ValueError(f"not a stat line: {text[:80]!r}") from error
+
+
+def decode(text: bytes) -> str:
+    """Decode what a process named itself; what is not UTF-8 becomes U+FFFD."""
+    return text.decode("utf-8", "replace")
+
+
+def parse_command_line(text: bytes) -> str:
+    """Join the arguments by blanks; a rewritten command line may end in many NULs."""
+    return decode(text.rstrip(b"\0").replace(b"\0", b" "))
+
+
+def parse_status(text: bytes) -> tuple[int, int]:
+    """Return the real uid and the innermost pid of /proc/PID/status; 0 for a missing NSpid."""
+    uid, namespace_pid = 0, 0
+    for line in text.split(b"\n"):
+        if line.startswith(b"Uid:"):
+            uid = int(line.split()[1])
+        elif line.startswith(b"NSpid:"):
+            namespace_pid = int(line.split()[-1])
+    return uid, namespace_pid
+
+
+class ProcReader:
+    """Reads processes; strings that many share (paths, cgroups) are kept once.
+
+    One thread uses it. `unreadable` counts what access rights hid.
+    """
+
+    def __init__(self, root: str = "/proc") -> None:
+        self.root = root
+        self.unreadable = Unreadable()
+        self.reads = 0
+        # a kernel may be built without them; otherwise a file that is not there means that the
+        # process is not either
+        self._absent = {
+            name
+            for name in ("cgroup", "ns/pid", "ns/mnt")
+            if not os.path.lexists(f"{root}/self/{name}")
+        }
+
+    def stat(self, pid: int) -> Stat | None:
+        """Read the one line that tells whether a process is the same; None when it is gone."""
+        try:
+            text = _read(f"{self.root}/{pid}/stat", FILE_BYTES)
+        except OSError:
+            return None
+        return parse_stat(text) if text else None
+
+    def read(self, pid: int) -> Process | KernelThread | None:
+        """Read all facts of a process; None when it is gone or only its exit status is left."""
+        self.reads += 1
+        try:
+            directory = os.open(f"{self.root}/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return self._read_from(directory, pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        except (OSError, ValueError):
+            # hidepid, an LSM, or no descriptors left: nothing can be said of this process now
+            self.unreadable.note("stat")
+            return None
+        finally:
+            os.close(directory)
+
+    def _read_from(self, directory: int, pid: int) -> Process | KernelThread | None:
+        stat = parse_stat(_read("stat", FILE_BYTES, directory))
+        key = ProcessKey(pid, stat.start_ticks)
+        if stat.ended:
+            return None
+        if stat.kernel_thread:
+            return KernelThread(key, sys.intern(stat.name))
+        if stat.state in "Zx":
+            # the leader has ended, its threads live on and still hold what it held
+            directory = self._living_thread(directory, pid)
+        uid, namespace_pid = parse_status(self._text("status", directory))
+        exe = self._link("exe", directory).removesuffix(DELETED)
+        return Process(
+            key=key,
+            ppid=stat.ppid,
+            name=sys.intern(stat.name),
+            exe=sys.intern(exe),
+            command_line=parse_command_line(self._text("cmdline", directory, COMMAND_LINE_BYTES)),
+            cwd=sys.intern(self._link("cwd", directory)),
+            uid=uid,
+            cgroup=sys.intern(decode(self._text("cgroup", directory)).rstrip("\n")),
+            pid_namespace=_inode(self._link("ns/pid", directory)),
+            mount_namespace=_inode(self._link("ns/mnt", directory)),
+            namespace_pid=namespace_pid or pid,
+            image=stat.image,
+        )
+
+    @staticmethod
+    def _living_thread(directory: int, pid: int) -> int:
+        """Point `directory` at a thread that has not ended; the process is gone if there is none."""
+        tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            for thread in os.listdir(tasks):
+                if thread != str(pid):
+                    opened = os.open(thread, os.O_PATH | os.O_CLOEXEC, dir_fd=tasks)
+                    os.dup2(opened, directory, inheritable=False)
+                    os.close(opened)
+                    return directory
+        finally:
+            os.close(tasks)
+        raise ProcessLookupError(pid)
+
+    def _text(self, name: str, directory: int, limit: int = FILE_BYTES) -> bytes:
+        if name in self._absent:
+            return b""
+        try:
+            return _read(name, limit, directory)
+        except PermissionError:
+            self.unreadable.note(name)
+            return b""
+
+    def _link(self, name: str, directory: int) -> str:
+        # a process in its exit has no exe and no cwd any more: FileNotFoundError, it counts as gone
+        if name in self._absent:
+            return ""
+        try:
+            return decode(os.fsencode(os.readlink(name, dir_fd=directory)))
+        except PermissionError:
+            self.unreadable.note(name)
+            return ""
+
+
+def _read(path: str, limit: int, directory: int | None = None) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _inode(link: str) -> int:
+    number = link.rpartition("[")[2].removesuffix("]")
+    return int(number) if number.isdigit() else 0
