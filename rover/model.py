@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+_BMP_END = 0xFFFF
+"""Last character that is one unit in UTF-16; those beyond are two."""
+
 NAME_UNITS = 70
 """UTF-16 units of a service or instance name that count in the backend's ids (OAP 10.1)."""
 
@@ -155,11 +158,11 @@ def utf16_prefix(text: str, units: int) -> str:
     """Cut text to at most so many UTF-16 units without cutting a character in two."""
     if len(text) <= units // 2:
         return text
-    if text.isascii() or ord(max(text)) <= 0xFFFF:
+    if text.isascii() or ord(max(text)) <= _BMP_END:
         return text[:units]
     used = 0
     for at, character in enumerate(text):
-        used += 2 if ord(character) > 0xFFFF else 1
+        used += 2 if ord(character) > _BMP_END else 1
         if used > units:
             return text[:at]
     return text

@@ -108,14 +108,15 @@ class Census:
 
     def take(self) -> int | None:
         """Take what the kernel holds; return the CLOCK_BOOTTIME (ns) at which more will settle."""
-        if self._probes is None:
+        probes = self._probes
+        if probes is None:
             return None
-        taken = self._probes.take(self._settle_ns)
+        taken = probes.take(self._settle_ns)
         for ended in taken.ended:
-            self._end(ended)
+            self._end(ended, probes)
         for process in taken.settled:
             self._settle(process.pid)
-        self._count(taken)
+        self._count(taken, probes)
         return taken.next_due_ns
 
     def lost_something(self) -> bool:
@@ -175,13 +176,12 @@ class Census:
             if row is not None and row.process.key == key:
                 self._put(row.process)
 
-    def _count(self, taken: Taken) -> None:
+    def _count(self, taken: Taken, probes: Probes) -> None:
         figures = self.figures
         figures.settled += len(taken.settled)
         figures.vanished += taken.gone
         figures.unfollowed += taken.unfollowed
-        assert self._probes is not None
-        counters = self._probes.counters()
+        counters = probes.counters()
         lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
         if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
             self._lost = True
@@ -198,8 +198,9 @@ class Census:
         process = self._admit(pid)
         if process is None:
             self.figures.vanished += 1
-        elif known is not None and known.process.key == process.key:
-            self.figures.execs += known.process.image != process.image
+        elif known is not None and isinstance(process, Process):
+            same = known.process.key == process.key
+            self.figures.execs += same and known.process.image != process.image
 
     def _admit(self, pid: int) -> Process | KernelThread | None:
         """Read a process and put it into the table; what is gone or the kernel's leaves it."""
@@ -232,7 +233,7 @@ class Census:
         if process is not None:
             self._judge.forget(process.key)
 
-    def _end(self, ended: Ended) -> None:
+    def _end(self, ended: Ended, probes: Probes) -> None:
         row = self.table.get(ended.pid)
         if row is None or row.process.key.start_ticks > ended.at_ns // NS_PER_TICK + 1:
             return  # not of interest, or the end of an earlier process with the same pid
@@ -240,8 +241,7 @@ class Census:
             stat = self._reader.stat(ended.pid)
             if not self._is_gone(row.process, stat) and stat and stat.threads > 1:
                 # which of its threads still run cannot be told while one is on its way out
-                assert self._probes is not None
-                self._probes.follow_threads(ended.pid)
+                probes.follow_threads(ended.pid)
                 self._doubts[ended.pid] = (time.monotonic() + DOUBT_S[0], 0)
                 return
         self.figures.exits += 1

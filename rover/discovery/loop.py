@@ -119,7 +119,7 @@ class Discovery:
                 while not self._stopping.is_set():
                     self._wait(poll)
                     self._turn()
-        except BaseException as error:  # noqa: BLE001 - the agent must end rather than go deaf
+        except BaseException as error:  # the agent must end, not go deaf
             log.exception("discovery ended by a defect")
             self._failed(error)
         finally:

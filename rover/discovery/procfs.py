@@ -185,10 +185,10 @@ class ProcReader:
 
     @staticmethod
     def _living_thread(directory: int, pid: int) -> int:
-        """Point `directory` at a thread that has not ended; the process is gone if there is none."""
+        """Point `directory` at another thread than the leader; no other means gone."""
         tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         try:
-            for thread in os.listdir(tasks):
+            for thread in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
                 if thread != str(pid):
                     opened = os.open(thread, os.O_PATH | os.O_CLOEXEC, dir_fd=tasks)
                     os.dup2(opened, directory, inheritable=False)

@@ -73,8 +73,7 @@ RING_PAGES: Final = 64
 
 def static_assertions() -> str:
     """Return C that compiles only where bpf/process.h says the same as this file."""
-    lines = ["#include <stddef.h>", "typedef unsigned int __u32;"]
-    lines += ["typedef unsigned long long __u64;", '#include "process.h"']
+    lines = ["#include <linux/types.h>", '#include "process.h"']
 
     def hold(claim: str) -> None:
         lines.append(f'_Static_assert({claim}, "{claim}");')
@@ -86,7 +85,7 @@ def static_assertions() -> str:
     ):
         hold(f"sizeof(struct {name}) == {ctypes.sizeof(mirror)}")
         for field, *_ in mirror._fields_:
-            hold(f"offsetof(struct {name}, {field}) == {getattr(mirror, field).offset}")
+            hold(f"__builtin_offsetof(struct {name}, {field}) == {getattr(mirror, field).offset}")
             hold(f"sizeof(((struct {name} *)0)->{field}) == {getattr(mirror, field).size}")
     for prefix, words in (("KIND", PendingKind), ("EVENT", EventKind), ("COUNT", Counter)):
         for word in words:

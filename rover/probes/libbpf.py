@@ -77,9 +77,7 @@ def possible_cpus() -> int:
 def lookup(descriptor: int, key: ctypes.c_uint32, value: Any) -> bool:  # noqa: ANN401 - any ctypes
     """Read one value into `value`; False where the key is not in the map."""
     try:
-        _checked(
-            library().bpf_map_lookup_elem(descriptor, ctypes.byref(key), ctypes.byref(value))
-        )
+        _checked(library().bpf_map_lookup_elem(descriptor, ctypes.byref(key), ctypes.byref(value)))
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
@@ -89,9 +87,7 @@ def lookup(descriptor: int, key: ctypes.c_uint32, value: Any) -> bool:  # noqa: 
 
 def update(descriptor: int, key: ctypes.c_uint32, value: Any) -> None:  # noqa: ANN401 - any ctypes
     """Write one value; OSError E2BIG where the map is full."""
-    _checked(
-        library().bpf_map_update_elem(descriptor, ctypes.byref(key), ctypes.byref(value), 0)
-    )
+    _checked(library().bpf_map_update_elem(descriptor, ctypes.byref(key), ctypes.byref(value), 0))
 
 
 def delete(descriptor: int, key: ctypes.c_uint32) -> bool:

@@ -1,4 +1,4 @@
-"""The short-lived child that compiles, loads and attaches, then hands its descriptors over and ends.
+"""The short-lived child that compiles, loads and attaches, hands over and ends.
 
 LLVM makes a process that has imported bcc 120 MB large. So the agent never imports it: this file
 runs as a program of its own, in whichever Python has the distribution's bcc, with nothing but the
@@ -90,7 +90,7 @@ def find_tracefs(libc: ctypes.CDLL) -> tuple[Path, bool]:
 
 
 def read_formats(tracefs: Path) -> tuple[list[str], list[str], bool]:
-    """Return the tracepoints that are there, those that are not, and whether exits say group_dead."""
+    """Return the tracepoints there are, those there are not, and whether exits say group_dead."""
     present, missing, group_dead = [], [], False
     for tracepoint in TRACEPOINTS:
         category, name = tracepoint.split(":")
@@ -120,7 +120,7 @@ def version_code() -> int:
         int("".join(c for c in part if c.isdigit()) or 0)
         for part in platform.release().split("-")[0].split(".")[:3]
     ]
-    major, minor, patch = (numbers + [0, 0, 0])[:3]
+    major, minor, patch = [*numbers, 0, 0, 0][:3]
     return (major << 16) + (minor << 8) + min(patch, 255)
 
 
@@ -135,7 +135,7 @@ def header_trees(request: dict[str, Any]) -> list[tuple[str, Path]]:
 def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, str]:
     """Compile with the first header tree that works; return the bcc module object and the tree."""
     try:
-        import bcc
+        import bcc  # noqa: PLC0415 - costs 70 MB and may not be there
     except ImportError as error:
         raise LoadError(
             f"{sys.executable} has no bcc: {error}",
@@ -177,7 +177,10 @@ def refusal(error: Exception) -> LoadError:
     return LoadError(f"the kernel refused the eBPF programs: {error}", advice)
 
 
-def attach(module: Any, tracepoints: list[str]) -> dict[str, tuple[int, int]]:
+def attach(
+    module: Any,  # noqa: ANN401 - bcc has no types
+    tracepoints: list[str],
+) -> dict[str, tuple[int, int]]:
     """Load and attach one program a tracepoint; return program and tracepoint descriptors."""
     attached = {}
     for tracepoint in tracepoints:
@@ -193,9 +196,9 @@ def attach(module: Any, tracepoints: list[str]) -> dict[str, tuple[int, int]]:
     return attached
 
 
-def map_descriptor(module: Any, name: str) -> int:
+def map_descriptor(module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no types
     """Return a map's descriptor without BCC's table classes, which guess at every type."""
-    import bcc
+    import bcc  # noqa: PLC0415 - as above
 
     descriptor: int = bcc.lib.bpf_table_fd(module.module, name.encode())
     if descriptor < 0:
@@ -211,7 +214,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     tracefs, mounted = find_tracefs(libc)
     present, missing, group_dead = read_formats(tracefs)
     group_dead = group_dead and not request.get("without_group_dead")
-    defines = [f"-I{Path(request['source']).parent}", f"-DLINUX_VERSION_CODE={version_code()}"]
+    defines = [f"-I{Path(request['source']).parent}", f"-DROVER_KERNEL_VERSION={version_code()}"]
     defines += [f"-D{TRACEPOINTS[tracepoint][1]}" for tracepoint in present]
     defines += ["-DROVER_HAVE_GROUP_DEAD"] if group_dead else []
     defines += [f"-D{name}={value}" for name, value in request["sizes"].items()]

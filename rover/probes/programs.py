@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def check_pid_namespace() -> None:
     Raises:
         ProbeError: the agent is not in the initial pid namespace.
     """
-    inode = os.stat("/proc/self/ns/pid").st_ino
+    inode = Path("/proc/self/ns/pid").stat().st_ino
     if inode != INITIAL_PID_NAMESPACE:
         raise ProbeError(
             "the agent runs in a pid namespace of its own, so the kernel's events would name "
@@ -164,7 +165,11 @@ def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any],
         os.close(printed)
     if answer:
         return json.loads(answer), descriptors, messages
-    how = f"was killed after {timeout:g} s" if status == -9 else f"ended with status {status}"
+    how = (
+        f"was killed after {timeout:g} s"
+        if status == -signal.SIGKILL
+        else f"ended with status {status}"
+    )
     return (
         {"error": f"the eBPF loader ({python}) {how} without an answer", "advice": "see below"},
         descriptors,

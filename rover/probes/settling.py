@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rover.errors import ProbeError
 from rover.probes import layout, libbpf, programs
 from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, RingEvent
 
@@ -182,4 +183,4 @@ def attach() -> Probes:
         return Probes(loaded)
     except OSError as error:
         loaded.close()
-        raise programs.ProbeError(f"cannot map the eBPF ring buffer: {error}") from error
+        raise ProbeError(f"cannot map the eBPF ring buffer: {error}") from error

@@ -1,0 +1,233 @@
+"""Discovery on the real kernel: nothing missed, nothing wrong, whatever processes do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from census_rig import Rig, running
+
+from rover.discovery.procfs import KernelThread, ProcReader
+from rover.probes.layout import Counter
+
+pytestmark = pytest.mark.kernel
+
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+PREFORK = """
+import os, signal, sys
+for _ in range(8):
+    if os.fork() == 0:
+        signal.pause()
+print("ready", flush=True)
+signal.pause()
+"""
+
+LEADER_ENDS = """
+import ctypes, threading, time, sys
+def work():
+    sys.stdin.read()
+threading.Thread(target=work).start()
+time.sleep(0.4)
+# ends this thread alone: the process goes on without its leader
+ctypes.CDLL(None).syscall({exit_number}, 0)
+"""
+
+THREAD_EXECS = """
+import os, threading, time
+threading.Thread(target=lambda: (time.sleep(0.3), os.execv("/bin/sleep", ["sleep", "61"]))).start()
+time.sleep(60)
+"""
+
+EXIT_NUMBER = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+
+
+@pytest.fixture(params=["group_dead", "older kernel"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """Both kinds of kernel: those whose exit event says that it is the last, and the others."""
+    with running(without_group_dead=request.param == "older kernel") as rig:
+        yield rig
+
+
+@pytest.fixture
+def plain_rig() -> Iterator[Rig]:
+    with running() as rig:
+        yield rig
+
+
+def test_a_new_process_is_known_with_its_facts(plain_rig: Rig, spawn: Spawn, tmp_path: Path):
+    child = spawn("/bin/sleep", "60.5", cwd=tmp_path)
+    process = plain_rig.seen.wait_for(child.pid)
+    assert process.exe.endswith("/sleep")
+    assert process.command_line == "/bin/sleep 60.5"
+    assert (process.ppid, process.uid, process.cwd) == (os.getpid(), os.getuid(), str(tmp_path))
+    assert process.cgroup == Path(f"/proc/{child.pid}/cgroup").read_text().rstrip("\n")
+    assert process.pid_namespace == Path("/proc/self/ns/pid").stat().st_ino
+    assert process.mount_namespace == Path("/proc/self/ns/mnt").stat().st_ino
+
+
+def test_every_process_of_the_first_scan_is_known_and_no_kernel_thread(plain_rig: Rig):
+    reader = ProcReader()
+    for report in list(plain_rig.seen.entities.values()):
+        assert not isinstance(reader.read(report.process.pid), KernelThread)
+    assert plain_rig.seen.process(os.getpid()) is not None
+    assert 2 in plain_rig.census.kernel_threads
+
+
+def test_an_exit_is_known_at_once(rig: Rig, spawn: Spawn):
+    child = spawn("/bin/sleep", "60")
+    rig.seen.wait_for(child.pid)
+    child.kill()
+    rig.seen.wait_for(child.pid, gone=True, within=1)
+
+
+def test_what_ends_before_it_settles_is_never_read(plain_rig: Rig, eventually: Callable):
+    before = plain_rig.reader.reads
+    counters = plain_rig.probes.counters()
+    for _ in range(50):
+        subprocess.run(["/bin/true"], check=True)
+    eventually(
+        lambda: plain_rig.probes.counters()[Counter.UNSETTLED] >= counters[Counter.UNSETTLED] + 50
+    )
+    # others on this machine may have started something that lives
+    assert plain_rig.reader.reads - before < 25
+
+
+def test_workers_forked_without_exec_are_known(rig: Rig, spawn: Spawn, eventually: Callable):
+    server = spawn(sys.executable, "-c", PREFORK, stdout=subprocess.PIPE)
+    assert server.stdout.readline() == b"ready\n"
+    children = eventually(
+        lambda: (
+            Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+            if Path(f"/proc/{server.pid}").exists()
+            else None
+        )
+    )
+    assert len(children) == 8
+    for pid in [server.pid, *map(int, children)]:
+        process = rig.seen.wait_for(pid)
+        assert "signal.pause" in process.command_line
+    for pid in map(int, children):
+        os.kill(pid, 9)
+        rig.seen.wait_for(pid, gone=True)
+
+
+def test_a_chain_of_execs_ends_in_one_process_with_the_last_name(rig: Rig, spawn: Spawn):
+    child = spawn("/bin/sh", "-c", "exec /bin/sh -c 'exec /usr/bin/env sleep 62'")
+    process = rig.seen.wait_for(child.pid)
+    assert process.command_line == "sleep 62"
+    assert rig.seen.times_announced(child.pid) == 1
+
+
+def test_an_exec_of_a_known_process_changes_its_record(
+    rig: Rig, spawn: Spawn, eventually: Callable
+):
+    child = spawn("/bin/sh", "-c", "read line; exec sleep 63", stdin=subprocess.PIPE)
+    before = rig.seen.wait_for(child.pid)
+    assert before.exe_name != "sleep"
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+    after = eventually(lambda: (p := rig.seen.process(child.pid)) and p.exe_name == "sleep" and p)
+    assert after.key == before.key
+    assert rig.census.figures.execs >= 1
+
+
+def test_a_process_lives_on_when_its_leader_ends_and_is_gone_with_its_last_thread(
+    rig: Rig, spawn: Spawn, eventually: Callable
+):
+    source = LEADER_ENDS.format(exit_number=EXIT_NUMBER)
+    child = spawn(sys.executable, "-c", source, stdin=subprocess.PIPE)
+    rig.seen.wait_for(child.pid)
+    eventually(lambda: ") Z " in Path(f"/proc/{child.pid}/stat").read_text())
+    time.sleep(0.3)  # nothing is to happen
+    assert rig.seen.process(child.pid) is not None
+    child.stdin.close()
+    child.stdin = None
+    rig.seen.wait_for(child.pid, gone=True, within=2)
+
+
+def test_a_process_without_leader_is_read_through_its_threads(spawn: Spawn, eventually: Callable):
+    source = LEADER_ENDS.format(exit_number=EXIT_NUMBER)
+    child = spawn(sys.executable, "-c", source, stdin=subprocess.PIPE)
+    eventually(lambda: ") Z " in Path(f"/proc/{child.pid}/stat").read_text())
+    process = ProcReader().read(child.pid)
+    assert "syscall" in process.command_line
+    assert process.exe
+
+
+def test_the_exec_of_a_thread_keeps_the_process(rig: Rig, spawn: Spawn, eventually: Callable):
+    child = spawn(sys.executable, "-c", THREAD_EXECS)
+    before = rig.seen.wait_for(child.pid)
+    after = eventually(
+        lambda: (p := rig.seen.process(child.pid)) and p.command_line == "sleep 61" and p
+    )
+    assert after.key == before.key
+
+
+def test_a_reused_pid_is_another_process(rig: Rig, spawn: Spawn, eventually: Callable):
+    first = spawn("/bin/sleep", "64")
+    before = rig.seen.wait_for(first.pid)
+    first.kill()
+    first.wait()
+
+    def reuse() -> subprocess.Popen[bytes] | None:
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(first.pid - 1))
+        again = spawn("/bin/sleep", "65")
+        return again if again.pid == first.pid else None
+
+    second = eventually(reuse)
+    after = eventually(
+        lambda: (p := rig.seen.process(second.pid)) and p.command_line.endswith("65") and p
+    )
+    assert after.key != before.key
+    assert after.key.pid == before.key.pid
+    assert before.key in rig.judge.forgotten
+
+
+def test_without_ebpf_scans_find_starts_execs_and_exits(spawn: Spawn, eventually: Callable):
+    with running(ebpf=False) as rig:
+        child = spawn("/bin/sh", "-c", "read line; exec sleep 66", stdin=subprocess.PIPE)
+        rig.seen.wait_for(child.pid)
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        eventually(lambda: (p := rig.seen.process(child.pid)) and p.exe_name == "sleep")
+        child.kill()
+        child.wait()
+        rig.seen.wait_for(child.pid, gone=True)
+
+
+def test_a_full_pending_map_is_counted_and_healed(spawn: Spawn, eventually: Callable):
+    sizes = {"ROVER_PENDING_ENTRIES": 4, "ROVER_TRACKED_ENTRIES": 65536, "ROVER_RING_PAGES": 64}
+    with running(sizes=sizes, settle_time=0.5) as rig:
+        children = [spawn("/bin/sleep", "67") for _ in range(40)]
+        for child in children:
+            rig.seen.wait_for(child.pid, within=10)
+        assert rig.census.figures.lost_pending > 0
+        assert rig.census.figures.repairs_new > 0
+
+
+def test_a_full_ring_is_counted_and_healed(spawn: Spawn):
+    sizes = {"ROVER_PENDING_ENTRIES": 16384, "ROVER_TRACKED_ENTRIES": 65536, "ROVER_RING_PAGES": 1}
+    with running(sizes=sizes) as rig:
+        # 4096 bytes hold 170 events
+        children = [spawn("/bin/sleep", "68") for _ in range(400)]
+        for child in children:
+            rig.seen.wait_for(child.pid, within=20)
+        # the discovery thread does not look for a while, as on a machine that is overloaded
+        busy = threading.Thread(target=rig.discovery.inspect, args=(lambda _: time.sleep(1.5),))
+        busy.start()
+        for child in children:
+            child.kill()
+        for child in children:
+            child.wait()
+        for child in children:
+            rig.seen.wait_for(child.pid, gone=True, within=20)
+        busy.join()
+        assert rig.census.figures.lost_events > 0
+        assert rig.census.figures.repairs_gone > 0

@@ -1,0 +1,192 @@
+"""The table: leaders, followers, and exactly the changes that the backend must hear of."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, Verdict
+from rover.table import Table
+
+
+def process(pid: int, start: int = 0, command_line: str = "run") -> Process:
+    return Process(
+        key=ProcessKey(pid, start or pid),
+        ppid=1,
+        name="run",
+        exe="/bin/run",
+        command_line=command_line,
+        cwd="/",
+        uid=0,
+        cgroup="0::/",
+        pid_namespace=1,
+        mount_namespace=1,
+        namespace_pid=pid,
+        image=1,
+    )
+
+
+def claim(who: Process, *names: str) -> Verdict:
+    return Verdict(
+        tuple(Report(Entity("OS_LINUX", "service", "host", name), who) for name in names)
+    )
+
+
+def key(name: str) -> EntityKey:
+    return EntityKey("OS_LINUX", "service", "host", name)
+
+
+def put(table: Table, who: Process, *names: str) -> None:
+    table.put(who, claim(who, *names))
+
+
+def test_a_new_process_is_announced_once():
+    table = Table()
+    put(table, process(10), "a")
+    assert [report.process.pid for report in table.changes().announced] == [10]
+    assert not table.changes()
+
+
+def test_the_oldest_leads_and_others_are_not_announced():
+    table = Table()
+    put(table, process(20), "a")
+    table.changes()
+    put(table, process(30), "a")
+    assert not table.changes()
+    put(table, process(10), "a")
+    assert [report.process.pid for report in table.changes().announced] == [10]
+
+
+def test_the_next_takes_over_when_the_leader_exits():
+    table = Table()
+    for pid in (10, 20, 30):
+        put(table, process(pid), "a")
+    table.changes()
+    table.remove(20)
+    assert not table.changes()
+    table.remove(10)
+    assert [report.process.pid for report in table.changes().announced] == [30]
+    table.remove(30)
+    changes = table.changes()
+    assert changes.withdrawn == (key("a"),)
+    assert not changes.announced
+
+
+def test_what_comes_and_goes_between_two_looks_is_not_told():
+    table = Table()
+    put(table, process(10), "a")
+    table.remove(10)
+    assert not table.changes()
+
+
+def test_a_reused_pid_is_a_new_process():
+    table = Table()
+    put(table, process(10, start=1), "a")
+    table.changes()
+    put(table, process(10, start=99), "b")
+    changes = table.changes()
+    assert changes.withdrawn == (key("a"),)
+    assert [report.process.key for report in changes.announced] == [ProcessKey(10, 99)]
+
+
+def test_exec_keeps_the_key_and_tells_the_new_record():
+    table = Table()
+    put(table, process(10), "a")
+    table.changes()
+    put(table, process(10, command_line="other"), "a")
+    assert [report.process.command_line for report in table.changes().announced] == ["other"]
+
+
+def test_a_process_that_is_renamed_leaves_its_entity_to_the_next():
+    table = Table()
+    put(table, process(10), "a")
+    put(table, process(20), "a")
+    table.changes()
+    put(table, process(10), "b")
+    told = {r.entity.process: r.process.pid for r in table.changes().announced}
+    assert told == {"a": 20, "b": 10}
+
+
+def test_names_that_the_backend_cuts_to_the_same_are_one_entity():
+    table = Table()
+    for pid in (10, 20):
+        who = process(pid)
+        report = Report(Entity("OS_LINUX", "s" * 70 + str(pid), "host", "a"), who)
+        table.put(who, Verdict((report,)))
+    assert len(table.changes().announced) == 1
+
+
+def test_why_names_the_leader_of_a_follower():
+    table = Table()
+    put(table, process(10), "a")
+    put(table, process(20), "a", "b")
+    why = table.why(20)
+    assert why is not None
+    assert [report.entity.process for report in why.leads] == ["b"]
+    assert [(report.entity.process, pid) for report, pid in why.follows] == [("a", 10)]
+    put(table, process(30), "a")
+    follower = table.why(30)
+    assert follower is not None
+    assert follower.reason is Reason.FOLLOWS
+
+
+def test_why_tells_the_reason_of_an_unreported_process():
+    table = Table()
+    table.put(process(10), Verdict(reason=Reason.IGNORED, detail="^run"))
+    why = table.why(10)
+    assert why is not None
+    assert (why.reason, why.detail) == (Reason.IGNORED, "^run")
+    assert table.why(11) is None
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Whatever happens, the backend's view is each entity with its oldest claimant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Table()
+        self.model: dict[int, tuple[Process, frozenset[str]]] = {}
+        self.backend: dict[EntityKey, Report] = {}
+
+    @rule(
+        pid=st.integers(1, 6),
+        start=st.integers(1, 4),
+        names=st.frozensets(st.sampled_from("abc")),
+        line=st.sampled_from(["x", "y"]),
+    )
+    def put(self, pid: int, start: int, names: frozenset[str], line: str) -> None:
+        who = process(pid, start, line)
+        put(self.table, who, *names)
+        self.model[pid] = (who, names)
+
+    @rule(pid=st.integers(1, 6))
+    def remove(self, pid: int) -> None:
+        removed = self.table.remove(pid)
+        known = self.model.pop(pid, None)
+        assert removed == (known[0] if known else None)
+
+    @rule()
+    def tell(self) -> None:
+        changes = self.table.changes()
+        for report in changes.announced:
+            assert self.backend.get(report.entity.key) != report
+            self.backend[report.entity.key] = report
+        for gone in changes.withdrawn:
+            del self.backend[gone]
+        expected: dict[EntityKey, ProcessKey] = {}
+        for who, names in self.model.values():
+            for name in names:
+                other = expected.get(key(name))
+                if other is None or (who.key.start_ticks, who.pid) < (other[1], other[0]):
+                    expected[key(name)] = who.key
+        assert {k: r.process.key for k, r in self.backend.items()} == expected
+        assert self.table.entities == len(expected)
+
+    @invariant()
+    def rows_are_the_living(self) -> None:
+        assert self.table.pids() == set(self.model)
+
+
+TableMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTableMachine = TableMachine.TestCase
