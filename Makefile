@@ -19,10 +19,16 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.installed pyproject.toml
+# Real kernel headers, for the test that compiles the programs with them; unpacked, not installed.
+HEADERS := $(VENV)/kernel-headers
+
+$(VENV)/.dev: $(VENV)/.installed pyproject.toml $(HEADERS)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
+
+$(HEADERS): | $(VENV)/bin/python
+	tests/fetch-kernel-headers.sh $@
 
 run: install
 	$(BIN)/rover start --embedded

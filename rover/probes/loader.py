@@ -13,7 +13,6 @@ the programs, then of the attached tracepoints, in the order of their names; or
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import platform
@@ -34,6 +33,10 @@ TRACEPOINTS: Final = {
 
 # where BCC itself looks for the tracepoints' formats
 TRACEFS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+
+# bits of include/uapi/linux/capability.h
+CAP_SYS_ADMIN: Final = 21
+TRACING_CAPABILITIES: Final = {"PERFMON": 38, "BPF": 39}
 
 PR_SET_PDEATHSIG: Final = 1
 CLONE_NEWNS: Final = 0x00020000
@@ -124,12 +127,16 @@ def version_code() -> int:
     return (major << 16) + (minor << 8) + min(patch, 255)
 
 
-def header_trees(request: dict[str, Any]) -> list[tuple[str, Path]]:
-    """Return the header trees to try in order: the shim first, for it is the same on every host."""
-    host = Path("/lib/modules", platform.release(), "build")
-    trees = {"shim": Path(request["source"]).parent / "shim", "host": host}
-    wanted = request.get("headers") or ("shim", "host")
-    return [(name, trees[name]) for name in wanted if trees[name].is_dir()]
+def header_trees(request: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """Return the header trees to try, each with the environment that leads BCC to it.
+
+    The shim comes first, for it is the same on every host. The host's own are found by BCC: some
+    distributions split them over two folders, which BCC_KERNEL_SOURCE cannot say.
+    """
+    trees = [("shim", {"BCC_KERNEL_SOURCE": str(Path(request["source"]).parent / "shim")})]
+    if Path("/lib/modules", platform.release(), "build").is_dir():
+        trees.append(("host", {}))
+    return [tree for tree in trees if tree[0] == request.get("headers", tree[0])]
 
 
 def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, str]:
@@ -147,16 +154,28 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
             "pip uninstall bcc, then apt-get install python3-bpfcc",
         )
     failures = []
-    for name, tree in header_trees(request):
-        os.environ["BCC_KERNEL_SOURCE"] = str(tree)
+    for name, environment in header_trees(request):
+        os.environ.pop("BCC_KERNEL_SOURCE", None)
+        os.environ.update(environment)
         try:
             return bcc.BPF(src_file=request["source"], cflags=defines), name
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception for any failure
+            if missing_capabilities():  # BCC makes the maps as it compiles
+                raise refusal(error) from error
             failures.append(f"{name} headers: {error}")
     raise LoadError(
         "the eBPF programs do not compile: " + "; ".join(failures),
-        "see the compiler's messages in the log; this is a defect worth a report",
+        "the compiler's messages follow; this is a defect worth a report",
     )
+
+
+def missing_capabilities() -> list[str]:
+    """Return which capabilities for tracing this process lacks; CAP_SYS_ADMIN stands for both."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    if effective >> CAP_SYS_ADMIN & 1:
+        return []
+    return [name for name, bit in TRACING_CAPABILITIES.items() if not effective >> bit & 1]
 
 
 def refusal(error: Exception) -> LoadError:
@@ -167,10 +186,15 @@ def refusal(error: Exception) -> LoadError:
         lockdown = ""
     if "[confidentiality]" in lockdown:
         advice = "the kernel is locked down (confidentiality), which forbids tracing programs"
-    elif getattr(error, "errno", None) in (errno.EPERM, errno.EACCES) or "ermission" in str(error):
+    elif missing := missing_capabilities():
         advice = (
-            "the agent needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8); with them, "
-            "a seccomp or LSM policy may still forbid bpf(2) or perf_event_open(2)"
+            f"missing {', '.join('CAP_' + name for name in missing)}: run as root, or in a pod add "
+            f"securityContext.capabilities.add: [{', '.join(missing)}]"
+        )
+    elif any(word in str(error) for word in ("ermission", "ermitted", "super-user")):
+        advice = (
+            "the agent has CAP_BPF and CAP_PERFMON, so a seccomp profile or an LSM policy forbids "
+            "bpf(2) or perf_event_open(2)"
         )
     else:
         advice = "Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS is needed"

@@ -1,0 +1,65 @@
+"""The command `rover`: parses, calls and prints; everything else is done elsewhere.
+
+Exit codes: 0 done; 1 something on this host or on the way to the backend does not allow it; 2 the
+command line or the configuration is wrong; 130 ended by Ctrl-C before anything was running.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+from rover.errors import RoverError
+
+COMMANDS: Final = {
+    "start": "discover this host's processes and report them",
+    "backend": "run a backend of our own that speaks SkyWalking's protocol",
+    "ps": "show what would be reported, and why the rest would not",
+    "id": "print this host's agent id",
+    "config": "check and show the configuration",
+    "version": "print the version",
+}
+"""Each command lives in the module of its name, imported only when it is asked for: an agent that
+runs for months need not hold what draws tables."""
+
+
+class Commands(click.Group):
+    """The group of all commands, with errors told in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"rover.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run, and end with the error's own exit code and message."""
+        try:
+            return super().main(*args, **kwargs)
+        except RoverError as error:
+            click.echo(f"rover: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 this host or the backend does not allow it, 2 wrong usage or "
+    "configuration.",
+)
+def main() -> None:
+    """Tell Apache SkyWalking which processes run on this host, the moment they start."""

@@ -1,0 +1,134 @@
+"""Loading the programs where hosts differ: headers, rights, tracefs, namespaces."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+ROOT = Path(__file__).parents[2]
+HEADERS = ROOT / ".venv" / "kernel-headers"
+ENOUGH = ("bpf", "perfmon", "sys_ptrace", "dac_read_search", "sys_resource")
+
+LOAD = """
+import sys
+from rover.errors import ProbeError
+from rover.probes import programs
+try:
+    loaded = programs.load(**eval(sys.argv[1]))
+except ProbeError as error:
+    sys.exit(str(error))
+print(loaded.headers, *loaded.missing)
+"""
+
+
+def load(*, prepare: str = "true", rights: tuple[str, ...] | None = None, request: str = "{}"):
+    """Load in a mount namespace of its own, after `prepare`, with these capabilities."""
+    command = [sys.executable, "-c", LOAD, request]
+    if rights is not None:
+        bounding = ",".join(["-all", *(f"+{name}" for name in rights)])
+        command = ["setpriv", f"--bounding-set={bounding}", "--inh-caps=-all", *command]
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", f'{prepare}; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+TRACEFS = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing"
+NO_TRACEFS = "umount /sys/kernel/tracing 2>/dev/null || true"
+
+
+def test_no_kernel_headers_and_no_libc_headers_are_needed():
+    hidden = "mount -t tmpfs none /usr/include; mount -t tmpfs none /lib/modules || true"
+    result = load(prepare=f"mkdir -p /lib/modules; {hidden}")
+    assert result.stdout == "shim\n", result.stderr
+
+
+def test_the_programs_compile_with_the_headers_of_a_distribution():
+    assert (HEADERS / "build").exists(), "make dev unpacks kernel headers here"
+    modules = f"/lib/modules/{os.uname().release}"
+    places = f"ln -s {HEADERS}/build {HEADERS}/source {modules}/"
+    tree = f"mkdir -p /lib/modules; mount -t tmpfs none /lib/modules; mkdir {modules}; {places}"
+    result = load(prepare=tree, request="{'headers': 'host'}")
+    assert result.stdout == "host\n", result.stderr
+
+
+def test_tracefs_is_mounted_for_the_loader_alone():
+    # in a mount namespace that shares its changes with the loader's, as a host does
+    prepare = f"mount --make-rshared /; {NO_TRACEFS}"
+    mounts = "{'timeout': 30}"
+    result = load(prepare=prepare, request=mounts)
+    assert result.stdout == "shim\n", result.stderr
+    check = subprocess.run(
+        [
+            "unshare", "--mount", "sh", "-ec",
+            f'{prepare}; "$@"; grep -c tracefs /proc/self/mounts || true',
+            "sh", sys.executable, "-c", LOAD, mounts,
+        ],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert check.stdout == "shim\n0\n"
+
+
+def test_without_tracefs_and_the_right_to_mount_it_the_message_says_how_to():
+    result = load(prepare=NO_TRACEFS, rights=ENOUGH)
+    assert result.returncode == 1
+    assert "tracefs is not mounted and cannot be mounted" in result.stderr
+    assert "mount -t tracefs tracefs /sys/kernel/tracing" in result.stderr
+
+
+def test_the_documented_capabilities_are_enough():
+    result = load(prepare=TRACEFS, rights=ENOUGH)
+    assert result.stdout == "shim\n", result.stderr
+
+
+@pytest.mark.parametrize("missing", ["bpf", "perfmon"])
+def test_a_missing_capability_is_named(missing: str):
+    rights = tuple(name for name in ENOUGH if name != missing)
+    result = load(prepare=TRACEFS, rights=rights)
+    assert result.returncode == 1
+    assert f"missing CAP_{missing.upper()}" in result.stderr
+    assert f"capabilities.add: [{missing.upper()}]" in result.stderr
+
+
+def test_a_pid_namespace_of_its_own_is_noticed():
+    result = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", LOAD, "{}"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert "hostPID: true" in result.stderr
+
+
+def test_a_missing_tracepoint_does_not_stop_the_others():
+    event = "/sys/kernel/tracing/events/task/task_newtask"
+    result = load(prepare=f"{TRACEFS}; mount -t tmpfs none {event}")
+    assert result.stdout == "shim task:task_newtask\n", result.stderr
+
+
+def test_the_loader_ends_with_an_agent_that_is_killed(
+    spawn: Callable[..., subprocess.Popen[bytes]], eventually: Callable
+):
+    agent = spawn(sys.executable, "-c", LOAD, "{}", cwd=ROOT)
+    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
+    child = eventually(lambda: children.read_text().strip())
+    eventually(lambda: b"loader.py" in Path(f"/proc/{child}/cmdline").read_bytes())
+    agent.send_signal(signal.SIGKILL)
+    agent.wait()
+    eventually(lambda: not Path(f"/proc/{child}").exists())
+
+
+def test_a_loader_that_hangs_is_ended_and_said_to_have():
+    result = load(request="{'timeout': 0.05}")
+    assert result.returncode == 1
+    assert "was killed after 0.05 s without an answer" in result.stderr
