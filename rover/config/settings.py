@@ -75,6 +75,7 @@ class BackendSettings:
     """``core.backend``: where the OAP is and how to speak to it."""
 
     addr: str = key(Kind.TEXT, "localhost:11800", "ROVER_BACKEND_ADDR")
+    """host:port, or several with commas: the first that answers is used."""
     enable_tls: bool = key(Kind.FLAG, False, "ROVER_BACKEND_ENABLE_TLS", name="enable_TLS")
     client_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_PEM_PATH")
     client_key_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_KEY_PATH")
@@ -84,6 +85,10 @@ class BackendSettings:
     """Upper bound of the pause between two attempts to reach a backend that is away."""
     authentication: str = key(Kind.TEXT, "", "ROVER_BACKEND_AUTHENTICATION", secret=True)
     """Bare token, sent as gRPC metadata ``authentication``."""
+    authentication_file: str = key(Kind.TEXT, "", "ROVER_BACKEND_AUTHENTICATION_FILE")
+    """Ours: path of a file that holds the token instead; read again when it changes."""
+    server_name: str = key(Kind.TEXT, "", "ROVER_BACKEND_SERVER_NAME")
+    """Ours: name to expect in the server's certificate where it is not the address's."""
     timeout: float = key(Kind.SECONDS, 10.0, "ROVER_BACKEND_TIMEOUT", minimum=0.1)
     """Ours: deadline of one call."""
 
