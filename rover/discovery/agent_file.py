@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover.discovery.agent_metadata import AgentMetadata, parse_metadata
 from rover.discovery.rooted import read_file
@@ -17,6 +18,20 @@ _ROOT_UID: Final = 0
 _CLOCK_SLACK: Final = 0.1
 """Seconds: a start is known to the clock tick, a file's time to the timer tick."""
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Moment(NamedTuple):
+    """A time to look, in wall-clock seconds as files have them."""
+
+    oldest: float
+    """A touch before it is too long ago."""
+    booted: float
+    """When the host started, by the clock as it goes now."""
+
+    @classmethod
+    def at(cls, now: float, stale_after: float) -> Moment:
+        """Make one of the time and the age at which a file no longer counts."""
+        return cls(now - stale_after, time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 class AgentFile:
@@ -67,26 +82,30 @@ class AgentFile:
         self._signature = ()
         self.reject("")
 
-    def look(self, directory: int, oldest: float, booted: float) -> None:
-        """Look at the file once; one that has not changed is not read again.
+    def look(self, directory: int, moment: Moment) -> bool:
+        """Look at the file once; tell whether it is another than before, or is there no more.
 
         Args:
             directory: The open directory of agents' files.
-            oldest: Wall-clock time, seconds, before which a touch is too long ago.
-            booted: Wall-clock time of the start of the host, seconds.
+            moment: When this is.
         """
         try:
             status = os.stat(self._path, dir_fd=directory, follow_symlinks=False)
-            if _signature(status) != self._signature:
-                # Kept even if it cannot be read, so that the same failure costs one look.
-                self._signature = _signature(status)
-                self._read(directory)
         except (FileNotFoundError, NotADirectoryError):
             self.clear()
-        except (OSError, ValueError) as error:
-            self.reject(getattr(error, "strerror", None) or str(error))
-        counts = self._modified > max(oldest, booted + self._started)
+            return True
+        except OSError as error:
+            self.reject(_reason(error))
+            return True
+        signature = _signature(status)
+        differs = signature != self._signature
+        if differs:
+            # Kept even if it cannot be read, so that the same failure costs one look.
+            self._signature = signature
+            self._read(directory)
+        counts = self._modified > moment.oldest and self._modified > moment.booted + self._started
         self.metadata = self._parsed if counts else None
+        return differs
 
     def reject(self, complaint: str) -> None:
         """Refuse what the file says until it changes."""
@@ -95,15 +114,27 @@ class AgentFile:
         self.complaint = complaint
 
     def _read(self, directory: int) -> None:
-        status, content = read_file(directory, self._path, MAX_FILE + 1)
-        if status.st_uid not in {self._uid, _ROOT_UID}:
-            raise ValueError(f"owned by uid {status.st_uid}, its process runs as {self._uid}")
-        if len(content) > MAX_FILE:
+        try:
+            status, content = read_file(directory, self._path, MAX_FILE + 1)
+            self._check(status.st_uid, len(content))
+            if self._parsed is None or hash(content) != self._digest:
+                self._parsed = parse_metadata(content)
+        except (OSError, ValueError) as error:
+            self.reject(_reason(error))
+        else:
+            self._digest, self.size, self.complaint = hash(content), len(content), ""
+            self._signature, self._modified = _signature(status), status.st_mtime
+
+    def _check(self, owner: int, size: int) -> None:
+        if owner not in {self._uid, _ROOT_UID}:
+            raise ValueError(f"owned by uid {owner}, its process runs as {self._uid}")
+        if size > MAX_FILE:
             raise ValueError(f"larger than {MAX_FILE} bytes")
-        if self._parsed is None or hash(content) != self._digest:
-            self._parsed = parse_metadata(content)
-        self._digest, self.size, self.complaint = hash(content), len(content), ""
-        self._signature, self._modified = _signature(status), status.st_mtime
+
+
+def _reason(error: Exception) -> str:
+    # The path in an OSError's own text is relative, and says less than the pid beside it.
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:

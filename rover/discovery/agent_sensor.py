@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rover.discovery.agent_file import AgentFile
+from rover.discovery.agent_file import AgentFile, Moment
 from rover.discovery.agent_place import Place, hanging_file_system, open_place, place_of
 
 if TYPE_CHECKING:
@@ -49,17 +48,14 @@ class _Watched:
     """One process and what its agent says."""
 
     process: Process
+    name: str
+    """The pid that the process itself sees."""
     directory: _Directory
     file: AgentFile
     suspected: bool = False
     """The file was bad at the last look; it may have been half written."""
     named: bool = False
     """The log has it."""
-
-    @property
-    def name(self) -> str:
-        """The pid that the process itself sees."""
-        return str(self.process.namespace_pid)
 
 
 @dataclass(slots=True, eq=False)
@@ -80,12 +76,19 @@ class _Directory:
         """Give the processes through which it may be reached."""
         return (key.pid for key in chain.from_iterable(self.members.values()))
 
-    def candidates(self) -> list[_Watched]:
+    def candidates(self) -> Iterator[_Watched]:
         """Give the processes that may have a file."""
         names: Collection[str] = self.members.keys()
         if self.present is not None:
             names = self.members.keys() & self.present
-        return [watched for name in names for watched in self.members[name].values()]
+        return chain.from_iterable(self.members[name].values() for name in names)
+
+    def lost(self) -> list[_Watched]:
+        """Give the processes that had a file before the last listing, and have none now."""
+        present = self.present
+        if present is None:
+            return []
+        return [one for one in self.holders.values() if one.name not in present]
 
 
 class AgentSensor:
@@ -145,14 +148,15 @@ class AgentSensor:
         except OSError:
             return  # it has ended
         directory = self._directories.get(place) or self._add(place, process.pid)
-        watched = _Watched(process, directory, AgentFile(process))
+        watched = _Watched(process, str(process.namespace_pid), directory, AgentFile(process))
         self._watched[process.key] = watched
         alone = not directory.members
         directory.members.setdefault(watched.name, {})[process.key] = watched
+        moment = Moment.at(now, self._stale_after)
         if alone:
-            self._look(directory, now)
+            self._look(directory, moment)
         elif directory.present is None or watched.name in directory.present:
-            self._look(directory, now, watched)
+            self._look(directory, moment, watched)
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
@@ -178,12 +182,13 @@ class AgentSensor:
             The processes whose metadata appeared, changed, went or became stale.
         """
         changed: set[ProcessKey] = set()
+        moment = Moment.at(now, self._stale_after)
         for directory in self._directories.values():
-            changed |= self._look(directory, now)
+            changed |= self._look(directory, moment)
         return changed
 
     def _look(
-        self, directory: _Directory, now: float, only: _Watched | None = None
+        self, directory: _Directory, moment: Moment, only: _Watched | None = None
     ) -> set[ProcessKey]:
         """List a directory and look at its files, or at one of them; return whose word changed."""
         if directory.avoided:
@@ -196,38 +201,42 @@ class AgentSensor:
             if isinstance(error, PermissionError):
                 self._denied(next(directory.pids()), error)
             directory.present = ()
-            return {key for key, one in list(directory.holders.items()) if self._lose(one)}
+            return self._lose_all(directory.lost())
         try:
             if only:
-                return {only.process.key} if self._examine(only, opened, now) else set()
+                return {only.process.key} if self._examine(only, opened, moment) else set()
             directory.present = _names(opened, len(directory.members) + _STRANGERS)
-            return self._examine_all(directory, opened, now)
+            changed = self._lose_all(directory.lost())
+            for watched in directory.candidates():
+                if self._examine(watched, opened, moment):
+                    changed.add(watched.process.key)
+            return changed
         finally:
             os.close(opened)
 
-    def _examine_all(self, directory: _Directory, opened: int, now: float) -> set[ProcessKey]:
-        candidates = {one.process.key: one for one in directory.candidates()}
-        lost = [one for key, one in directory.holders.items() if key not in candidates]
-        changed = {one.process.key for one in lost if self._lose(one)}
-        changed.update(key for key, one in candidates.items() if self._examine(one, opened, now))
-        return changed
-
-    def _examine(self, watched: _Watched, opened: int, now: float) -> bool:
+    def _examine(self, watched: _Watched, opened: int, moment: Moment) -> bool:
         """Look at one file; tell whether its word changed."""
         file, before, size = watched.file, watched.file.metadata, watched.file.size
-        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-        file.look(opened, now - self._stale_after, booted)
-        self._kept += file.size - size
+        if file.look(opened, moment):
+            self._keep(watched, size)
+        if file.complaint or watched.suspected:
+            self._complain(watched)
+        return file.metadata is not before and file.metadata != before
+
+    def _keep(self, watched: _Watched, before: int) -> None:
+        """Take note of a file that is new, another or gone."""
+        file = watched.file
+        self._kept += file.size - before
         if self._kept > _MAX_KEPT:
             self._kept -= file.size
             file.reject(f"all metadata together would be more than {_MAX_KEPT} bytes")
-        holders, key = watched.directory.holders, watched.process.key
         if file.present:
-            holders[key] = watched
+            watched.directory.holders[watched.process.key] = watched
         else:
-            holders.pop(key, None)
-        self._complain(watched)
-        return file.metadata != before
+            watched.directory.holders.pop(watched.process.key, None)
+
+    def _lose_all(self, lost: list[_Watched]) -> set[ProcessKey]:
+        return {watched.process.key for watched in lost if self._lose(watched)}
 
     def _lose(self, watched: _Watched) -> bool:
         """Take note that a process has no file; tell whether it had one that counted."""
@@ -264,9 +273,9 @@ class AgentSensor:
         self._refused += 1
         if not self._blind:
             self._blind = True
-            _log.warning(
-                "agent_sensor.denied pid=%d reason=%r; seeing SkyWalking agents' metadata needs"
-                " CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            _log.info(
+                "agent_sensor.denied pid=%d reason=%r; a SkyWalking agent in such a process is not"
+                " seen, it takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
                 pid,
                 error.strerror,
             )
