@@ -1,0 +1,105 @@
+"""What the agent costs: ``python -m bench.footprint [--json] [--pid PID]``.
+
+Memory and CPU with 500 and 2,000 processes at rest, and CPU while 1,000 and 2,000 short processes a
+second come and go. Beside it, in the same run, an agent of the polling kind: one that reads all of
+/proc with psutil every 5 s. With --pid another agent that runs already is measured the same way;
+the baseline and our agent are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from bench import rig
+from bench.measure import Figures, cost, limit, share
+
+REST = 60.0
+CHURN = 20.0
+
+POLLING = """
+import time, psutil
+while True:
+    for process in psutil.process_iter():
+        try:
+            process.as_dict(["pid", "ppid", "name", "exe", "cmdline", "cwd", "uids", "create_time"])
+        except psutil.Error:
+            pass
+    time.sleep(5)
+"""
+
+
+@contextlib.contextmanager
+def polling() -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-c", POLLING])
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cpu(pid: int, seconds: float) -> float:
+    before = cost(pid)
+    time.sleep(seconds)
+    return share(before, cost(pid))
+
+
+def churned(pid: int, rate: int) -> tuple[float, float]:
+    """Percent of a core, and the rate that was reached."""
+    halves = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.churn", str(rate / 2), str(CHURN + 2)],
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    time.sleep(1)
+    used = cpu(pid, CHURN)
+    started = sum(int(half.communicate()[0]) for half in halves)
+    return used, started / (CHURN + 2)
+
+
+Add = Callable[[str, float, str, float], None]
+
+
+def measure(figures: Figures, name: str, pid: int, processes: int, *, ours: bool) -> None:
+    def add(what: str, value: float, unit: str, aim: float) -> None:
+        if ours:
+            limit(figures, f"{name}, {what}", value, unit, aim)
+        else:
+            figures.add(f"{name}, {what}", value, unit)
+
+    add(f"CPU at rest, {processes} processes", cpu(pid, REST), "% core", 0.2)
+    add(f"resident memory, {processes} processes", cost(pid).rss / 2**20, "MB", 60)
+    for rate, aim in ((1000, 1.0), (2000, 0.5)):
+        used, reached = churned(pid, rate)
+        add(f"CPU at {reached:.0f} exec/s", used, "% core", aim)
+
+
+def main() -> None:
+    figures = Figures("what an agent costs")
+    figures.start()
+    if "--pid" in sys.argv:
+        pid = int(sys.argv[sys.argv.index("--pid") + 1])
+        with rig.sleepers(500):
+            time.sleep(30)
+            measure(figures, f"pid {pid}", pid, 500, ours=False)
+    else:
+        for processes in (500, 2000):
+            with rig.backend() as server, rig.sleepers(processes) as group:
+                with rig.agent(server) as pid:
+                    rig.wait_for_pids(server, set(group.pids))
+                    time.sleep(5)
+                    measure(figures, "rover", pid, processes, ours=True)
+                with polling() as pid:
+                    time.sleep(5)
+                    measure(figures, "polling with psutil", pid, processes, ours=False)
+    figures.end()
+
+
+if __name__ == "__main__":
+    main()
