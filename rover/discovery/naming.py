@@ -65,4 +65,5 @@ def _evaluate(key: str, template: Template, context: object) -> str:
     try:
         return template.render(context)
     except TemplateError as error:
-        raise TemplateError(f"{key}: {error}", column=error.column) from error
+        where = key if error.column is None else f"{key}, column {error.column}"
+        raise TemplateError(f"{where}: {error}", column=error.column) from error
