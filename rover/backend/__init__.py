@@ -1,0 +1,87 @@
+"""An embedded SkyWalking backend: a real gRPC server with the server's behaviour, in memory.
+
+::
+
+    from rover.backend import BackendOptions, EmbeddedBackend
+
+    with EmbeddedBackend(BackendOptions()) as backend:
+        ...  # an agent reports to backend.address
+        backend.state.wait_for(lambda held: held.find(process="nginx"))
+
+Names are imported when they are first used: pytest loads a plugin from here in runs that may never
+start a backend, and gRPC alone takes longer to import than many of those runs take.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rover.backend.commands import Command
+    from rover.backend.faults import Fault, parse_fault
+    from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
+    from rover.backend.records import (
+        Call,
+        Change,
+        Drop,
+        Snapshot,
+        Stamp,
+        StoredInstance,
+        StoredProcess,
+        StoredService,
+    )
+    from rover.backend.rules import Rule, Violation
+    from rover.backend.server import BackendOptions, EmbeddedBackend, Tls
+    from rover.backend.state import State
+    from rover.backend.strikes import Faults
+
+__all__ = [
+    "LAYERS_10_1",
+    "LAYERS_LATER",
+    "BackendOptions",
+    "Call",
+    "Change",
+    "Command",
+    "Drop",
+    "EmbeddedBackend",
+    "Fault",
+    "Faults",
+    "Rule",
+    "Snapshot",
+    "Stamp",
+    "State",
+    "StoredInstance",
+    "StoredProcess",
+    "StoredService",
+    "Tls",
+    "Violation",
+    "parse_fault",
+]
+
+_HOMES: Final = {
+    "commands": ("Command",),
+    "faults": ("Fault", "parse_fault"),
+    "layers": ("LAYERS_10_1", "LAYERS_LATER"),
+    "records": (
+        "Call",
+        "Change",
+        "Drop",
+        "Snapshot",
+        "Stamp",
+        "StoredInstance",
+        "StoredProcess",
+        "StoredService",
+    ),
+    "rules": ("Rule", "Violation"),
+    "server": ("BackendOptions", "EmbeddedBackend", "Tls"),
+    "state": ("State",),
+    "strikes": ("Faults",),
+}
+_MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,0 +1,292 @@
+"""Bytes between clients and the gRPC server, moved by one thread, which may also fail to.
+
+Everything here runs in that thread; ``rover.backend.relay`` gives it its orders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import struct
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK: Final = 65_536
+"""Bytes held for one direction of one connection."""
+CONNECTIONS: Final = 1_000
+"""More are closed as soon as they are there."""
+BACKLOG: Final = 128
+TICK: Final = 0.05
+"""Seconds between two looks at the allowance of a slow reader, and at a full descriptor table."""
+SLOW_BUFFER: Final = 4_096
+"""Bytes the kernel may take in for a slow reader before its client notices (it doubles them)."""
+FULL_PAUSE: Final = 0.5
+"""Seconds without accepting after the descriptor table was full."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: close() sends RST instead of FIN."""
+
+log = logging.getLogger("rover.backend")
+
+
+@dataclass(slots=True)
+class _Side:
+    """One end of a connection and the bytes that wait to be written to it."""
+
+    sock: socket.socket
+    pending: bytearray = field(default_factory=bytearray)
+    at_end: bool = False
+    """Its peer sends nothing more."""
+
+
+@dataclass(slots=True, eq=False)
+class _Connection:
+    client: _Side
+    server: _Side
+
+    def other(self, side: _Side) -> _Side:
+        return self.server if side is self.client else self.client
+
+
+class Flow:
+    """The listener, its connections and what is wrong with them.
+
+    Args:
+        bound: Makes a socket that holds the port and does not listen yet.
+    """
+
+    def __init__(self, bound: Callable[[], socket.socket]) -> None:
+        self._bound = bound
+        self._target = ""
+        """Unix socket of the gRPC server; empty while there is none."""
+        self._selector = selectors.DefaultSelector()
+        self._listener: socket.socket | None = None
+        self._connections: set[_Connection] = set()
+        self._refusing = False
+        self._stalled = False
+        self._rate: float | None = None
+        self._allowance = 0.0
+        self._filled_at = 0.0
+        self._starved = False
+        """The slow reader has used up its allowance."""
+        self._resets = 0
+        self._full = False
+        """The descriptor table is, or was a moment ago."""
+        self._full_until = 0.0
+
+    def turn(self, wake: socket.socket) -> None:
+        """Carry what is there; return after one round, or as soon as ``wake`` can be read."""
+        self._register(wake, selectors.EVENT_READ, wake)
+        timed = self._starved or self._full
+        for key, mask in self._selector.select(TICK if timed else None):
+            if key.data is wake:
+                with contextlib.suppress(BlockingIOError):
+                    wake.recv(CHUNK)
+            elif key.data is self._listener:
+                self._accept(self._listener)
+            else:
+                connection, side = key.data
+                if connection in self._connections:
+                    self._carry(connection, side, mask)
+        self._catch_up()
+
+    def end(self) -> None:
+        """Close everything; clients see their connections end."""
+        self._drop_all(reset=False)
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        self._selector.close()
+
+    def set_target(self, target: str) -> None:
+        """Lead new connections there; empty: be as a server that is not there."""
+        self._target = target
+        self._listen()
+
+    def set_refusing(self, *, on: bool) -> None:
+        """Reset open connections and refuse new ones."""
+        self._refusing = on
+        self._listen()
+
+    def set_stalled(self, *, on: bool) -> None:
+        """Carry nothing and accept nothing; bytes on their way wait."""
+        self._stalled = on
+        self._listen()
+        self._watch_all()
+
+    def set_rate(self, rate: float | None) -> None:
+        """Read so many bytes a second from clients; None: as fast as can be."""
+        self._rate = rate
+        self._starved = False
+        self._allowance = 0.0
+        self._filled_at = time.monotonic()
+        for connection in self._connections:
+            self._slow_down(connection.client.sock)
+        self._watch_all()
+
+    def set_resets(self, following: int) -> None:
+        """Reset so many of the connections that follow."""
+        self._resets = following
+
+    def reset_all(self) -> None:
+        """Reset open connections."""
+        self._drop_all(reset=True)
+
+    def _catch_up(self) -> None:
+        """Resume what only time was missing for."""
+        if self._full and time.monotonic() >= self._full_until:
+            self._full = False
+            self._listen()
+        if self._rate is None:
+            return
+        now = time.monotonic()
+        burst = max(1.0, self._rate * 2 * TICK)
+        self._allowance = min(burst, self._allowance + self._rate * (now - self._filled_at))
+        self._filled_at = now
+        if self._starved and self._allowance >= 1:
+            self._starved = False
+            self._watch_all()
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Take one connection; a further one wakes the thread again."""
+        try:
+            sock, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+            return
+        except OSError as error:
+            self._pause(error)
+            return
+        if self._resets > 0 or len(self._connections) >= CONNECTIONS:
+            self._resets = max(self._resets - 1, 0)
+            _close(sock, reset=True)
+            return
+        try:
+            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            _close(sock, reset=True)
+            self._pause(error)
+            return
+        try:
+            server.settimeout(0.0)
+            server.connect(self._target)
+        except OSError as error:
+            log.warning("connection refused behind the relay error=%s", error)
+            _close(server)
+            _close(sock, reset=True)
+            return
+        sock.settimeout(0.0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._slow_down(sock)
+        connection = _Connection(_Side(sock), _Side(server))
+        self._connections.add(connection)
+        self._watch(connection)
+
+    def _pause(self, error: OSError) -> None:
+        """Accept nothing for a moment: a full descriptor table would wake the thread for ever."""
+        log.warning("connection not accepted error=%s", error)
+        self._full = True
+        self._full_until = time.monotonic() + FULL_PAUSE
+        self._listen()
+
+    def _carry(self, connection: _Connection, side: _Side, mask: int) -> None:
+        other = connection.other(side)
+        try:
+            if mask & selectors.EVENT_READ and (room := self._room(connection, side)):
+                data = side.sock.recv(room)
+                side.at_end = not data
+                other.pending += data
+                if side is connection.client and self._rate is not None:
+                    self._allowance -= len(data)
+                _flush(other)
+            if mask & selectors.EVENT_WRITE:
+                _flush(side)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self._drop(connection)
+            return
+        if (side.at_end and not other.pending) or (other.at_end and not side.pending):
+            self._drop(connection)
+            return
+        self._watch(connection)
+
+    def _room(self, connection: _Connection, side: _Side) -> int:
+        """Bytes that may be read from a side now."""
+        if self._stalled or side.at_end:
+            return 0
+        room = CHUNK - len(connection.other(side).pending)
+        if side is connection.client and self._rate is not None:
+            self._starved = self._starved or self._allowance < 1
+            room = min(room, int(self._allowance))
+        return max(room, 0)
+
+    def _watch(self, connection: _Connection) -> None:
+        for side in (connection.client, connection.server):
+            wanted = selectors.EVENT_READ if self._room(connection, side) else 0
+            if side.pending and not self._stalled:
+                wanted |= selectors.EVENT_WRITE
+            self._register(side.sock, wanted, (connection, side))
+
+    def _watch_all(self) -> None:
+        for connection in self._connections:
+            self._watch(connection)
+
+    def _register(self, sock: socket.socket, wanted: int, served: object) -> None:
+        key = self._selector.get_map().get(sock)
+        if key is None:
+            if wanted:
+                self._selector.register(sock, wanted, served)
+        elif not wanted:
+            self._selector.unregister(sock)
+        elif key.events != wanted:
+            self._selector.modify(sock, wanted, served)
+
+    def _listen(self) -> None:
+        """Open, close or pause the listener as everything that speaks for it says."""
+        if not self._target or self._refusing:
+            self._drop_all(reset=True)
+            if self._listener is not None:
+                self._register(self._listener, 0, self._listener)
+                self._listener.close()
+                self._listener = None
+            return
+        if self._listener is None:
+            self._listener = self._bound()
+            self._listener.settimeout(0.0)
+            self._listener.listen(BACKLOG)
+        paused = self._stalled or self._full
+        self._register(self._listener, 0 if paused else selectors.EVENT_READ, self._listener)
+
+    def _slow_down(self, sock: socket.socket) -> None:
+        if self._rate is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
+
+    def _drop_all(self, *, reset: bool) -> None:
+        for connection in tuple(self._connections):
+            self._drop(connection, reset=reset)
+
+    def _drop(self, connection: _Connection, *, reset: bool = False) -> None:
+        self._connections.discard(connection)
+        for side in (connection.client, connection.server):
+            self._register(side.sock, 0, None)
+        _close(connection.client.sock, reset=reset)
+        _close(connection.server.sock)
+
+
+def _flush(side: _Side) -> None:
+    if side.pending:
+        sent = side.sock.send(side.pending)
+        del side.pending[:sent]
+
+
+def _close(sock: socket.socket, *, reset: bool = False) -> None:
+    with contextlib.suppress(OSError):
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        sock.close()

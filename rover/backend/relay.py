@@ -1,0 +1,174 @@
+"""The TCP front of the backend: carries bytes to the gRPC server, or makes connections fail.
+
+gRPC's own server can neither refuse, reset, stall nor slow down a connection. So clients connect to
+this, and it connects to the server, which listens on a Unix socket of the host.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from rover.backend.flow import Flow
+from rover.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DONE_WITHIN: Final = 10.0
+"""Seconds for the thread to take up an order; it never waits for anything else."""
+
+ADVICE: Final = {
+    errno.EADDRINUSE: "another program listens there: end it, or choose another port, 0 for any",
+    errno.EACCES: "ports below 1024 need root: choose a higher one",
+    errno.EADDRNOTAVAIL: "this host has no such address: 127.0.0.1 and 0.0.0.0 always work",
+}
+
+
+@dataclass(slots=True)
+class _Order:
+    change: Callable[[], None]
+    done: threading.Event = field(default_factory=threading.Event)
+    error: BackendError | None = None
+
+
+class Relay:
+    """A listener whose connections can be made to fail; a ``rover.backend.strikes.Link``.
+
+    Args:
+        host: Address or name to listen on.
+        port: 0 for a free one.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._flow = Flow(self._bound)
+        self._holder: socket.socket | None = None
+        self._orders: deque[_Order] = deque()
+        self._rouse, self._wake = socket.socketpair()
+        self._rouse.settimeout(0.0)
+        self._wake.settimeout(0.0)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rover-backend-relay", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port listened on, once it has started."""
+        return self._port
+
+    def start(self) -> None:
+        """Take the port; connections are refused until ``up``.
+
+        Raises:
+            BackendError: The address cannot be listened on; the message says what to do.
+        """
+        self._holder = self._bound()
+        self._port = self._holder.getsockname()[1]
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close everything; clients see their connections end."""
+        if self._thread.is_alive():
+            self._order(self._ended.set)
+            self._thread.join(DONE_WITHIN)
+        for sock in (self._holder, self._rouse, self._wake):
+            if sock is not None:
+                sock.close()
+
+    def up(self, target: str) -> None:
+        """Accept connections, unless a fault refuses them.
+
+        Args:
+            target: Where the gRPC server listens, for ``connect`` on a Unix socket.
+        """
+        self._order(lambda: self._flow.set_target(target))
+
+    def down(self) -> None:
+        """Reset all connections and refuse new ones, as a server that is not there."""
+        self._order(lambda: self._flow.set_target(""))
+
+    def refuse(self, *, on: bool) -> None:
+        """Reset open connections and refuse new ones."""
+        self._order(lambda: self._flow.set_refusing(on=on))
+
+    def stall(self, *, on: bool) -> None:
+        """Carry nothing and accept nothing; bytes on their way wait."""
+        self._order(lambda: self._flow.set_stalled(on=on))
+
+    def throttle(self, bytes_per_second: float | None) -> None:
+        """Read this slowly from clients, all together; None: as fast as can be."""
+        self._order(lambda: self._flow.set_rate(bytes_per_second))
+
+    def reset(self, following: int) -> None:
+        """Reset open connections and so many of those that follow."""
+        self._order(lambda: self._flow.set_resets(following))
+        self._order(self._flow.reset_all)
+
+    def spare(self) -> None:
+        """Reset no more of those that follow."""
+        self._order(lambda: self._flow.set_resets(0))
+
+    def _order(self, change: Callable[[], None]) -> None:
+        """Have the thread make a change, and return once it is made."""
+        if not self._thread.is_alive():
+            return
+        order = _Order(change)
+        self._orders.append(order)
+        try:
+            self._rouse.send(b"\0")
+        except BlockingIOError:
+            pass  # it has been roused often enough to see this order too
+        except OSError:
+            return  # stopped by another thread meanwhile
+        if not order.done.wait(DONE_WITHIN) and self._thread.is_alive():
+            raise BackendError(f"the backend's relay took up no order for {DONE_WITHIN:g} s")
+        if order.error is not None:
+            raise order.error
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._flow.turn(self._wake)
+                while self._orders:
+                    order = self._orders.popleft()
+                    try:
+                        order.change()
+                    except BackendError as error:
+                        order.error = error
+                    order.done.set()
+        finally:
+            self._flow.end()
+
+    def _bound(self) -> socket.socket:
+        """Make a socket that holds the port without listening, so that connections are refused.
+
+        SO_REUSEADDR lets it share the port with the listener, which comes and goes beside it;
+        another program that listens there already is still an error.
+        """
+        where = f"{self._host}:{self._port}"
+        try:
+            found = socket.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except OSError as error:
+            raise unusable(where, error) from error
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError as error:
+            sock.close()
+            raise unusable(where, error) from error
+        return sock
+
+
+def unusable(where: str, error: OSError) -> BackendError:
+    """Say that an address cannot be listened on, and what to do about it."""
+    advice = ADVICE.get(error.errno or 0, "give another address of this host or another port")
+    return BackendError(f"cannot listen on {where}: {error.strerror or error}; {advice}")

@@ -1,0 +1,236 @@
+"""The protocol's rules, checked on every call: what a careful agent never does.
+
+The server lets most of these pass and loses or mixes data in silence, so an agent that breaks them
+looks healthy. ``rover backend --strict`` and the pytest fixtures make them fail a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rover.backend.ids import is_blank, is_longer, utf16_units
+from rover.backend.layers import LAYERS_10_1, UNDEFINED
+from rover.backend.records import entity_dict
+from rover.backend.rows import (
+    AGENT_ID_LIMIT,
+    LABEL_LIMIT,
+    LABELS_LIMIT,
+    NAME_LIMIT,
+    PROPERTIES_LIMIT,
+    labels_units,
+    properties_units,
+    too_long,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rover.backend.records import Json, Stamp
+    from rover.backend.rows import Told
+    from rover.model import Entity
+
+ENTITIES_KEPT: Final = 200_000
+"""Beyond them the longest known is forgotten, and counts as new when it comes again."""
+PIDS_KEPT: Final = 16
+"""Former pids remembered for one entity; enough to see it flap."""
+
+
+class Rule(Enum):
+    """A rule by its name; the value is what breaks it."""
+
+    ENTITY_OF_TWO_PIDS = "one entity is reported for two pids at once"
+    ENTITY_TWICE = "one entity stands twice in one message"
+    UNKNOWN_BEAT = "a beat for a process that no report ever named"
+    BEAT_WITHOUT_REPORT = "beats go on for a process that is not reported"
+    AGENT_ID_CHANGED = "another agent id for the same entity"
+    AGENT_ID_MISSING = "the agent id is blank: no task ever arrives"
+    BAD_LAYER = "a layer that fails the beat, or UNDEFINED, which is never listed"
+    NAME_MISSING = "service, instance and process name are required"
+    TOO_LONG = "over a limit: the server loses the row or the label in silence"
+    EMPTY_ITEM = "an item with neither hostProcess nor k8sProcess"
+    BAD_PID = "a pid that no process has"
+    BAD_MESSAGE = "bytes that do not decode, or text that is not UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule."""
+
+    rule: Rule
+    detail: str
+    method: str
+    agent_id: str
+    at: Stamp
+    entity: Entity | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.rule.name}: {self.rule.value}: {self.detail}"
+        if self.entity is None:
+            return f"{text} ({self.method})"
+        names = (self.entity.layer, self.entity.service, self.entity.instance, self.entity.process)
+        return f"{text} ({self.method}, {' / '.join(names)})"
+
+    def as_dict(self) -> Json:
+        """Make it JSON-ready."""
+        return {
+            "rule": self.rule.name,
+            "meaning": self.rule.value,
+            "detail": self.detail,
+            "method": self.method,
+            "agent_id": self.agent_id,
+            "entity": entity_dict(self.entity),
+            "at": self.at.wall,
+        }
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of one entity."""
+
+    agent_id: str = ""
+    pid: int | None = None
+    former_pids: tuple[int, ...] = ()
+    reported: bool = False
+    """In the backend's present memory."""
+    ever_reported: bool = False
+    beats_unreported: int = 0
+    faultless: Entity | None = None
+    """The entity in full, once it has been checked and nothing found."""
+
+
+class Rules:
+    """Watches the calls of all agents; one thread at a time, no I/O.
+
+    Entities are told apart by process id, as the server does: names count to 70 units and the
+    layer does not count.
+    """
+
+    def __init__(self, layers: frozenset[str] = LAYERS_10_1) -> None:
+        self._layers = layers
+        self._known: dict[str, _Known] = {}
+
+    def forgotten(self) -> None:
+        """Take note that the backend restarted without its memory: all is to be reported anew."""
+        for known in self._known.values():
+            known.reported = False
+            known.beats_unreported = 0
+
+    def undecodable(self, method: str, why: str, at: Stamp) -> Violation:
+        """Say that a message could not be read at all."""
+        return Violation(Rule.BAD_MESSAGE, why, method, "", at)
+
+    def report(self, told: Sequence[Told | None], agent_id: str, at: Stamp) -> list[Violation]:
+        """Check a report; None stands for an item of which neither kind is set."""
+        found: list[_Found] = []
+        for position, one in enumerate(told):
+            if one is None:
+                found.append((Rule.EMPTY_ITEM, f"item {position}", None))
+            else:
+                found += self._check_report(one)
+        found += _check_message(agent_id, [one for one in told if one is not None])
+        return _violations(found, "reportProcesses", agent_id, at)
+
+    def beat(self, told: Sequence[Told], agent_id: str, at: Stamp) -> list[Violation]:
+        """Check a beat."""
+        found: list[_Found] = []
+        for one in told:
+            found += self._check_beat(one)
+        found += _check_message(agent_id, told)
+        return _violations(found, "keepAlive", agent_id, at)
+
+    def _check_report(self, told: Told) -> Iterator[_Found]:
+        yield from self._check_item(told)
+        known = self._known[told.id]
+        known.reported = known.ever_reported = True
+        known.beats_unreported = 0
+        pid = told.pid
+        if pid is None or pid <= 0:
+            yield Rule.BAD_PID, f"pid {pid}", told.entity
+        elif known.pid is None:
+            known.pid = pid
+        elif known.pid != pid:
+            if pid in known.former_pids:
+                detail = f"pid {pid} again after pid {known.pid}"
+                yield Rule.ENTITY_OF_TWO_PIDS, detail, told.entity
+            known.former_pids = (*known.former_pids, known.pid)[-PIDS_KEPT:]
+            known.pid = pid
+
+    def _check_beat(self, told: Told) -> Iterator[_Found]:
+        yield from self._check_item(told)
+        known = self._known[told.id]
+        if known.reported:
+            return
+        known.beats_unreported += 1
+        if known.beats_unreported > 1:
+            detail = f"beat {known.beats_unreported} without a report"
+            yield Rule.BEAT_WITHOUT_REPORT, detail, told.entity
+        elif not known.ever_reported:
+            yield Rule.UNKNOWN_BEAT, "its first beat came before any report", told.entity
+
+    def _check_item(self, told: Told) -> Iterator[_Found]:
+        """Check what holds for one item of either call, and remember the agent."""
+        entity = told.entity
+        known = self._known.get(told.id)
+        if known is None:
+            if len(self._known) >= ENTITIES_KEPT:
+                del self._known[next(iter(self._known))]
+            known = self._known[told.id] = _Known()
+        if known.agent_id and told.agent_id and known.agent_id != told.agent_id:
+            detail = f"{told.agent_id!r} after {known.agent_id!r}"
+            yield Rule.AGENT_ID_CHANGED, detail, entity
+        known.agent_id = told.agent_id or known.agent_id
+        if (units := properties_units(told.properties)) > PROPERTIES_LIMIT:
+            detail = too_long("properties as JSON", units, PROPERTIES_LIMIT)
+            yield Rule.TOO_LONG, detail, entity
+        if known.faultless != entity:
+            wrong = list(self._check_entity(entity))
+            known.faultless = None if wrong else entity
+            yield from wrong
+
+    def _check_entity(self, entity: Entity) -> Iterator[_Found]:
+        """Check what an entity alone can break."""
+        if entity.layer not in self._layers or entity.layer == UNDEFINED:
+            yield Rule.BAD_LAYER, f"layer {entity.layer!r}", entity
+        for what, name in (
+            ("service name", entity.service),
+            ("instance name", entity.instance),
+            ("process name", entity.process),
+        ):
+            if is_blank(name):
+                yield Rule.NAME_MISSING, f"{what} {name!r}", entity
+            if is_longer(name, NAME_LIMIT):
+                yield Rule.TOO_LONG, too_long(what, utf16_units(name), NAME_LIMIT), entity
+        for label in entity.labels:
+            if is_longer(label, LABEL_LIMIT):
+                yield Rule.TOO_LONG, too_long("label", utf16_units(label), LABEL_LIMIT), entity
+        if (units := labels_units(entity.labels)) > LABELS_LIMIT:
+            yield Rule.TOO_LONG, too_long("labels as JSON", units, LABELS_LIMIT), entity
+
+
+_Found = tuple[Rule, str, "Entity | None"]
+
+
+def _check_message(agent_id: str, told: Sequence[Told]) -> Iterator[_Found]:
+    """Check what holds for a message as a whole."""
+    if is_blank(agent_id):
+        yield Rule.AGENT_ID_MISSING, f"agent id {agent_id!r}", None
+    if is_longer(agent_id, AGENT_ID_LIMIT):
+        detail = too_long("agent id", utf16_units(agent_id), AGENT_ID_LIMIT)
+        yield Rule.TOO_LONG, detail, None
+    pids: dict[str, int | None] = {}
+    seen = set()
+    for one in told:
+        pid = pids.setdefault(one.id, one.pid)
+        if pid != one.pid:
+            detail = f"pids {pid} and {one.pid} in one message"
+            yield Rule.ENTITY_OF_TWO_PIDS, detail, one.entity
+        elif (one.id, one.entity.layer) in seen:
+            yield Rule.ENTITY_TWICE, "in one message", one.entity
+        # one process may stand under one name in several layers, as in a mesh with services
+        seen.add((one.id, one.entity.layer))
+
+
+def _violations(found: list[_Found], method: str, agent_id: str, at: Stamp) -> list[Violation]:
+    return [Violation(rule, detail, method, agent_id, at, entity) for rule, detail, entity in found]
