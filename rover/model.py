@@ -12,6 +12,8 @@ from typing import NamedTuple
 _BMP_END = 0xFFFF
 """Last character that is one unit in UTF-16; those beyond are two."""
 
+_MEMORY_FILE = "/memfd:"
+
 NAME_UNITS = 70
 """UTF-16 units of a service or instance name that count in the backend's ids (OAP 10.1)."""
 
@@ -56,7 +58,13 @@ class Process:
 
     @property
     def exe_name(self) -> str:
-        """File name of the executable, or the kernel's comm where the link cannot be read."""
+        """File name of the executable, or the kernel's comm where there is no file to name.
+
+        That is so where the link cannot be read, and for a program run from memory (memfd_create),
+        whose link holds what its maker wrote there, a number of its own often.
+        """
+        if self.exe.startswith(_MEMORY_FILE):
+            return self.name
         return self.exe.rpartition("/")[2] or self.name
 
 

@@ -14,7 +14,7 @@ INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 
 
 def obstacle() -> str | None:
-    """Say why this machine cannot run eBPF programs, whatever is installed on it; None if it can."""
+    """Say why this machine cannot run eBPF programs, whatever is installed; None if it can."""
     if os.geteuid() != 0:
         return "not root"
     if "tracefs" not in Path("/proc/filesystems").read_text():
@@ -33,7 +33,7 @@ def obstacle() -> str | None:
 
 
 class KernelTests:
-    """Skips kernel tests on a machine that cannot run them, and fails a run that skips them else."""
+    """Skips kernel tests where the machine cannot run them, and fails a run that skips others."""
 
     def __init__(self, reason: str | None) -> None:
         self.reason = reason

@@ -87,7 +87,7 @@ class Census:
         """
         self.table = table
         self.figures = Figures()
-        self.kernel_threads: dict[int, ProcessKey] = {}
+        self.kernel_threads: dict[int, KernelThread] = {}
         self._reader = reader
         self._judge = judge
         self._probes = probes
@@ -211,7 +211,7 @@ class Census:
             return process
         self._remove(pid)
         if process is not None:
-            self.kernel_threads[pid] = process.key
+            self.kernel_threads[pid] = process
         return process
 
     def _put(self, process: Process) -> None:
@@ -269,7 +269,8 @@ class Census:
         row = self.table.get(pid)
         stat = self._reader.stat(pid)
         if row is None:
-            same = stat is not None and stat.start_ticks == self.kernel_threads[pid].start_ticks
+            thread = self.kernel_threads[pid]
+            same = stat is not None and stat.start_ticks == thread.key.start_ticks
         else:
             same = not self._is_gone(row.process, stat) and stat is not None
             same = same and stat is not None and stat.image == row.process.image

@@ -29,6 +29,23 @@ class KernelThread:
     key: ProcessKey
     name: str
 
+    def as_process(self) -> Process:
+        """Return it in the form of a process, for display beside others."""
+        return Process(
+            key=self.key,
+            ppid=2,
+            name=self.name,
+            exe="",
+            command_line="",
+            cwd="",
+            uid=0,
+            cgroup="",
+            pid_namespace=0,
+            mount_namespace=0,
+            namespace_pid=self.key.pid,
+            image=0,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Stat:

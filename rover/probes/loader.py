@@ -159,7 +159,7 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
         os.environ.update(environment)
         try:
             return bcc.BPF(src_file=request["source"], cflags=defines), name
-        except Exception as error:  # noqa: BLE001 - bcc raises bare Exception for any failure
+        except Exception as error:  # bcc raises nothing finer
             if missing_capabilities():  # BCC makes the maps as it compiles
                 raise refusal(error) from error
             failures.append(f"{name} headers: {error}")

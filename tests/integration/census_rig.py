@@ -37,7 +37,7 @@ class NameByPid:
     def apply(self, message: object) -> tuple[ProcessKey, ...]:
         return message if isinstance(message, tuple) else ()
 
-    def refresh(self, now: float) -> tuple[ProcessKey, ...]:
+    def refresh(self, now: float) -> tuple[ProcessKey, ...]:  # noqa: ARG002 - the protocol
         return ()
 
     def next_refresh(self, now: float) -> float:

@@ -202,7 +202,7 @@ def test_without_ebpf_scans_find_starts_execs_and_exits(spawn: Spawn, eventually
         rig.seen.wait_for(child.pid, gone=True)
 
 
-def test_a_full_pending_map_is_counted_and_healed(spawn: Spawn, eventually: Callable):
+def test_a_full_pending_map_is_counted_and_healed(spawn: Spawn):
     sizes = {"ROVER_PENDING_ENTRIES": 4, "ROVER_TRACKED_ENTRIES": 65536, "ROVER_RING_PAGES": 64}
     with running(sizes=sizes, settle_time=0.5) as rig:
         children = [spawn("/bin/sleep", "67") for _ in range(40)]

@@ -6,12 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-from rover.config.settings import ScannerSettings
+from rover.config.settings import ScanMode, ScannerSettings
 from rover.discovery.agent_sensor import AgentSensor
 from rover.discovery.finders import HostFinders
 from rover.discovery.host import Host
 from rover.discovery.host_judge import HostJudge
 from rover.discovery.procfs import ProcReader
+from rover.model import Reason
 
 METADATA = "layer=GENERAL\nservice_name=shop\ninstance_name=i\nprocess_name=p\n"
 
@@ -64,11 +65,12 @@ def test_the_next_look_is_a_period_after_the_last():
     assert judge.next_refresh(100.0) == 103.0
 
 
-def test_without_a_sensor_there_is_nothing_to_look_at():
-    finders = HostFinders(ScannerSettings(), (), Host("id"), AgentSensor(60.0), "")
-    judge = HostJudge(finders, None, 3.0)
+def test_no_process_is_looked_into_where_no_finder_asks_for_agents():
+    settings, sensor = ScannerSettings(mode=ScanMode.REGEX), AgentSensor(60.0)
+    judge = HostJudge(HostFinders(settings, (), Host("id"), sensor, ""), sensor, 3.0)
     process = ProcReader().read(os.getpid())
-    assert judge.judge(process).reports
+    assert judge.judge(process).reason is Reason.NO_FINDER
+    assert sensor.figures.watched == 0
     judge.forget(process.key)
     assert not set(judge.refresh(100.0))
     assert judge.next_refresh(100.0) > 1000.0

@@ -8,7 +8,6 @@ import pytest
 
 from rover.probes import layout, programs
 
-
 COMPILE = """
 import os, sys
 os.environ["BCC_KERNEL_SOURCE"] = sys.argv[1] + "/shim"

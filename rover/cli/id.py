@@ -1,0 +1,20 @@
+"""``rover id``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rover.cli.options import configured
+from rover.identity import read_agent_id
+
+if TYPE_CHECKING:
+    from rover.config.load import Loaded
+
+
+@click.command()
+@configured
+def id(loaded: Loaded) -> None:  # noqa: A001 - the command's name
+    """Print this host's agent id, the one it has or would get."""
+    click.echo(read_agent_id(loaded.settings.core.state_dir))

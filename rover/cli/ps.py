@@ -1,0 +1,111 @@
+"""``rover ps``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rover.agent import host_judge
+from rover.cli.options import configured
+from rover.discovery.once import scan_once
+from rover.errors import RoverError
+from rover.identity import read_agent_id
+from rover.model import Reason
+
+if TYPE_CHECKING:
+    from rover.config.load import Loaded
+    from rover.table import Why
+
+COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND")
+
+
+@click.command()
+@configured
+@click.argument("pids", metavar="[PID]...", nargs=-1, type=int)
+@click.option("-a", "--all", "everything", is_flag=True, help="Kernel threads as well.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) -> None:
+    """Scan once: what would be reported and as what, and why the rest would not."""
+    settings = loaded.settings
+    judge = host_judge(settings, read_agent_id(settings.core.state_dir))
+    found = scan_once(judge)
+    missing = set(pids) - {why.process.pid for why in found}
+    if missing:
+        raise RoverError(f"no process has pid {', '.join(map(str, sorted(missing)))}")
+    if pids:
+        found = [why for why in found if why.process.pid in pids]
+    elif not everything:
+        found = [why for why in found if why.reason is not Reason.KERNEL_THREAD]
+    if output == "json":
+        click.echo(json.dumps([as_json(why) for why in found], indent=2, ensure_ascii=False))
+    else:
+        print_table(found)
+
+
+def as_json(why: Why) -> dict[str, Any]:
+    """Make one process JSON-ready."""
+    process = why.process
+    return {
+        "pid": process.pid,
+        "start_ticks": process.key.start_ticks,
+        "ppid": process.ppid,
+        "name": process.name,
+        "exe": process.exe,
+        "command_line": process.command_line,
+        "cwd": process.cwd,
+        "uid": process.uid,
+        "cgroup": process.cgroup.splitlines(),
+        "reason": why.reason.value,
+        "detail": why.detail,
+        "entities": [
+            {
+                "layer": report.entity.layer,
+                "service": report.entity.service,
+                "instance": report.entity.instance,
+                "process": report.entity.process,
+                "labels": list(report.entity.labels),
+                "leader": leader,
+            }
+            for report, leader in (*((r, process.pid) for r in why.leads), *why.follows)
+        ],
+    }
+
+
+def print_table(found: list[Why]) -> None:
+    """Print one line an entity, and one for each process that has none."""
+    from rich.console import Console  # noqa: PLC0415 - only a table needs it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=100_000)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for column in COLUMNS:
+        last = column == "COMMAND"
+        table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
+    for why in found:
+        pid, command = str(why.process.pid), printable(why.process.command_line[:1000])
+        for report, status in entities(why):
+            names = ("-",) * 4
+            if report is not None:
+                entity = report.entity
+                names = (entity.layer, entity.service, entity.instance, entity.process)
+            cells = (pid, *map(printable, names), printable(status), command)
+            table.add_row(*map(Text, cells))
+    console.print(table)
+
+
+def entities(why: Why) -> list[tuple[Any, str]]:
+    """Return each entity of a process with what it is to it; one without for none."""
+    told = [(report, "reported") for report in why.leads]
+    told += [(report, f"follows {leader}") for report, leader in why.follows]
+    detail = f": {why.detail}" if why.detail else ""
+    return told or [(None, f"not reported: {why.reason.value}{detail}")]
+
+
+def printable(text: str) -> str:
+    """Keep what a process calls itself from writing on the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
