@@ -1,0 +1,76 @@
+"""deploy/rover.service gives the agent what it needs, and systemd understands it."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parents[2] / "deploy" / "rover.service"
+
+# What the agent needs rights for: attach, see the processes of others, read agents' files.
+PROOF = """
+import os, sys, time
+from rover.discovery.agent_sensor import AgentSensor
+from rover.discovery.procfs import ProcReader
+from rover.probes import settling
+
+settling.attach().close()
+process = ProcReader().read(int(sys.argv[1]))
+sensor = AgentSensor(60.0)
+sensor.watch(process, time.time())
+print(os.getuid(), process.exe, sensor.metadata(process.key).service)
+"""
+
+METADATA = "layer=GENERAL\nservice_name=shop\ninstance_name=i\nprocess_name=p\n"
+
+
+def service():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNIT)
+    return parser["Service"]
+
+
+@pytest.mark.kernel
+def test_the_capabilities_of_the_unit_are_enough_for_a_user_without_any_other_right(
+    spawn, tmp_path
+):
+    capabilities = service()["AmbientCapabilities"].split()
+    assert service()["CapabilityBoundingSet"].split() == capabilities
+    given = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)
+    tmp_path.chmod(0o700)
+    other = spawn("sleep", "60", env={"TMPDIR": str(tmp_path)})
+    place = tmp_path / "apache_skywalking" / "process" / str(other.pid)
+    place.mkdir(parents=True, mode=0o700)
+    (place / "metadata.properties").write_text(METADATA)
+    (place / "metadata.properties").chmod(0o600)
+    run = subprocess.run(
+        [
+            *("unshare", "--mount", "sh", "-c"),
+            'mount -t tracefs none /sys/kernel/tracing && exec "$0" "$@"',
+            *("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--no-new-privs"),
+            *(f"--inh-caps={given}", f"--ambient-caps={given}", f"--bounding-set=-all,{given}"),
+            *(sys.executable, "-B", "-c", PROOF, str(other.pid)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    sleep = str(Path(shutil.which("sleep")).resolve())
+    assert run.stdout.split() == ["54321", sleep, "shop"], run.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_understands_every_line_of_the_unit(tmp_path):
+    unit = tmp_path / "rover.service"
+    unit.write_text(UNIT.read_text().replace(service()["ExecStart"].split()[0], "/bin/true"))
+    run = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60, check=False
+    )
+    # It also speaks of the units of this machine that the unit wants.
+    assert "rover" not in run.stderr
+    assert run.returncode == 0, run.stderr
