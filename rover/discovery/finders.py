@@ -60,6 +60,11 @@ class HostFinders:
         self._rover = RoverContext(host)
         self._cluster_name = cluster_name
 
+    @property
+    def ask_agents(self) -> bool:
+        """Whether a verdict may depend on what the sensor knows."""
+        return self._sensor is not None
+
     def judge(self, process: Process) -> Verdict:
         """Decide what a process is called; a template that fails on it is told in the verdict."""
         for pattern in self._ignore:

@@ -126,6 +126,9 @@ def host_name(proc: str = "/proc") -> str:
                 name = file.read(_HOST_NAME_BYTES).decode(errors="replace").strip()
         except OSError:
             name = ""
+        # An image's placeholder tells no host from another; the container's name at least does.
+        if name.startswith("localhost"):
+            name = ""
     return name or _printable(socket.gethostname()).strip() or "localhost"
 
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 class HostJudge:
     """A `rover.discovery.judge.Judge` for hosts without Kubernetes."""
 
-    def __init__(self, finders: HostFinders, sensor: AgentSensor | None, period: float) -> None:
+    def __init__(self, finders: HostFinders, sensor: AgentSensor, period: float) -> None:
         """Join the finders with the sensor that they ask.
 
         Args:
             finders: They decide.
-            sensor: Kept up to date here; None where no finder asks it.
+            sensor: Kept up to date here, unless the finders do not ask it.
             period: Seconds between two looks at the agents' files.
         """
         self._finders = finders
-        self._sensor = sensor
+        self._sensor = sensor if finders.ask_agents else None
         self._period = period
         self._refresh_at = 0.0
 

@@ -89,6 +89,8 @@ def test_a_container_that_shares_the_hosts_processes_is_named_after_the_host(tmp
     etc.mkdir(parents=True)
     (etc / "hostname").write_text("metal-3\n")
     assert host_name(str(tmp_path)) == "metal-3"
+    (etc / "hostname").write_text("localhost.localdomain\n")
+    assert host_name(str(tmp_path)) == socket.gethostname()
     (etc / "hostname").unlink()
     assert host_name(str(tmp_path)) == socket.gethostname()
 
