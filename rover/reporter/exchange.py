@@ -1,0 +1,236 @@
+"""Telling the backend of entities: reports and beats over one connection, bad items set aside."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rover import metrics
+from rover._proto.service import KEEP_ALIVE, REPORT_PROCESSES
+from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
+from rover.reporter import messages
+from rover.reporter.batches import Limits, Part, batches, deliver
+from rover.reporter.limits import KEPT_FOR_OTHERS, PROPERTIES_JSON
+from rover.reporter.trouble import CallError, Trouble, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rover.reporter.roster import Entry, Roster
+
+log = logging.getLogger("rover.reporter")
+
+MOST_UNITS: Final = PROPERTIES_JSON - KEPT_FOR_OTHERS
+LEAST_UNITS: Final = 1_000
+"""Properties are not cut below this, for whatever limit of the other side."""
+MOST_REFUSED_ALONE: Final = 64
+"""So many items refused one by one and none accepted: then it is not the items."""
+NAMED_AT_ONCE: Final = 10
+"""Entities set aside together that are named each in the log."""
+MOST_LAYERS_WARNED: Final = 100
+
+
+class Call(Enum):
+    """The two calls; the value is the word for logs and metrics."""
+
+    REPORT = "report"
+    BEAT = "beat"
+
+
+PATHS: Final = {Call.REPORT: REPORT_PROCESSES, Call.BEAT: KEEP_ALIVE}
+
+
+class Framed(NamedTuple):
+    """An entity with the bytes that are sent of it."""
+
+    entry: Entry
+    frame: bytes
+
+    def size(self) -> int:
+        """Bytes it takes in the message, and at most in the answer, which repeats the entity."""
+        return len(self.frame) + messages.ANSWER_OVERHEAD
+
+
+class Exchange:
+    """Sends what it is given and notes in the roster how each entity fared.
+
+    Args:
+        roster: Where entities are marked as known, beaten or refused.
+        agent_id: Goes into each message.
+        call: Makes one call over the present connection: path, message; raises CallError.
+        most_beats: Beats after which a refused entity is tried again at the latest.
+        pause: Seconds before an entity without an answer is reported again, by its tries so far.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        agent_id: str,
+        call: Callable[[str, bytes], bytes],
+        most_beats: int,
+        pause: Callable[[int], float],
+    ) -> None:
+        self.limits = Limits()
+        self.host_ip = ""
+        self._roster = roster
+        self._agent_id = agent_id
+        self._call = call
+        self._most_beats = most_beats
+        self._pause = pause
+        self._units = MOST_UNITS
+        self._layers_warned: set[str] = set()
+
+    def probe(self) -> None:
+        """Ask whether the backend answers, by a beat for nobody.
+
+        Raises:
+            CallError: It does not.
+        """
+        self._empty(Call.BEAT)
+
+    @property
+    def probe_call(self) -> tuple[str, bytes]:
+        """Path and message of a beat for nobody."""
+        return PATHS[Call.BEAT], messages.listed((), self._agent_id)
+
+    def announce(
+        self, entries: Sequence[Entry], now: float, beat: int, *, trial: bool = False
+    ) -> None:
+        """Report entities and keep the ids from the answers; a trial expects refusals.
+
+        Raises:
+            CallError: For every trouble that is no item's fault; what was answered is noted.
+        """
+        self._warn_of_layers({entry.report.entity.layer for entry in entries})
+        framed = (
+            Framed(entry, messages.announcement(entry.report, self.host_ip, self._units))
+            for entry in entries
+        )
+        silent: list[Entry] = []
+        for part in self._delivered(Call.REPORT, framed, beat, trial=trial):
+            silent += self._match(part.items, part.answer or b"", now)
+        self._set_aside(silent, "the backend gives no answer for it", beat)
+
+    def beat(self, entries: Sequence[Entry], beat: int, *, trial: bool = False) -> None:
+        """Send a beat for entities; a trial expects refusals.
+
+        Raises:
+            CallError: For every trouble that is no item's fault; what was accepted is noted.
+        """
+        framed = (Framed(entry, entry.beat_frame()) for entry in entries)
+        for part in self._delivered(Call.BEAT, framed, beat, trial=trial):
+            pardoned = [item.entry for item in part.items if item.entry.refusal]
+            self._roster.beaten(item.entry for item in part.items)
+            for entry in pardoned[:NAMED_AT_ONCE]:
+                log.info("entity accepted again: %s", _named(entry))
+            if commands := messages.commands(part.answer or b""):
+                metrics.COMMANDS.inc(len(commands))
+                log.debug("commands ignored: %s", plain(",".join(commands)))
+
+    def _delivered(
+        self, call: Call, framed: Iterable[Framed], beat: int, *, trial: bool
+    ) -> Iterable[Part[Framed, bytes]]:
+        """Send items batch by batch, give the accepted parts, set the refused items aside."""
+        bad_layers: dict[str, CallError] = {}
+        accepted = trial
+        refused: list[Entry] = []
+        for batch in batches(framed, Framed.size, self.limits):
+            for part in deliver(
+                batch,
+                lambda items: self._send(call, items),
+                lambda: self._empty(call),
+                lambda item: bad_layers.get(item.entry.report.entity.layer),
+            ):
+                if part.failure is None:
+                    accepted = True
+                    yield part
+                    continue
+                if call is Call.REPORT and self._cut_shorter(part.failure):
+                    continue
+                entry = part.items[0].entry
+                if (layer := entry.report.entity.layer) not in LAYERS_10_1:
+                    bad_layers[layer] = part.failure
+                elif not accepted and len(refused) + 1 >= MOST_REFUSED_ALONE:
+                    for innocent in refused:
+                        self._roster.pardon(innocent)
+                    raise CallError(Trouble.BROKEN, f"every item is refused: {part.failure.detail}")
+                refused.append(entry)
+                self._set_aside([entry], str(part.failure), beat, named=len(refused))
+        if len(refused) > NAMED_AT_ONCE:
+            log.warning("entities set aside: count=%d call=%s", len(refused), call.value)
+
+    def _cut_shorter(self, failure: CallError) -> bool:
+        """Leave less room for properties where one item alone is too large; false at the end."""
+        if failure.trouble is not Trouble.TOO_LARGE or self._units <= LEAST_UNITS:
+            return False
+        self._units //= 2
+        log.info("properties are cut shorter: json_units=%d reason=%r", self._units, str(failure))
+        return True
+
+    def _send(self, call: Call, items: list[Framed]) -> bytes:
+        message = messages.listed((item.frame for item in items), self._agent_id)
+        try:
+            answer = self._call(PATHS[call], message)
+        except CallError as error:
+            metrics.REPORTS.labels(call.value, error.trouble.value).inc()
+            if error.trouble is Trouble.TOO_LARGE:
+                self.limits = self.limits.below(len(message))
+            elif error.trouble is Trouble.TIMEOUT:
+                self.limits = self.limits.halved()
+            raise
+        metrics.REPORTS.labels(call.value, "ok").inc()
+        metrics.SENT_ENTITIES.labels(call.value).inc(len(items))
+        metrics.SENT_BYTES.labels(call.value).inc(len(message))
+        return answer
+
+    def _empty(self, call: Call) -> None:
+        """Call with no item, to see whether the backend answers at all."""
+        try:
+            self._call(PATHS[call], messages.listed((), self._agent_id))
+        except CallError as error:
+            if error.trouble in (Trouble.ITEM, Trouble.TOO_LARGE):
+                raise CallError(Trouble.BROKEN, error.detail) from error
+            raise
+
+    def _match(self, items: list[Framed], answer: bytes, now: float) -> list[Entry]:
+        """Find each answered id's entity by pid and names; give those silent for too long."""
+        asked = {messages.told(item.entry.report): item.entry for item in items}
+        try:
+            for told, process_id in messages.answers(answer):
+                entry = asked.get(told)
+                if entry is not None:
+                    self._roster.answered(entry, process_id)
+                    if process_id:
+                        del asked[told]
+        except ValueError as error:
+            raise CallError(Trouble.BROKEN, str(error)) from error
+        return [
+            entry
+            for entry in asked.values()
+            if self._roster.unanswered(entry, now, self._pause) and not entry.known
+        ]
+
+    def _set_aside(
+        self, entries: Iterable[Entry], reason: str, beat: int, *, named: int = 0
+    ) -> None:
+        for number, entry in enumerate(entries, named):
+            if self._roster.refuse(entry, reason, beat, self._most_beats):
+                level = logging.WARNING if number <= NAMED_AT_ONCE else logging.DEBUG
+                log.log(level, "entity set aside: %s reason=%r", _named(entry), reason)
+
+    def _warn_of_layers(self, layers: set[str]) -> None:
+        """Say once of each layer that OAP 10.1 does not know; the backend may be newer."""
+        for layer in sorted(layers - LAYERS_10_1 - self._layers_warned):
+            if len(self._layers_warned) < MOST_LAYERS_WARNED:
+                self._layers_warned.add(layer)
+                since = "known to later ones" if layer in LAYERS_LATER else "check its spelling"
+                log.warning("layer unknown to OAP 10.1: layer=%r (%s)", plain(layer), since)
+
+
+def _named(entry: Entry) -> str:
+    entity = entry.report.entity
+    return plain(
+        f"layer={entity.layer!r} service={entity.service!r} instance={entity.instance!r} "
+        f"process={entity.process!r} pid={entry.report.process.pid}"
+    )

@@ -1,0 +1,79 @@
+"""The address by which others reach this host, as the property ``host_ip`` tells it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rover.reporter.address import Endpoint
+
+BEYOND: Final = ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Set aside for documentation (RFC 5737, RFC 3849), so the way there is the default route."""
+ANY_PORT: Final = 9
+LAST_RESORT: Final = "127.0.0.1"
+UNREACHABLE: Final = 2
+"""Rank of an address that means this host to every host."""
+
+
+def host_ip(endpoint: Endpoint) -> str:
+    """Give the address of the interface that leads to the backend; sends nothing.
+
+    Where the backend is on this host or cannot be resolved, it is that of the default route, then
+    any address of an interface that is up, IPv4 first; 127.0.0.1 only where nothing else exists.
+    """
+    candidates = (*_towards(endpoint), *_beyond(), *_interfaces())
+    best = min(candidates, key=_rank, default=LAST_RESORT)
+    return LAST_RESORT if _rank(best) == UNREACHABLE else best
+
+
+def _rank(address: str) -> int:
+    ip = ipaddress.ip_address(address)
+    if ip.is_loopback or ip.is_unspecified:
+        return UNREACHABLE
+    return 1 if ip.is_link_local else 0
+
+
+def _towards(endpoint: Endpoint) -> Iterator[str]:
+    if not endpoint.host:
+        return
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return
+    for family, _, _, _, there in found:
+        yield from _source(socket.AddressFamily(family), there)
+
+
+def _beyond() -> Iterator[str]:
+    for family, address in BEYOND:
+        yield from _source(family, (address, ANY_PORT))
+
+
+def _source(family: socket.AddressFamily, there: tuple[object, ...]) -> Iterator[str]:
+    """Give the address that the kernel would send from: connecting a datagram socket asks it."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asker:
+            asker.connect(there)
+            yield asker.getsockname()[0].partition("%")[0]
+    except OSError:
+        return
+
+
+def _interfaces() -> Iterator[str]:
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    addresses = [
+        address
+        for name, listed in sorted(psutil.net_if_addrs().items())
+        if name in up
+        for address in listed
+    ]
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for address in addresses:
+            if address.family == family:
+                yield address.address.partition("%")[0]

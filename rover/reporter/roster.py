@@ -1,0 +1,172 @@
+"""What the backend should know, and how much of it it does; belongs to the session's thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rover.reporter import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rover.model import EntityKey, Report
+
+TRIES_UNANSWERED: Final = 10
+"""Reports of an entity that bring no answer for it, before it waits for the next full report."""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why an entity is set aside, and when it is tried again."""
+
+    reason: str
+    tries: int
+    at_beat: int
+    """Number of the beat with which it is tried again."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One live entity."""
+
+    key: EntityKey
+    report: Report
+    beat: bytes = b""
+    """The item of a beat, serialised; made when it is first needed."""
+    process_id: str = ""
+    known: bool = False
+    """The backend has answered for it on this connection, so it may beat."""
+    beaten: bool = False
+    """At least one beat on this connection."""
+    unanswered: int = 0
+    """Reports in a row that brought no id for it."""
+    retry_at: float = 0.0
+    """Not reported before this time, monotonic seconds."""
+    refusal: Refusal | None = None
+
+    def beat_frame(self) -> bytes:
+        """Give the item of a beat, the same bytes until the entity changes."""
+        if not self.beat:
+            self.beat = messages.beat(self.report.entity)
+        return self.beat
+
+
+class Roster:
+    """All live entities by key; of one thread."""
+
+    def __init__(self) -> None:
+        self.entries: dict[EntityKey, Entry] = {}
+        self.due: dict[EntityKey, None] = {}
+        """Keys whose report is to be sent, in the order in which they became due."""
+        self.fresh: dict[EntityKey, None] = {}
+        """Keys that are reported and have not beaten since."""
+        self.refused: dict[EntityKey, None] = {}
+
+    def __contains__(self, key: EntityKey) -> bool:
+        return key in self.entries
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def put(self, report: Report) -> None:
+        """Take in a new entity, or other facts about a known one."""
+        key = report.entity.key
+        entry = self.entries.get(key)
+        if entry is None:
+            self.entries[key] = Entry(key, report)
+        else:
+            if entry.report.entity != report.entity:
+                entry.beat = b""
+                self.pardon(entry)
+            elif entry.refusal:
+                entry.refusal.at_beat = 0
+            entry.report = report
+            entry.unanswered, entry.retry_at = 0, 0.0
+        self.due[key] = None
+
+    def drop(self, key: EntityKey) -> None:
+        """Forget an entity: it gets no more beats, which is all the backend is told."""
+        if self.entries.pop(key, None):
+            self.due.pop(key, None)
+            self.fresh.pop(key, None)
+            self.refused.pop(key, None)
+
+    def renew(self) -> None:
+        """Forget what the backend knows: it may be another one, or have lost its memory."""
+        for entry in self.entries.values():
+            entry.known = entry.beaten = False
+        self.fresh.clear()
+        self.all_due()
+
+    def all_due(self) -> None:
+        """Have everything reported again, also what was set aside or not answered."""
+        for entry in self.entries.values():
+            entry.unanswered, entry.retry_at = 0, 0.0
+            self.due[entry.key] = None
+
+    def due_at(self, now: float) -> list[Entry]:
+        """Give the entities to report now; those set aside are not among them."""
+        entries = map(self.entries.__getitem__, self.due)
+        return [entry for entry in entries if entry.retry_at <= now and not entry.refusal]
+
+    def next_due(self) -> float:
+        """Tell when a report is due next, infinity where none is."""
+        entries = map(self.entries.__getitem__, self.due)
+        return min((entry.retry_at for entry in entries if not entry.refusal), default=float("inf"))
+
+    def to_beat(self, *, only_fresh: bool) -> list[Entry]:
+        """Give the entities that beat: all that the backend knows, or those that never did."""
+        keys = self.fresh if only_fresh else self.entries
+        entries = map(self.entries.__getitem__, keys)
+        return [entry for entry in entries if entry.known and not entry.refusal]
+
+    def refused_at(self, beat: int, *, everyone: bool) -> list[Entry]:
+        """Give the set-aside entities whose turn comes with this beat, or all of them."""
+        entries = map(self.entries.__getitem__, self.refused)
+        return [
+            entry
+            for entry in entries
+            if entry.refusal and (everyone or entry.refusal.at_beat <= beat)
+        ]
+
+    def answered(self, entry: Entry, process_id: str) -> None:
+        """Note that the backend knows the entity; without an id it is asked for one again."""
+        entry.known = True
+        if not entry.beaten:
+            self.fresh[entry.key] = None
+        if process_id:
+            entry.process_id = process_id
+            entry.unanswered = 0
+            self.due.pop(entry.key, None)
+
+    def unanswered(self, entry: Entry, now: float, pause: Callable[[int], float]) -> bool:
+        """Note that a report brought no id; tell whether that was the last try for now."""
+        entry.unanswered += 1
+        if entry.unanswered >= TRIES_UNANSWERED:
+            self.due.pop(entry.key, None)
+            return True
+        entry.retry_at = now + pause(entry.unanswered - 1)
+        return False
+
+    def beaten(self, entries: Iterable[Entry]) -> None:
+        """Note that a beat for them was accepted; nothing is set aside any longer that beats."""
+        for entry in entries:
+            if not entry.beaten:
+                entry.beaten = True
+                self.fresh.pop(entry.key, None)
+            if entry.refusal:
+                self.pardon(entry)
+
+    def refuse(self, entry: Entry, reason: str, beat: int, most_beats: int) -> bool:
+        """Set an entity aside, for twice as many beats each time; tell whether that is new."""
+        new = entry.refusal is None
+        tries = entry.refusal.tries + 1 if entry.refusal else 0
+        entry.refusal = Refusal(reason, tries, beat + min(1 << min(tries, 30), most_beats))
+        self.refused[entry.key] = None
+        return new
+
+    def pardon(self, entry: Entry) -> None:
+        """Take an entity back among the others."""
+        entry.refusal = None
+        self.refused.pop(entry.key, None)

@@ -1,0 +1,344 @@
+"""The session with the backend: connecting, announcing, beating, backing off.
+
+::
+
+    CONNECTING ──answers──▶ ANNOUNCING ──all told──▶ BEATING ─┐ beats, news
+        ▲                       │                      │  ▲───┘
+        │ pause over            ▼ a call fails         ▼
+        └────────────────── BACKING_OFF ◀──────────────┘
+
+It owns the roster and the connection, runs on one thread and never sleeps: each step does what is
+due and tells when the next one is.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rover import metrics
+from rover.reporter.backoff import Backoff
+from rover.reporter.exchange import Exchange
+from rover.reporter.line import Line
+from rover.reporter.state import Phase, SessionState
+from rover.reporter.trouble import CallError, Trouble, advice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rover.reporter.line import Dialer
+    from rover.reporter.roster import Roster
+
+log = logging.getLogger("rover.reporter")
+
+COALESCE: Final = 0.1
+"""Seconds between two reports of news: the first goes out at once, what follows is gathered."""
+FIRST_PAUSE: Final = 0.25
+"""Upper bound of the pause after the first failure, seconds; also for unanswered items."""
+FIRST_PAUSE_BUSY: Final = 1.0
+BEAT_JITTER: Final = 0.1
+"""Share of the period by which a beat may come early, so that a fleet does not beat as one."""
+RETURN_FIRST: Final = 60.0
+"""Seconds on a later address before the first one is tried again; doubles up to RETURN_LAST."""
+RETURN_LAST: Final = 600.0
+RETURN_TIMEOUT: Final = 2.0
+"""Deadline of asking the first address, seconds: the session waits for it."""
+FILE_LOOK: Final = 1.0
+"""Seconds between two looks at the credentials' files during an outage."""
+FLEET_SPREAD: Final = 0.25
+"""Share of the beat period over which a fleet's full reports are spread after an outage."""
+FORGETFUL: Final = frozenset({Trouble.AWAY, Trouble.TIMEOUT, Trouble.WRONG_SERVER})
+"""After these it may be another backend that answers, or one that lost what it knew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how long, seconds; from the settings."""
+
+    heartbeat: float = 20.0
+    properties_every: int = 10
+    """Beats between two full reports."""
+    check: float = 5.0
+    """Upper bound of the pause while the backend is away."""
+    timeout: float = 10.0
+    """Deadline of a call."""
+
+
+class Rest(NamedTuple):
+    """What the thread may do until the next step."""
+
+    seconds: float
+    for_changes: bool
+    """Whether a change is worth waking up for."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """From the first failed call until the backend knows everything again."""
+
+    since: float
+    """Monotonic seconds."""
+    trouble: Trouble
+    attempts: int = 0
+    forgotten: bool = False
+    """What the backend knew does not count any more."""
+    held: bool = False
+    """This agent has waited for its turn in the fleet's return."""
+
+
+class Session:
+    """The state machine; all of it is for its one thread, except ``abort`` and ``state``.
+
+    Args:
+        roster: What the backend should know.
+        dialer: Opens connections.
+        agent_id: Goes into each message.
+        pace: How often and how long.
+        clock: Gives monotonic seconds.
+        chance: Gives numbers in [0, 1) for jitter.
+
+    Attributes:
+        state: What it is doing, replaced as a whole with each change.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        dialer: Dialer,
+        agent_id: str,
+        pace: Pace,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.state = SessionState(since=time.time(), backend=str(dialer.endpoints[0]))
+        self._roster = roster
+        self._dialer = dialer
+        self._line = Line(dialer)
+        self._pace = pace
+        self._clock = clock
+        self._chance = chance
+        silence = Backoff(FIRST_PAUSE, pace.heartbeat, floor=0.5)
+        self._exchange = Exchange(
+            roster,
+            agent_id,
+            self._call,
+            pace.properties_every,
+            lambda tries: silence.pause(tries, chance),
+        )
+        self._answering = False
+        """The backend has answered since the last failure."""
+        self._outage: Outage | None = None
+        self._resume_at = 0.0
+        self._beat = 0
+        self._next_beat = 0.0
+        self._next_news = 0.0
+        self._return_at = 0.0
+        self._return_after = RETURN_FIRST
+        self._stop_at = float("inf")
+
+    def step(self) -> Rest:
+        """Do what is due, up to the first failure, and tell when the next step is."""
+        try:
+            rest = self._advance()
+        except CallError as error:
+            rest = self._back_off(error)
+        self._show()
+        return rest
+
+    def finish(self, seconds: float) -> None:
+        """Report once more what is new, within so many seconds, and end the connection.
+
+        A backend that is away gets one more attempt.
+        """
+        self._stop_at = self._clock() + seconds
+        self._next_beat = float("inf")
+        try:
+            if self._roster.due or self._roster.fresh:
+                self._connect_if_needed()
+                self._tell()
+        except CallError as error:
+            log.warning("last report not delivered: waiting=%d %s", len(self._roster.due), error)
+        self._line.close()
+        self._enter(Phase.STOPPED, "asked to")
+        self._show()
+
+    def abort(self) -> None:
+        """Make a call under way fail; from any thread."""
+        self._line.close()
+
+    def _advance(self) -> Rest:
+        now = self._clock()
+        if self._dialer.refresh():
+            self._line.close()
+            self._resume_at = now
+        if now < self._resume_at:
+            return self._rest(self._resume_at, for_changes=False)
+        self._connect_if_needed()
+        self._return_to_first()
+        if self._clock() >= self._next_news:
+            self._tell()
+        return self._idle()
+
+    def _connect_if_needed(self) -> None:
+        """See that there is a connection over which the backend answers."""
+        if self._answering and self._line.is_open:
+            return
+        if self._outage is None:
+            started = self.state.phase is Phase.CONNECTING
+            self._enter(Phase.CONNECTING, "starting" if started else "connection lost")
+        else:
+            self._enter(Phase.CONNECTING, self.state.reason, logging.DEBUG)
+        if not self._line.is_open:
+            self._line.open()
+            self._roster.renew()
+        self._exchange.probe()
+        self._connected("connected")
+
+    def _connected(self, reason: str) -> None:
+        now = self._clock()
+        self._answering = True
+        level = logging.INFO
+        if (outage := self._outage) and not outage.held:
+            outage.held = True
+            lasted = now - outage.since
+            # no longer than the outage itself: a hiccup delays nobody
+            hold = self._chance() * min(lasted, self._pace.heartbeat * FLEET_SPREAD)
+            self._next_news = now + hold
+            reason = f"answers again after {lasted:.1f} s, reporting in {hold:.1f} s"
+        elif outage:
+            level = logging.DEBUG
+        self._exchange.host_ip = self._dialer.host_ip(self._line.endpoint)
+        self._next_beat = now + self._pace.heartbeat * (0.5 + 0.5 * self._chance())
+        self._return_at = now + self._return_after
+        self._enter(Phase.ANNOUNCING, reason, level)
+
+    def _return_to_first(self) -> None:
+        """Ask the first address now and then, while a later one serves."""
+        now = self._clock()
+        if self._line.on_first:
+            self._return_after = RETURN_FIRST
+        elif now >= self._return_at and self._outage is None:
+            timeout = min(RETURN_TIMEOUT, self._pace.timeout)
+            if self._line.return_to_first(*self._exchange.probe_call, timeout):
+                self._roster.renew()
+                self._connected("back on the first address")
+            else:
+                self._return_after = min(2 * self._return_after, RETURN_LAST)
+                self._return_at = now + self._return_after
+
+    def _tell(self) -> None:
+        """Send what is due: reports, first beats, and the beat of all when its time has come."""
+        roster, exchange = self._roster, self._exchange
+        now = self._clock()
+        beating = now >= self._next_beat
+        full = False
+        if beating:
+            self._beat += 1
+            full = self._beat % self._pace.properties_every == 0
+        if full:
+            roster.all_due()
+            exchange.host_ip = self._dialer.host_ip(self._line.endpoint)
+        if due := roster.due_at(now):
+            self._next_news = now + COALESCE
+            exchange.announce(due, now, self._beat)
+        if beating or roster.fresh:
+            exchange.beat(roster.to_beat(only_fresh=not beating), self._beat)
+        if beating:
+            self._try_refused(now, full=full)
+            self._has_beaten(now)
+        if full or self._outage:
+            exchange.limits = exchange.limits.doubled()
+        self._outage = None
+        self._enter(Phase.BEATING, "the backend knows all that runs here")
+
+    def _try_refused(self, now: float, *, full: bool) -> None:
+        """Give entities that were set aside another chance, apart from the others."""
+        if refused := self._roster.refused_at(self._beat, everyone=full):
+            self._exchange.announce(refused, now, self._beat, trial=True)
+            known = [entry for entry in refused if entry.known]
+            self._exchange.beat(known, self._beat, trial=True)
+
+    def _has_beaten(self, began: float) -> None:
+        took = self._clock() - began
+        self._next_beat = began + self._pace.heartbeat * (1 - BEAT_JITTER * self._chance())
+        metrics.HEARTBEAT_SECONDS.observe(took)
+        metrics.LAST_HEARTBEAT.set_to_current_time()
+        self.state = replace(self.state, last_beat_at=time.time())
+        log.debug("beat: entities=%d seconds=%.3f", len(self._roster), took)
+
+    def _idle(self) -> Rest:
+        """Tell when something is due next; news end the wait, unless they have to wait anyway."""
+        now = self._clock()
+        fresh = self._roster.to_beat(only_fresh=True)
+        news = max(self._next_news, now if fresh else self._roster.next_due())
+        look = now + self._pace.check * (0.5 + 0.5 * self._chance())
+        until = min(look, news, max(self._next_beat, self._next_news))
+        return self._rest(until, for_changes=now >= self._next_news)
+
+    def _rest(self, until: float, *, for_changes: bool) -> Rest:
+        seconds = max(0.0, until - self._clock())
+        return Rest(min(seconds, FILE_LOOK) if self._outage else seconds, for_changes)
+
+    def _back_off(self, error: CallError) -> Rest:
+        """Decide where and when to try again."""
+        now = self._clock()
+        outage = self._outage or Outage(now, error.trouble)
+        told = self._outage is not None and outage.trouble is error.trouble
+        self._outage, self._answering = outage, False
+        outage.trouble = error.trouble
+        if error.trouble in FORGETFUL and not outage.forgotten:
+            outage.forgotten = True
+            self._roster.renew()
+        self._line.close_if_doubtful()
+        failed = self._line.endpoint
+        pause = 0.0
+        if error.trouble is Trouble.BUSY or not self._line.fail_over():
+            pause = self._backoff(error.trouble).pause(outage.attempts, self._chance)
+            outage.attempts += 1
+        self._resume_at = now + pause
+        self._next_news = 0.0
+        self.state = replace(self.state, last_error=str(error), last_error_at=time.time())
+        hint = advice(error.trouble, error.detail)
+        reason = f"{failed}: {error}" + (f"; {hint}" if hint else "")
+        self._enter(Phase.BACKING_OFF, reason, logging.DEBUG if told else logging.WARNING)
+        return self._rest(self._resume_at, for_changes=False)
+
+    def _backoff(self, trouble: Trouble) -> Backoff:
+        pace = self._pace
+        match trouble:
+            case Trouble.BUSY:
+                return Backoff(FIRST_PAUSE_BUSY, pace.heartbeat, floor=0.5)
+            case Trouble.DENIED | Trouble.WRONG_SERVER | Trouble.BROKEN:
+                return Backoff(pace.check, pace.heartbeat, floor=0.5)
+            case _:
+                return Backoff(FIRST_PAUSE, min(pace.check, pace.heartbeat / 2))
+
+    def _call(self, path: str, message: bytes) -> bytes:
+        timeout = min(self._pace.timeout, self._stop_at - self._clock())
+        if timeout <= 0:
+            raise CallError(Trouble.TIMEOUT, "the agent is stopping")
+        return self._line.call(path, message, timeout)
+
+    def _enter(self, phase: Phase, reason: str, level: int = logging.INFO) -> None:
+        if (phase, reason) == (self.state.phase, self.state.reason):
+            return
+        backend = str(self._line.endpoint)
+        log.log(level, "session: state=%s backend=%s reason=%r", phase.value, backend, reason)
+        since = self.state.since if phase is self.state.phase else time.time()
+        self.state = replace(self.state, phase=phase, reason=reason, since=since, backend=backend)
+        for other in Phase:
+            metrics.SESSION_STATE.labels(other.value).set(other is phase)
+
+    def _show(self) -> None:
+        """Publish the counts, where they changed."""
+        roster, state = self._roster, self.state
+        counts = (len(roster), len(roster.due), len(roster.refused))
+        if counts != (state.entities, state.waiting, state.refused):
+            entities, waiting, refused = counts
+            self.state = replace(state, entities=entities, waiting=waiting, refused=refused)
+            metrics.WAITING.set(waiting)
+            metrics.REFUSED.set(refused)
