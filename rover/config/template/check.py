@@ -172,11 +172,7 @@ class _Checker:
                         raise
                     return None
         found = self._command(node, alone)
-        if given.sure and found is not None and wanted not in (Basic.ANY, found):
-            raise TemplateError(
-                f"a {type_name(wanted)} must stand here, not a {type_name(found)}",
-                column=node.at + 1,
-            )
+        _check_type(found, wanted, alone)
         return found
 
     def _fields(self, node: nodes.Field | nodes.Variable | nodes.Chain, given: _Given) -> _Known:
@@ -250,7 +246,18 @@ class _Checker:
         for number, operand in enumerate(given.operands):
             wanted = parameters[number] if number < len(parameters) else Basic.ANY
             types.append(self._operand(operand, given, wanted))
+        wanted = parameters[len(types)] if len(types) < len(parameters) else Basic.ANY
+        for final in given.final:
+            _check_type(final, wanted, given)
         return [*types, *given.final]
+
+
+def _check_type(found: _Known, wanted: Type, given: _Given) -> None:
+    if given.sure and found not in (None, Basic.ANY) and wanted not in (Basic.ANY, found):
+        raise TemplateError(
+            f"a {type_name(wanted)} must stand here, not a {type_name(found)}",
+            column=given.at + 1,
+        )
 
 
 def _element(over: _Known) -> _Known:

@@ -317,6 +317,8 @@ def constant(node: nodes.Bool | nodes.Nil | nodes.Number | nodes.String, wanted:
             return whole
         case nodes.Number(ideal=int() | float() as ideal), Basic.ANY:
             return ideal
+        case nodes.Number(ideal=int() | float() as ideal), Basic.FLOAT:
+            return float(ideal)
         case nodes.Number(source=source), Basic.ANY:
             raise TemplateError(f"{source} is too large", column=node.at + 1)
         case nodes.Nil(), Basic.ANY:

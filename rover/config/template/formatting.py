@@ -74,12 +74,11 @@ def format_value(value: Value, verb: Verb) -> str:
             text = _integer(value, verb)
         case float():
             text = _float(value, verb)
-        case Items():
-            return _items(value, verb)
-        case Entries():
-            return _entries(value, verb)
+        case Items() | Entries():
+            # %w is for errors alone, and unlike other verbs does not reach what is inside.
+            text = None if letter == "w" else _collection(value, verb)
         case Pointer():
-            return _pointer(value, verb)
+            text = _pointer(value, verb)
         case _:
             text = _pad("<nil>", verb) if letter == "v" else None
     return f"%!{letter}({typed(value, verb)})" if text is None else text
@@ -308,25 +307,25 @@ def _keep_zeros(text: str, letter: str, precision: int | None) -> str:
 # What holds other values
 
 
-def _items(items: Items, verb: Verb) -> str:
-    parts = [_inner(adopt(item, items.type.element), verb) for item in items.values]
+def _collection(value: Items | Entries, verb: Verb) -> str:
+    if isinstance(value, Items):
+        brackets = "[]"
+        parts = [_inner(adopt(item, value.type.element), verb) for item in value.values]
+    else:
+        brackets = "map[]"
+        parts = [
+            f"{_inner(key, verb)}:{_inner(adopt(entry, value.type.value), verb)}"
+            for key, entry in sorted(value.values.items())
+        ]
     if verb.go_syntax:
-        return f"{type_name(items.type)}{{{', '.join(parts)}}}"
-    return f"[{' '.join(parts)}]"
+        return f"{type_name(value.type)}{{{', '.join(parts)}}}"
+    return f"{brackets[:-1]}{' '.join(parts)}]"
 
 
 def _inner(value: Value, verb: Verb) -> str:
-    return "<nil>" if value is NOTHING else format_value(value, verb)
-
-
-def _entries(entries: Entries, verb: Verb) -> str:
-    parts = [
-        f"{format_value(key, verb)}:{_inner(adopt(entry, entries.type.value), verb)}"
-        for key, entry in sorted(entries.values.items())
-    ]
-    if verb.go_syntax:
-        return f"{type_name(entries.type)}{{{', '.join(parts)}}}"
-    return f"map[{' '.join(parts)}]"
+    if value is NOTHING:
+        return "interface {}(nil)" if verb.go_syntax else "<nil>"
+    return format_value(value, verb)
 
 
 def _pointer(pointer: Pointer, verb: Verb) -> str:

@@ -26,10 +26,13 @@ _BYTE_END: Final = 0x100
 _INT64_END: Final = 1 << 63
 _UINT64_END: Final = 1 << 64
 _OLD_OCTAL: Final = re.compile(r"([+-]?)0(_?[0-7])+")
-_DECIMAL_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMALS: Final = "[0-9]+(?:_[0-9]+)*"
+_HEXES: Final = "[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*"
+_DECIMAL_FLOAT: Final = re.compile(
+    rf"[+-]?(?:{_DECIMALS}(?:\.(?:{_DECIMALS})?)?|\.{_DECIMALS})(?:[eE][+-]?{_DECIMALS})?"
+)
 _HEX_FLOAT: Final = re.compile(
-    r"[+-]?0[xX]_?(?:[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*(?:\.(?:[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)?)?"
-    r"|\.[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)[pP][+-]?[0-9]+(?:_[0-9]+)*"
+    rf"[+-]?0[xX](?:_?{_HEXES}(?:\.(?:{_HEXES})?)?|\.{_HEXES})[pP][+-]?{_DECIMALS}"
 )
 
 
@@ -134,7 +137,7 @@ def _floating(text: str) -> float | None:
             return float.fromhex(text.replace("_", ""))
         # Without a point or an exponent it is an integer too large, which Go refuses.
         if _DECIMAL_FLOAT.fullmatch(text) and re.search("[.eE]", text):
-            value = float(text)
+            value = float(text.replace("_", ""))
             return None if value in (float("inf"), float("-inf")) else value
     except OverflowError:
         return None
