@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 from functools import partial
 from http import HTTPStatus
@@ -29,6 +30,8 @@ BODY_LIMIT: Final = 1_048_576
 """Bytes of one question."""
 IDLE: Final = 10.0
 """Seconds that a client may take for its question."""
+STOP_LATENCY: Final = 0.1
+"""Seconds between two looks at whether it is to stop."""
 LONGEST_DOWNTIME: Final = 3_600.0
 """Seconds."""
 
@@ -54,7 +57,10 @@ class Control:
         except OSError as error:
             raise unusable(f"{HOST}:{port}", error) from error
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="rover-backend-control", daemon=True
+            target=self._server.serve_forever,
+            args=(STOP_LATENCY,),
+            name="rover-backend-control",
+            daemon=True,
         )
 
     @property
@@ -78,6 +84,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     """A restart that is under way does not keep the backend from stopping."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  the base class's own
+        """Pass over what a client broke off, which the base class would show with a traceback."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 Route = tuple[str, str]
@@ -130,7 +141,7 @@ class Answers:
         if kind is None:
             self._backend.faults.clear()
             return self._faults({})
-        if kind not in KINDS:
+        if str(kind) not in KINDS:
             raise ConfigError(f"fault {kind!r} is unknown; there are: {', '.join(KINDS)}")
         of_kind = [fault for fault in self._backend.faults.active if kind_of(fault) == kind]
         if of_kind:

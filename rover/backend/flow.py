@@ -24,8 +24,6 @@ CONNECTIONS: Final = 1_000
 BACKLOG: Final = 128
 TICK: Final = 0.05
 """Seconds between two looks at the allowance of a slow reader, and at a full descriptor table."""
-SLOW_BUFFER: Final = 4_096
-"""Bytes the kernel may take in for a slow reader before its client notices (it doubles them)."""
 FULL_PAUSE: Final = 0.5
 """Seconds without accepting after the descriptor table was full."""
 
@@ -126,8 +124,6 @@ class Flow:
         self._starved = False
         self._allowance = 0.0
         self._filled_at = time.monotonic()
-        for connection in self._connections:
-            self._slow_down(connection.client.sock)
         self._watch_all()
 
     def set_resets(self, following: int) -> None:
@@ -182,7 +178,6 @@ class Flow:
             return
         sock.settimeout(0.0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._slow_down(sock)
         connection = _Connection(_Side(sock), _Side(server))
         self._connections.add(connection)
         self._watch(connection)
@@ -262,10 +257,6 @@ class Flow:
             self._listener.listen(BACKLOG)
         paused = self._stalled or self._full
         self._register(self._listener, 0 if paused else selectors.EVENT_READ, self._listener)
-
-    def _slow_down(self, sock: socket.socket) -> None:
-        if self._rate is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
 
     def _drop_all(self, *, reset: bool) -> None:
         for connection in tuple(self._connections):

@@ -31,9 +31,17 @@ ADVICE: Final = {
 
 @dataclass(slots=True)
 class _Order:
-    change: Callable[[], None]
+    change: Callable[[Flow], None]
     done: threading.Event = field(default_factory=threading.Event)
     error: BackendError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    thread: threading.Thread
+    rouse: socket.socket
+    """A byte here makes the thread look at its orders."""
+    sockets: tuple[socket.socket, ...]
 
 
 class Relay:
@@ -47,14 +55,9 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._flow = Flow(self._bound)
-        self._holder: socket.socket | None = None
         self._orders: deque[_Order] = deque()
-        self._rouse, self._wake = socket.socketpair()
-        self._rouse.settimeout(0.0)
-        self._wake.settimeout(0.0)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rover-backend-relay", daemon=True)
+        self._running: _Running | None = None
 
     @property
     def port(self) -> int:
@@ -67,18 +70,28 @@ class Relay:
         Raises:
             BackendError: The address cannot be listened on; the message says what to do.
         """
-        self._holder = self._bound()
-        self._port = self._holder.getsockname()[1]
-        self._thread.start()
+        holder = self._bound()
+        self._port = holder.getsockname()[1]
+        rouse, wake = socket.socketpair()
+        rouse.settimeout(0.0)
+        wake.settimeout(0.0)
+        flow = Flow(self._bound)
+        thread = threading.Thread(
+            target=self._run, args=(flow, wake), name="rover-backend-relay", daemon=True
+        )
+        self._running = _Running(thread, rouse, (holder, rouse, wake))
+        thread.start()
 
     def stop(self) -> None:
         """Close everything; clients see their connections end."""
-        if self._thread.is_alive():
-            self._order(self._ended.set)
-            self._thread.join(DONE_WITHIN)
-        for sock in (self._holder, self._rouse, self._wake):
-            if sock is not None:
-                sock.close()
+        running = self._running
+        if running is None:
+            return
+        self._order(lambda _: self._ended.set())
+        running.thread.join(DONE_WITHIN)
+        self._running = None
+        for sock in running.sockets:
+            sock.close()
 
     def up(self, target: str) -> None:
         """Accept connections, unless a fault refuses them.
@@ -86,63 +99,64 @@ class Relay:
         Args:
             target: Where the gRPC server listens, for ``connect`` on a Unix socket.
         """
-        self._order(lambda: self._flow.set_target(target))
+        self._order(lambda flow: flow.set_target(target))
 
     def down(self) -> None:
         """Reset all connections and refuse new ones, as a server that is not there."""
-        self._order(lambda: self._flow.set_target(""))
+        self._order(lambda flow: flow.set_target(""))
 
     def refuse(self, *, on: bool) -> None:
         """Reset open connections and refuse new ones."""
-        self._order(lambda: self._flow.set_refusing(on=on))
+        self._order(lambda flow: flow.set_refusing(on=on))
 
     def stall(self, *, on: bool) -> None:
         """Carry nothing and accept nothing; bytes on their way wait."""
-        self._order(lambda: self._flow.set_stalled(on=on))
+        self._order(lambda flow: flow.set_stalled(on=on))
 
     def throttle(self, bytes_per_second: float | None) -> None:
         """Read this slowly from clients, all together; None: as fast as can be."""
-        self._order(lambda: self._flow.set_rate(bytes_per_second))
+        self._order(lambda flow: flow.set_rate(bytes_per_second))
 
     def reset(self, following: int) -> None:
         """Reset open connections and so many of those that follow."""
-        self._order(lambda: self._flow.set_resets(following))
-        self._order(self._flow.reset_all)
+        self._order(lambda flow: flow.set_resets(following))
+        self._order(Flow.reset_all)
 
     def spare(self) -> None:
         """Reset no more of those that follow."""
-        self._order(lambda: self._flow.set_resets(0))
+        self._order(lambda flow: flow.set_resets(0))
 
-    def _order(self, change: Callable[[], None]) -> None:
+    def _order(self, change: Callable[[Flow], None]) -> None:
         """Have the thread make a change, and return once it is made."""
-        if not self._thread.is_alive():
+        running = self._running
+        if running is None or not running.thread.is_alive():
             return
         order = _Order(change)
         self._orders.append(order)
         try:
-            self._rouse.send(b"\0")
+            running.rouse.send(b"\0")
         except BlockingIOError:
             pass  # it has been roused often enough to see this order too
         except OSError:
             return  # stopped by another thread meanwhile
-        if not order.done.wait(DONE_WITHIN) and self._thread.is_alive():
+        if not order.done.wait(DONE_WITHIN) and running.thread.is_alive():
             raise BackendError(f"the backend's relay took up no order for {DONE_WITHIN:g} s")
         if order.error is not None:
             raise order.error
 
-    def _run(self) -> None:
+    def _run(self, flow: Flow, wake: socket.socket) -> None:
         try:
             while not self._ended.is_set():
-                self._flow.turn(self._wake)
+                flow.turn(wake)
                 while self._orders:
                     order = self._orders.popleft()
                     try:
-                        order.change()
+                        order.change(flow)
                     except BackendError as error:
                         order.error = error
                     order.done.set()
         finally:
-            self._flow.end()
+            flow.end()
 
     def _bound(self) -> socket.socket:
         """Make a socket that holds the port without listening, so that connections are refused.

@@ -128,15 +128,18 @@ class EmbeddedBackend:
         return self.state.snapshot().violations
 
     def start(self) -> None:
-        """Listen and serve.
+        """Listen and serve; a backend that has stopped does not start again.
 
         Raises:
             BackendError: The address or the certificates cannot be used.
             ConfigError: A fault cannot be used.
         """
         with self._lock:
-            self._relay.start()
+            if self._running is not None or self._stopped.is_set():
+                raise BackendError("an embedded backend starts once: make another")
             try:
+                self._relay.start()
+                self.faults.renew()
                 self._serve()
                 for fault in self.options.faults:
                     self.faults.add(fault)

@@ -110,6 +110,11 @@ class Faults:
                 self._link.spare()
             self._switch_link()
 
+    def renew(self) -> None:
+        """Tell the link what is in force, as after its start."""
+        with self._lock:
+            self._switch_link()
+
     def refuse(self) -> Fault:
         """Reset open connections and refuse new ones, as where nothing listens."""
         return self.add(Refuse())

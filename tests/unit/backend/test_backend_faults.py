@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from backend_wire import host, report
+
+from rover._proto.common.Command_pb2 import Commands
+from rover.backend.commands import Command, Script
+from rover.backend.faults import (
+    KINDS,
+    Delay,
+    Error,
+    Fewer,
+    MessageLimit,
+    Reset,
+    Slow,
+    Token,
+    make_fault,
+    parse_fault,
+)
+from rover.backend.state import State
+from rover.backend.strikes import Faults
+from rover.errors import ConfigError
+
+
+class Link:
+    """Records what it was told to do."""
+
+    def __init__(self):
+        self.told = {}
+
+    def refuse(self, *, on):
+        self.told["refuse"] = on
+
+    def stall(self, *, on):
+        self.told["stall"] = on
+
+    def throttle(self, bytes_per_second):
+        self.told["throttle"] = bytes_per_second
+
+    def reset(self, following):
+        self.told["reset"] = following
+
+    def spare(self):
+        self.told["reset"] = None
+
+
+@pytest.fixture
+def link():
+    return Link()
+
+
+@pytest.fixture
+def faults(link):
+    return Faults(link, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("error", Error()),
+        (
+            "error:code=RESOURCE_EXHAUSTED,rate=0.3,count=5,method=keepAlive,stored=true",
+            Error(code="RESOURCE_EXHAUSTED", rate=0.3, count=5, method="keepAlive", stored=True),
+        ),
+        ("delay:seconds=0.5", Delay(seconds=0.5)),
+        ("reset:connections=3", Reset(connections=3)),
+        ("slow:bytes-per-second=1000", Slow(bytes_per_second=1000)),
+        ("fewer:items=2", Fewer(items=2)),
+        ("message-limit:size=4194304", MessageLimit(size=4_194_304)),
+        ("token:token=secret", Token(token="secret")),  # noqa: S106  no secret
+    ],
+)
+def test_a_fault_is_written_as_one_line(line, fault):
+    assert parse_fault(line) == fault
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("explode", r"fault 'explode' is unknown; there are: refuse, reset"),
+        ("delay", r"fault 'delay' needs seconds"),
+        ("delay:seconds", r"'seconds' is not name=value"),
+        ("delay:seconds=soon", r"seconds is float, not 'soon'"),
+        ("delay:seconds=-1", r"seconds is 0 or more, not -1\.0"),
+        ("delay:seconds=nan", r"seconds is 0 or more, not nan"),
+        ("error:code=BAD", r"code is one of CANCELLED, .*, not 'BAD'"),
+        ("error:code=OK", r"not 'OK'"),
+        ("error:rate=0", r"rate is above 0 and at most 1, not 0\.0"),
+        ("error:rate=nan", r"rate is above 0 and at most 1, not nan"),
+        ("error:count=0", r"count is at least 1, not 0"),
+        ("error:method=report", r"method is one of reportProcesses, keepAlive"),
+        ("error:colour=red", r"no parameter 'colour'; there are: method, rate"),
+        ("error:stored=perhaps", r"stored is bool, not 'perhaps'"),
+        ("refuse:now=1", r"no parameter 'now'; there are: none"),
+        ("token:token=", r"token is not empty, not it"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_by_name(line, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        parse_fault(line)
+
+
+def test_json_values_are_taken_as_they_are():
+    fault = make_fault("error", {"code": "ABORTED", "rate": 1, "count": 2, "stored": False})
+    assert fault == Error(code="ABORTED", count=2)
+
+
+def test_every_kind_can_be_shown_and_made_again_from_that():
+    needed = {
+        "slow": {"bytes_per_second": 1},
+        "delay": {"seconds": 1},
+        "message-limit": {"size": 1},
+        "token": {"token": "t"},
+    }
+    for kind in KINDS:
+        shown = json.loads(json.dumps(make_fault(kind, needed.get(kind, {})).as_dict()))
+        assert shown.pop("kind") == kind
+        again = {name: value for name, value in shown.items() if value is not None}
+        make_fault(kind, again | needed.get(kind, {}))
+
+
+def test_a_token_is_never_shown(faults):
+    fault = faults.require_token("hush")
+    assert "hush" not in repr(fault) + str(fault.as_dict()) + repr(faults.strike("keepAlive"))
+
+
+def test_faults_of_the_link_are_switched_there(link, faults):
+    refuse = faults.refuse()
+    faults.black_hole()
+    faults.slow(500)
+    faults.slow(100)
+    assert link.told == {"refuse": True, "stall": True, "throttle": 100}
+    faults.clear(refuse)
+    assert link.told == {"refuse": False, "stall": True, "throttle": 100}
+    faults.reset(connections=2)
+    assert link.told["reset"] == 2
+    faults.clear()
+    assert link.told == {"refuse": False, "stall": False, "throttle": None, "reset": None}
+
+
+def test_a_fault_by_count_ends_by_itself(faults):
+    faults.error(count=2)
+    struck = [faults.strike("keepAlive").error is not None for _ in range(4)]
+    assert struck == [True, True, False, False]
+    assert faults.active == ()
+
+
+def test_a_fault_by_rate_strikes_about_so_many(faults):
+    faults.error(rate=0.3)
+    struck = sum(faults.strike("keepAlive").error is not None for _ in range(2_000))
+    assert 500 < struck < 700
+
+
+def test_a_seed_makes_rates_repeat_themselves():
+    def struck():
+        faults = Faults(Link(), seed=7)
+        faults.error(rate=0.5)
+        return [faults.strike("keepAlive").error is None for _ in range(50)]
+
+    assert struck() == struck()
+
+
+def test_a_fault_strikes_only_the_method_it_aims_at(faults):
+    faults.delay(2, method="keepAlive", count=1)
+    assert faults.strike("reportProcesses").delay == 0
+    assert faults.strike("keepAlive").delay == 2
+
+
+def test_delays_add_up_and_the_smallest_limit_holds(faults):
+    faults.delay(1)
+    faults.delay(0.5)
+    faults.limit_message_size(100)
+    faults.limit_message_size(10, code="CANCELLED")
+    strike = faults.strike("keepAlive")
+    assert (strike.delay, strike.limit.size, strike.limit.code) == (1.5, 10, "CANCELLED")
+
+
+def test_a_fault_given_by_python_is_checked_as_well(faults):
+    with pytest.raises(ConfigError):
+        faults.error("NO_SUCH_CODE")
+    assert faults.active == ()
+
+
+def answered(faults, count=5):
+    state = State()
+    request = report(*(host(f"p{number}", number + 1) for number in range(count)))
+    strike = faults.strike("reportProcesses")
+    answer = faults.answer(strike, state.report(faults.heard(strike, request)))
+    return state.snapshot(), [(item.hostProcess.pid, item.processId) for item in answer.processes]
+
+
+def test_ignored_items_are_neither_stored_nor_answered(faults):
+    faults.fewer(2)
+    held, answer = answered(faults)
+    assert sorted(process.pid for process in held.processes) == [pid for pid, _ in answer]
+    assert len(answer) == 3
+
+
+def test_items_may_be_missing_from_the_answer_alone(faults):
+    faults.fewer(2, stored=True)
+    held, answer = answered(faults)
+    assert (len(held.processes), len(answer)) == (5, 3)
+
+
+def test_more_items_than_there_are_leave_none(faults):
+    faults.fewer(100)
+    assert answered(faults)[1] == []
+
+
+def test_a_reordered_answer_holds_the_same_items(faults):
+    faults.reorder()
+    held, answer = answered(faults)
+    assert [pid for pid, _ in answer] != [1, 2, 3, 4, 5]
+    assert sorted(answer) == [(process.pid, process.id) for process in held.processes]
+
+
+def test_two_items_are_always_turned_round(faults):
+    faults.reorder()
+    assert all([pid for pid, _ in answered(faults, 2)[1]] == [2, 1] for _ in range(20))
+
+
+def test_dropped_ids_leave_the_rest_of_the_answer(faults):
+    faults.drop_ids()
+    assert answered(faults)[1] == [(pid, "") for pid in range(1, 6)]
+
+
+def test_wrong_ids_look_like_ids_and_belong_to_nobody(faults):
+    faults.wrong_ids()
+    held, answer = answered(faults)
+    ids = {process.id for process in held.processes}
+    assert all(len(given) == 64 and given not in ids for _, given in answer)
+
+
+def commands_of(script, agent="a"):
+    return [command.command for command in script.answer(agent).commands]
+
+
+def test_scripted_commands_answer_one_beat_each_then_nothing():
+    script = Script()
+    script.add(Command("one", {"k": "v"}), Command("two"))
+    script.add()
+    script.add(Command("three"), beats=2)
+    assert [commands_of(script) for _ in range(5)] == [
+        ["one", "two"],
+        [],
+        ["three"],
+        ["three"],
+        [],
+    ]
+
+
+def test_a_command_carries_its_arguments():
+    script = Script()
+    script.add(Command("c", {"k": "v", "l": "w"}))
+    (command,) = Commands.FromString(script.answer("").SerializeToString()).commands
+    assert {pair.key: pair.value for pair in command.args} == {"k": "v", "l": "w"}
+
+
+def test_commands_for_one_agent_wait_for_its_beat():
+    script = Script()
+    script.add(Command("for b"), agent_id="b")
+    script.add(Command("for any"))
+    assert commands_of(script, "a") == ["for any"]
+    assert commands_of(script, "a") == []
+    assert commands_of(script, "b") == ["for b"]
+
+
+def test_a_cleared_script_answers_nothing():
+    script = Script()
+    script.add(Command("c"), beats=5)
+    script.clear()
+    assert commands_of(script) == []
