@@ -176,6 +176,7 @@ class Access:
                     self.close()
                     raise ConnectionAbortedError("the agent is stopping")
 
+        Tracked.__name__ = connection_class.__name__
         return Tracked
 
 
@@ -272,6 +273,9 @@ def _faults(what: str) -> Iterator[None]:
     """Turn what goes wrong on the way into an ApiFault."""
     try:
         yield
+    except urllib3.exceptions.NewConnectionError as error:
+        # refused or no route, though urllib3 files it under its timeouts
+        raise ApiFault(Cause.UNREACHABLE, f"{what}: {_short(error)}") from error
     except urllib3.exceptions.TimeoutError as error:
         raise ApiFault(Cause.TIMEOUT, f"{what}: {_short(error)}") from error
     except urllib3.exceptions.SSLError as error:

@@ -36,6 +36,9 @@ PAGE: Final = 500
 MAX_RETRY_AFTER: Final = 300.0
 """Seconds for which a server is left alone at most, whatever it asks for."""
 _NAMED: Final = 64
+"""Unreadable objects that get a line in the log."""
+_EXPIRIES: Final = 4
+"""Expired versions in a row that are one too many."""
 _HTTP_GONE: Final = 410
 
 
@@ -120,7 +123,7 @@ class Watch(Generic[R]):
         self._failed = failed
         self._version = ""
         self._latest = False
-        self._failures = 0
+        self._failures = self._expiries = 0
         self._fault, self._since = "", time.monotonic()
         self._told: Cause | None = None
         self._counts: Counter[str] = Counter()
@@ -256,7 +259,7 @@ class Watch(Generic[R]):
                     return
                 self._event(line)
                 # Not yet all well, but far from all lost.
-                self._failures = min(self._failures, 1)
+                self._failures, self._expiries = min(self._failures, 1), 0
 
     def _event(self, line: bytes) -> None:
         what = f"watch {self._kind.resource}"
@@ -310,14 +313,14 @@ class Watch(Generic[R]):
                 self._access.renew()
             except ApiFault as unreadable:
                 fault = unreadable
-        first = self._failures == 0
-        pause = self._backoff() + min(fault.retry_after, MAX_RETRY_AFTER)
-        if first and fault.cause is Cause.EXPIRED:
-            pause = 0.0
-        elif not first:
-            # One fault is everyday life: a server that restarts, a 403 of its first moments.
+        expired = fault.cause is Cause.EXPIRED
+        # One fault is everyday life: a server that restarts, a 403 of its first moments.
+        self._expiries += expired
+        if self._expiries >= _EXPIRIES if expired else self._failures:
             self._ill(fault)
-        self._stopping.wait(pause)
+        at_once = expired and not self._failures
+        pause = self._backoff() + min(fault.retry_after, MAX_RETRY_AFTER)
+        self._stopping.wait(0.0 if at_once else pause)
 
     def _backoff(self) -> float:
         most = min(self._pace.backoff_most, self._pace.backoff * 2.0 ** min(self._failures, 16))

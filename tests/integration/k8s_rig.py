@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import queue
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from bench.k8s_objects import NODE
 from rover.config.settings import KubernetesSettings
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.k8s.objects import pod_record, service_record
-from rover.k8s.services import Services
 from rover.k8s.watch import Pace
-
-from bench.k8s_objects import NODE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +48,7 @@ class Follower:
 
     def __init__(self, api: ApiServer, config: str, *, pace: Pace = QUICK, **how: object) -> None:
         self.api = api
+        self.config = config
         self.index = PodIndex()
         self.messages: list[object] = []
         self.failures: list[BaseException] = []
@@ -59,7 +58,7 @@ class Follower:
             settings, self._mail.put, pace=pace, failed=self.failures.append, **how
         )
 
-    def __enter__(self) -> Follower:
+    def __enter__(self) -> Self:
         self.cluster.start()
         return self
 
@@ -104,6 +103,3 @@ def truth(api: ApiServer) -> dict[tuple[str, str], object]:
         ]
         found[key] = (pod, min(names, key=lambda name: (len(name), name), default=""))
     return found
-
-
-__all__ = ["QUICK", "Follower", "Services", "kubeconfig", "truth"]
