@@ -198,6 +198,7 @@ class PodIndex:
             entry = self._entries[pod.uid] = _Entry(pod)
         else:
             self._unfile(entry.pod)
+            self._forget_paths(entry.pod)
         entry.pod, entry.gone_at = pod, None
         self._gone.pop(pod.uid, None)
         self._live[pod.key] = pod.uid
@@ -240,8 +241,11 @@ class PodIndex:
         self._gone.pop(uid, None)
         for container_id in list(entry.ids):
             self._unlink(entry, container_id)
-        for path_uid in (entry.pod.path_uid, uid):
-            if self._by_path.get(path_uid) == uid:
+        self._forget_paths(entry.pod)
+
+    def _forget_paths(self, pod: PodRecord) -> None:
+        for path_uid in (pod.path_uid, pod.uid):
+            if self._by_path.get(path_uid) == pod.uid:
                 del self._by_path[path_uid]
 
     def _unlink(self, entry: _Entry, container_id: str) -> None:
