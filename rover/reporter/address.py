@@ -12,7 +12,7 @@ from rover.errors import BackendError
 DEFAULT_PORT: Final = 11800
 MOST_PORT: Final = 65535
 HOST_AND_PORT: Final = re.compile(
-    r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/]+))(?::(?P<port>.*))?"
+    r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]+))(?::(?P<port>.*))?"
 )
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -77,7 +77,7 @@ def _endpoint(text: str) -> Endpoint:
     match = HOST_AND_PORT.fullmatch(plain)
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
         raise BackendError(f"core.backend.addr {text!r} is no address; write host:port")
-    return Endpoint(match["v6"] or match["name"].strip(), _port(match["port"], text))
+    return Endpoint(match["v6"] or match["name"], _port(match["port"], text))
 
 
 def _port(text: str | None, whole: str) -> int:

@@ -17,8 +17,8 @@ class Wire(Protocol):
     """One connection to the backend."""
 
     @property
-    def lost(self) -> bool:
-        """Whether the connection that once stood is gone."""
+    def stands(self) -> bool:
+        """Whether a call was answered over it, and it has not broken since."""
 
     def call(self, path: str, message: bytes, timeout: float) -> bytes:
         """Send a message and give the answer.
@@ -75,7 +75,7 @@ class Line:
     def is_open(self) -> bool:
         """Whether there is a connection that has not broken."""
         wire = self._wire
-        return wire is not None and not wire.lost
+        return wire is not None and wire.stands
 
     def open(self) -> None:
         """Replace the connection by a new one to the present address.
@@ -127,7 +127,7 @@ class Line:
         return True
 
     def close_if_doubtful(self) -> None:
-        """Close a connection that is lost, or that has swallowed several calls."""
+        """Close a connection that broke or never stood, or that has swallowed several calls."""
         if not self.is_open or self._timeouts >= MOST_TIMEOUTS:
             self.close()
 

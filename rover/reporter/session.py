@@ -277,7 +277,10 @@ class Session:
         news = max(self._next_news, now if fresh else self._roster.next_due())
         look = now + self._pace.check * (0.5 + 0.5 * self._chance())
         until = min(look, news, max(self._next_beat, self._next_news))
-        return self._rest(until, for_changes=now >= self._next_news)
+        gathering = now < self._next_news
+        if gathering:  # what comes meanwhile does not wake the thread, so it looks after that
+            until = min(until, self._next_news)
+        return self._rest(until, for_changes=not gathering)
 
     def _rest(self, until: float, *, for_changes: bool) -> Rest:
         seconds = max(0.0, until - self._clock())

@@ -11,8 +11,8 @@ from rover.errors import BackendError
 LONGEST_TEXT: Final = 300
 """Characters of a server's error text that are kept."""
 
-SURELY_SMALL: Final = 64 * 1024
-"""A message below this many bytes is within every server's limit that is worth the name."""
+SURELY_SMALL: Final = 4096
+"""A message up to so many bytes is within every limit that lets an agent report at all."""
 
 TOO_LARGE_TEXT: Final = re.compile(
     r"larger than max|message (length|size)|exceeds? .{0,40}max", re.IGNORECASE

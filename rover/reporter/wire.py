@@ -64,18 +64,18 @@ class GrpcWire:
         self._stood = False
 
     @property
-    def lost(self) -> bool:
-        """Whether the connection that once stood is gone."""
+    def stands(self) -> bool:
+        """Whether a call was answered over it, and it has not broken since."""
         if not self._stood:
             return False
         try:
             # The public way to learn the state is a thread that wakes five times a second.
             state = self._channel._channel.check_connectivity_state(False)  # type: ignore[attr-defined]  # noqa: FBT003, SLF001
         except AttributeError:
-            return False
-        except ValueError:  # closed
             return True
-        return bool(state != READY)
+        except ValueError:  # closed
+            return False
+        return bool(state == READY)
 
     def call(self, path: str, message: bytes, timeout: float) -> bytes:
         """Send a message and give the answer.
@@ -83,7 +83,7 @@ class GrpcWire:
         Raises:
             CallError: There is no usable answer within the time, seconds.
         """
-        if self.lost:
+        if self._stood and not self.stands:
             raise CallError(Trouble.AWAY, "the connection was closed")
         try:
             call = self._calls.get(path)
