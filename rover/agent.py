@@ -107,15 +107,14 @@ class Agent:
         log.info("stopped")
 
     def _report(self, agent_id: str) -> Reporter:
-        discovery = self._settings.process_discovery
-        reporter = Reporter(
-            self._settings.core.backend,
-            agent_id,
-            heartbeat_period=discovery.heartbeat_period,
-            properties_report_period=discovery.properties_report_period,
-        )
+        settings = self._settings
+        reporter = Reporter(settings.core.backend, settings.process_discovery, agent_id)
         reporter.start()
-        self._undo.append(lambda: reporter.stop(STOP_WITHIN / 2))
+
+        def stop() -> None:
+            reporter.stop(STOP_WITHIN / 2)
+
+        self._undo.append(stop)
         return reporter
 
     def _attach(self) -> Probes | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rover.agent import host_judge
+from rover.answers import explain
+from rover.cli.logs import write_logs
 from rover.cli.options import configured
 from rover.discovery.once import scan_once
 from rover.errors import RoverError
@@ -29,6 +31,7 @@ COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND"
 def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) -> None:
     """Scan once: what would be reported and as what, and why the rest would not."""
     settings = loaded.settings
+    write_logs("WARN")
     judge = host_judge(settings, read_agent_id(settings.core.state_dir))
     found = scan_once(judge)
     missing = set(pids) - {why.process.pid for why in found}
@@ -39,38 +42,10 @@ def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) 
     elif not everything:
         found = [why for why in found if why.reason is not Reason.KERNEL_THREAD]
     if output == "json":
-        click.echo(json.dumps([as_json(why) for why in found], indent=2, ensure_ascii=False))
+        explained = [explain(why, lambda _: None) for why in found]
+        click.echo(json.dumps(explained, indent=2, ensure_ascii=False))
     else:
         print_table(found)
-
-
-def as_json(why: Why) -> dict[str, Any]:
-    """Make one process JSON-ready."""
-    process = why.process
-    return {
-        "pid": process.pid,
-        "start_ticks": process.key.start_ticks,
-        "ppid": process.ppid,
-        "name": process.name,
-        "exe": process.exe,
-        "command_line": process.command_line,
-        "cwd": process.cwd,
-        "uid": process.uid,
-        "cgroup": process.cgroup.splitlines(),
-        "reason": why.reason.value,
-        "detail": why.detail,
-        "entities": [
-            {
-                "layer": report.entity.layer,
-                "service": report.entity.service,
-                "instance": report.entity.instance,
-                "process": report.entity.process,
-                "labels": list(report.entity.labels),
-                "leader": leader,
-            }
-            for report, leader in (*((r, process.pid) for r in why.leads), *why.follows)
-        ],
-    }
 
 
 def print_table(found: list[Why]) -> None:

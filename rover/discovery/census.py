@@ -17,6 +17,7 @@ from rover.discovery.procfs import TICKS_PER_SECOND, KernelThread
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
 from rover.probes.settling import NANOSECONDS, boot_clock_ns
+from rover.table import Why
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,6 +106,13 @@ class Census:
         for pid in pids:
             self._admit(pid)
         self._tell_hidden()
+
+    def why(self, pid: int) -> Why | None:
+        """Explain a live process or kernel thread; None where there is no such pid."""
+        thread = self.kernel_threads.get(pid)
+        if thread is not None:
+            return Why(thread.as_process(), Reason.KERNEL_THREAD, "", (), ())
+        return self.table.why(pid)
 
     def take(self) -> int | None:
         """Take what the kernel holds; return the CLOCK_BOOTTIME (ns) at which more will settle."""

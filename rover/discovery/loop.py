@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rover.discovery.judge import Judge
     from rover.model import Changes
     from rover.probes.settling import Probes
-    from rover.table import Table
 
 log = logging.getLogger("rover.discovery")
 
@@ -50,6 +49,9 @@ class Discovery:
     ) -> None:
         """Prepare; nothing runs before `start`.
 
+        `period` is the longest pause between two looks in seconds, `looked_at` the
+        time.monotonic() of the latest.
+
         Args:
             census: used by the thread alone from `start` on.
             judge: the one that the census asks.
@@ -63,14 +65,14 @@ class Discovery:
         self._probes = probes
         self._publish = publish
         self._failed = failed
-        self._period = settings.reconcile_period if probes else settings.scanner.period
+        self.period = settings.reconcile_period if probes else settings.scanner.period
         self._mail: queue.Queue[object] = queue.Queue(MAILBOX)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = threading.Event()
         self._scanned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
         self._look_at: float | None = None
-        self._looked_at = 0.0
+        self.looked_at = 0.0
         self._reconcile_at = 0.0
 
     def start(self) -> None:
@@ -81,19 +83,24 @@ class Discovery:
         """Wait until the first scan is published."""
         return self._scanned.wait(timeout)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def post(self, message: object) -> None:
         """Hand news to the judge; waits where too many wait already. For other threads."""
         self._mail.put(message)
         os.eventfd_write(self._bell, 1)
 
-    def inspect(self, question: Callable[[Table], T], timeout: float = 5.0) -> T:
-        """Have the thread that owns the table answer a question about it.
+    def inspect(self, question: Callable[[Census], T], timeout: float = 5.0) -> T:
+        """Have the thread that owns the census answer a question about it.
 
         Raises:
             RoverError: no answer came in time.
         """
         answers: queue.SimpleQueue[T] = queue.SimpleQueue()
-        self.post(_Question(lambda: answers.put(question(self._census.table))))
+        self.post(_Question(lambda: answers.put(question(self._census))))
         try:
             return answers.get(timeout=timeout)
         except queue.Empty:
@@ -111,7 +118,7 @@ class Discovery:
             self._census.scan()
             self._turn()
             self._scanned.set()
-            self._reconcile_at = time.monotonic() + self._period
+            self._reconcile_at = time.monotonic() + self.period
             with select.epoll() as poll:
                 poll.register(self._bell, select.EPOLLIN)
                 if self._probes:
@@ -128,7 +135,7 @@ class Discovery:
 
     def _wait(self, poll: select.epoll) -> None:
         """Sleep until something is due or has come, but not less than the look interval."""
-        rest = self._looked_at + LOOK_INTERVAL - time.monotonic()
+        rest = self.looked_at + LOOK_INTERVAL - time.monotonic()
         if rest > 0:
             self._stopping.wait(rest)
         pause = max(0.0, self._due() - time.monotonic())
@@ -145,7 +152,7 @@ class Discovery:
     def _turn(self) -> None:
         """Take in whatever there is, and publish what became different."""
         census = self._census
-        self._looked_at = now = time.monotonic()
+        self.looked_at = now = time.monotonic()
         next_due_ns = census.take()
         self._look_at = (
             None
@@ -160,7 +167,7 @@ class Discovery:
             self._reconcile_at = min(self._reconcile_at, now + HEAL_PAUSE)
         if self._scanned.is_set() and now >= self._reconcile_at:
             repaired = census.reconcile()
-            self._reconcile_at = now + self._period
+            self._reconcile_at = now + self.period
             if repaired and self._probes:
                 log.info("reconcile repaired rows=%d", repaired)
         changes = census.table.changes()

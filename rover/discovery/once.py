@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rover.discovery.census import Census
 from rover.discovery.procfs import ProcReader
-from rover.model import Reason
-from rover.table import Table, Why
+from rover.table import Table
 
 if TYPE_CHECKING:
     from rover.discovery.judge import Judge
+    from rover.table import Why
 
 
 def scan_once(judge: Judge) -> list[Why]:
@@ -25,9 +25,5 @@ def scan_once(judge: Judge) -> list[Why]:
         own_pids=frozenset({os.getpid()}),
     )
     census.scan()
-    found = [why for pid in census.table.pids() if (why := census.table.why(pid))]
-    found += [
-        Why(thread.as_process(), Reason.KERNEL_THREAD, "", (), ())
-        for thread in census.kernel_threads.values()
-    ]
-    return sorted(found, key=lambda why: why.process.pid)
+    pids = sorted(census.table.pids() | census.kernel_threads.keys())
+    return [why for pid in pids if (why := census.why(pid))]

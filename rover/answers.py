@@ -1,0 +1,112 @@
+"""What a running agent answers about itself: is it well, and why is a process shown so or not."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rover.discovery.loop import Discovery
+    from rover.model import EntityKey, Report
+    from rover.reporter import EntityState, Reporter
+    from rover.table import Why
+
+LATE: Final = 60.0
+"""Seconds beyond its own period after which a discovery thread that did nothing counts as stuck."""
+
+
+def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> dict[str, Any]:
+    """Say all that is known of one process, JSON-ready.
+
+    Args:
+        why: from the table.
+        standing: how an entity fares at the backend; None where it was never published.
+    """
+    process = why.process
+
+    def entity(report: Report, leader: int) -> dict[str, Any]:
+        named, state = report.entity, standing(report.entity.key)
+        told = {
+            "layer": named.layer,
+            "service": named.service,
+            "instance": named.instance,
+            "process": named.process,
+            "labels": list(named.labels),
+            "leader": leader,
+        }
+        if state is not None:
+            told |= {
+                "backend": state.standing.value,
+                "process_id": state.process_id,
+                "detail": state.detail,
+            }
+        return told
+
+    return {
+        "pid": process.pid,
+        "start_ticks": process.key.start_ticks,
+        "ppid": process.ppid,
+        "name": process.name,
+        "exe": process.exe,
+        "command_line": process.command_line,
+        "cwd": process.cwd,
+        "uid": process.uid,
+        "cgroup": process.cgroup.splitlines(),
+        "reason": why.reason.value,
+        "detail": why.detail,
+        "entities": [entity(report, process.pid) for report in why.leads]
+        + [entity(report, leader) for report, leader in why.follows],
+    }
+
+
+class AgentAnswers:
+    """The answers of one agent, for its status server."""
+
+    def __init__(self, discovery: Discovery, reporter: Reporter, ebpf: str) -> None:
+        """Ask these parts.
+
+        Args:
+            discovery: has the table.
+            reporter: has the session.
+            ebpf: "attached", or why there is none.
+        """
+        self._discovery = discovery
+        self._reporter = reporter
+        self._ebpf = ebpf
+
+    def health(self) -> tuple[bool, Mapping[str, Any]]:
+        """Tell whether both threads do their work; a backend that is away is no illness."""
+        idle = time.monotonic() - self._discovery.looked_at
+        discovering = self._discovery.is_alive and idle < self._discovery.period + LATE
+        reporting = self._reporter.is_alive
+        return discovering and reporting, {
+            "discovery": "works" if discovering else f"has done nothing for {idle:.0f} s",
+            "reporter": "works" if reporting else "has ended",
+        }
+
+    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+        """Tell whether the first scan is handed over, with what else an operator wants to see."""
+        scanned = self._discovery.wait_scanned(0)
+        session = self._reporter.session
+        return scanned, {
+            "first_scan": "done" if scanned else "under way",
+            "ebpf": self._ebpf,
+            "backend": session.backend,
+            "session": session.phase.value,
+            "session_reason": session.reason,
+            "last_error": session.last_error,
+            "entities": session.entities,
+            "waiting": session.waiting,
+            "set_aside": session.refused,
+        }
+
+    def why(self, pid: int) -> Mapping[str, Any] | None:
+        """Explain one process; None where no live process has this pid.
+
+        Raises:
+            RoverError: the discovery thread does not answer.
+        """
+        found = self._discovery.inspect(lambda census: census.why(pid))
+        return None if found is None else explain(found, self._reporter.entity)
