@@ -171,7 +171,10 @@ def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any],
         else f"ended with status {status}"
     )
     return (
-        {"error": f"the eBPF loader ({python}) {how} without an answer", "advice": "what it printed follows"},
+        {
+            "error": f"the eBPF loader ({python}) {how} without an answer",
+            "advice": "what it printed follows",
+        },
         descriptors,
         messages,
     )
