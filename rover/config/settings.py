@@ -1,18 +1,21 @@
 """The tree of settings: every key the agent understands, its type, default, unit and variable.
 
-A key's place in the tree is its name in the file (``core.backend.addr``), except that the file
-writes ``TLS`` where Python writes ``tls``. Durations are seconds as float. The names and defaults
+A key's place in the tree is its name in the file (``core.backend.addr``), except where `Key.name`
+says otherwise. Durations are seconds as float. The names and defaults
 of SkyWalking Rover's keys are Rover's; keys marked "ours" have no counterpart there.
 """
 
+# ruff: noqa: RUF009 - key() and items() are dataclasses.field() with what the loader must know
+
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import re
+
     from rover.config.template import Filter, Template
 
 
@@ -39,16 +42,25 @@ class Key:
     env: str = ""
     """Environment variable that sets the key with no file at all."""
     name: str = ""
-    """Spelling in the file where it differs from the field's."""
+    """Spelling in the file where it differs from the field's; dots lead into sections."""
     secret: bool = False
     """Never printed, only whether it is set."""
     minimum: float | None = None
     choices: tuple[str, ...] = ()
+    otherwise: str | None = None
+    """In items of a list: the text that stands for a key left out; None where it must be given."""
+    placeholder: str = ""
+    """The ``${...}`` default that SkyWalking Rover's own file holds where it means nothing."""
 
 
-def key(kind: Kind, default: Any, env: str = "", **more: Any) -> Any:  # noqa: ANN401
+def key(kind: Kind, default: Any = MISSING, env: str = "", **more: Any) -> Any:  # noqa: ANN401
     """Declare a setting; the annotation beside it is its Python type."""
     return field(default=default, metadata={"key": Key(kind, env, **more)})
+
+
+def items(of: type) -> Any:  # noqa: ANN401
+    """Declare a list of sections."""
+    return field(default=(), metadata={"items": of})
 
 
 class ScanMode(Enum):
@@ -76,11 +88,15 @@ class BackendSettings:
 
     addr: str = key(Kind.TEXT, "localhost:11800", "ROVER_BACKEND_ADDR")
     """host:port, or several with commas: the first that answers is used."""
-    enable_tls: bool = key(Kind.FLAG, False, "ROVER_BACKEND_ENABLE_TLS", name="enable_TLS")
-    client_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_PEM_PATH")
-    client_key_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_KEY_PATH")
-    insecure_skip_verify: bool = key(Kind.FLAG, False, "ROVER_BACKEND_INSECURE_SKIP_VERIFY")
-    ca_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_CA_PEM_PATH")
+    enable_tls: bool = key(
+        Kind.FLAG, default=False, env="ROVER_BACKEND_ENABLE_TLS", name="enable_TLS"
+    )
+    client_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_PEM_PATH", placeholder="client.pem")
+    client_key_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_KEY_PATH", placeholder="client.key")
+    insecure_skip_verify: bool = key(
+        Kind.FLAG, default=False, env="ROVER_BACKEND_INSECURE_SKIP_VERIFY"
+    )
+    ca_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_CA_PEM_PATH", placeholder="ca.pem")
     check_period: float = key(Kind.SECONDS, 5.0, "ROVER_BACKEND_CHECK_PERIOD", minimum=0.1)
     """Upper bound of the pause between two attempts to reach a backend that is away."""
     authentication: str = key(Kind.TEXT, "", "ROVER_BACKEND_AUTHENTICATION", secret=True)
@@ -108,16 +124,31 @@ class CoreSettings:
 class RegexFinderSettings:
     """One item of ``process_discovery.scanner.regex``; the first match on the command line wins.
 
-    The defaults of the names are those a finder has when its key is left out. Environment names
-    (ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_*) make one finder with no file at all.
+    The variables make one finder where the file has no list of them.
     """
 
-    match_cmd: re.Pattern[str]
-    layer: str
-    service_name: Template
-    instance_name: Template
-    process_name: Template
-    labels: Template | None = None
+    match_cmd: re.Pattern[str] = key(
+        Kind.PATTERN, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_MATCH_CMD"
+    )
+    layer: str = key(
+        Kind.TEXT, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_LAYER", otherwise="OS_LINUX"
+    )
+    service_name: Template = key(
+        Kind.TEMPLATE, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_SERVICE_NAME"
+    )
+    instance_name: Template = key(
+        Kind.TEMPLATE,
+        env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_INSTANCE_NAME",
+        otherwise='{{.Rover.HostIPV4 "en0"}}',
+    )
+    process_name: Template = key(
+        Kind.TEMPLATE,
+        env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_PROCESS_NAME",
+        otherwise="{{.Process.ExeName}}",
+    )
+    labels: Template | None = key(
+        Kind.TEMPLATE, None, "ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_LABELS", otherwise=""
+    )
     """Comma-separated once evaluated."""
 
 
@@ -132,27 +163,32 @@ class ScannerSettings:
         Kind.CHOICE,
         ScanMode.AUTO,
         "ROVER_PROCESS_DISCOVERY_SCAN_MODE",
-        choices=tuple(mode.value for mode in ScanMode),
+        choices=tuple(ScanMode.__members__),
     )
     agent_stale_after: float = key(
-        Kind.SECONDS, 60.0, "ROVER_PROCESS_DISCOVERY_SCAN_AGENT_STALE_AFTER", minimum=1
+        Kind.SECONDS,
+        60.0,
+        "ROVER_PROCESS_DISCOVERY_AGENT_PROCESS_STATUS_REFRESH_PERIOD",
+        name="agent.process_status_refresh_period",
+        minimum=1,
     )
-    """Ours: age at which a SkyWalking agent's metadata file no longer counts."""
-    regex: tuple[RegexFinderSettings, ...] = ()
+    """Age at which a SkyWalking agent's metadata file no longer counts."""
+    regex: tuple[RegexFinderSettings, ...] = items(RegexFinderSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzerSettings:
     """One item of ``process_discovery.kubernetes.analyzers``; each match adds one entity."""
 
-    filters: tuple[Filter, ...]
+    filters: tuple[Filter, ...] = key(Kind.FILTERS, otherwise="")
     """All must hold."""
-    layer: str
-    service_name: Template
-    instance_name: Template
-    process_name: Template
-    labels: Template | None = None
-    active: bool = True
+    layer: str = key(Kind.TEXT)
+    service_name: Template = key(Kind.TEMPLATE)
+    instance_name: Template = key(Kind.TEMPLATE, otherwise="{{.Pod.Name}}")
+    process_name: Template = key(Kind.TEMPLATE, otherwise="{{.Process.ExeName}}")
+    labels: Template | None = key(Kind.TEMPLATE, None, otherwise="")
+    """Comma-separated once evaluated."""
+    active: bool = key(Kind.FLAG, default=True, otherwise="true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +205,10 @@ class KubernetesSettings:
     kubeconfig: str = key(Kind.TEXT, "", "ROVER_PROCESS_DISCOVERY_KUBERNETES_KUBECONFIG")
     """Ours: path of a kubeconfig; empty means the in-cluster account."""
     host_processes: bool = key(
-        Kind.FLAG, False, "ROVER_PROCESS_DISCOVERY_KUBERNETES_HOST_PROCESSES"
+        Kind.FLAG, default=False, env="ROVER_PROCESS_DISCOVERY_KUBERNETES_HOST_PROCESSES"
     )
     """Ours: report processes outside pods through the host finders as well."""
-    analyzers: tuple[AnalyzerSettings, ...] = ()
+    analyzers: tuple[AnalyzerSettings, ...] = items(AnalyzerSettings)
     """The loader fills in the three defaults where the file names none."""
 
 
@@ -187,19 +223,15 @@ class DiscoverySettings:
         Kind.COUNT, 10, "ROVER_PROCESS_DISCOVERY_PROPERTIES_REPORT_PERIOD", minimum=1
     )
     """All properties are sent again every so many beats."""
-    settle_time: float = key(
-        Kind.SECONDS, 0.1, "ROVER_PROCESS_DISCOVERY_SETTLE_TIME", minimum=0
-    )
+    settle_time: float = key(Kind.SECONDS, 0.1, "ROVER_PROCESS_DISCOVERY_SETTLE_TIME", minimum=0)
     """Ours: how long a process must live before anyone hears of it."""
     reconcile_period: float = key(
         Kind.SECONDS, 30.0, "ROVER_PROCESS_DISCOVERY_RECONCILE_PERIOD", minimum=1
     )
     """Ours: how often the table is compared with /proc."""
-    require_ebpf: bool = key(Kind.FLAG, False, "ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF")
+    require_ebpf: bool = key(Kind.FLAG, default=False, env="ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF")
     """Ours: end with an error where eBPF does not work, instead of scanning alone."""
-    ignore: tuple[re.Pattern[str], ...] = key(
-        Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE"
-    )
+    ignore: tuple[re.Pattern[str], ...] = key(Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE")
     """Ours: processes whose command line matches one of these are not reported."""
     scanner: ScannerSettings = ScannerSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()

@@ -1,43 +1,40 @@
-"""The parts of a parsed template. `at` is a 0-based position in the source."""
+"""The parts of a parsed template. `at` is a 0-based position in the source.
+
+Named tuples, not dataclasses: each of those would cost the agent 9 KB more.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(NamedTuple):
     """``.``."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Nil:
+class Nil(NamedTuple):
     """``nil``."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bool:
+class Bool(NamedTuple):
     """``true`` or ``false``."""
 
     at: int
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
-class String:
+class String(NamedTuple):
     """A string constant, its quotes and escapes undone."""
 
     at: int
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A number or character constant, as each type that can hold it."""
 
     at: int
@@ -48,16 +45,14 @@ class Number:
     """As it counts where no type is asked for; None where that would overflow Go's int."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """``.Name.Name``."""
 
     at: int
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """``$name.Name``; the name of ``$`` itself is ``$``."""
 
     at: int
@@ -65,16 +60,14 @@ class Variable:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A function by name."""
 
     at: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """``(pipeline).Name``, or a function's name in front of the dot."""
 
     at: int
@@ -82,8 +75,7 @@ class Chain:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One stage of a pipeline."""
 
     at: int
@@ -91,8 +83,7 @@ class Command:
     arguments: tuple[Operand, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pipe:
+class Pipe(NamedTuple):
     """Commands joined by ``|``, and the variables that take the result."""
 
     at: int
@@ -102,24 +93,21 @@ class Pipe:
     """``=`` rather than ``:=``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """What stands outside of actions."""
 
     at: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A pipeline whose value is printed unless variables take it."""
 
     at: int
     pipe: Pipe
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """``if`` with all its ``else if``, or ``with`` with all its ``else with``."""
 
     at: int
@@ -129,8 +117,7 @@ class Branch:
     """True for ``with``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """``range``."""
 
     at: int
@@ -139,8 +126,7 @@ class Range:
     otherwise: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(NamedTuple):
     """``break`` or ``continue``."""
 
     at: int

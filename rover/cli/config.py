@@ -1,0 +1,109 @@
+"""``rover config``: check a configuration file, and show what is in effect."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from rover.config.load import find_file, load
+from rover.config.show import Row, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rover.config.load import Loaded
+
+
+_PLAIN: Final = re.compile(r"[\w./]*[A-Za-z_/][\w./:-]*(?<!:)")
+_WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
+"""Words that mean something else where no quotes are around them."""
+
+
+@click.group()
+def config() -> None:
+    """Check a configuration file, and show what is in effect."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check FILE as the agent would read it here, variables of this shell included.
+
+    Ends with 0 where the agent would start with it, warnings or not, and with 2 where it would
+    not; then each error is told with its line, its key and what to do.
+    """
+    loaded = load(file, os.environ)
+    _warn(loaded)
+    changed = sum(row.origin.source.value != "default" for row in rows(loaded))
+    click.echo(f"{file} is good: {changed} values set here, the rest are defaults")
+
+
+@config.command()
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print.",
+)
+def show(file: Path | None, output: str) -> None:
+    """Show every value in effect and where it comes from; secrets are masked.
+
+    Without --config the file is the one that ROVER_CONFIG names, or /etc/rover/rover.yaml.
+    """
+    loaded = load(find_file(file, os.environ), os.environ)
+    if output == "json":
+        click.echo(json.dumps(_as_json(loaded), indent=2, ensure_ascii=False))
+        return
+    _warn(loaded)
+    click.echo(_as_text(rows(loaded)))
+
+
+def _warn(loaded: Loaded) -> None:
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if loaded.ignored:
+        click.echo(
+            f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have",
+            err=True,
+        )
+
+
+def _as_json(loaded: Loaded) -> Mapping[str, object]:
+    return {
+        "file": None if loaded.file is None else str(loaded.file),
+        "settings": {
+            row.path: {"value": row.value, "origin": str(row.origin)} for row in rows(loaded)
+        },
+        "ignored": list(loaded.ignored),
+        "warnings": list(loaded.warnings),
+    }
+
+
+def _as_text(listed: list[Row]) -> str:
+    """Write ``key: value`` with the origins as comments in a column of their own."""
+    lines = [(f"{row.path}: {_yaml(row.value)}", str(row.origin)) for row in listed]
+    # One long template must not push all origins off the screen.
+    width = max(len(line) for line, _ in lines if len(line) <= 72)  # noqa: PLR2004
+    return "\n".join(f"{line:{width}}  # {origin}" for line, origin in lines)
+
+
+def _yaml(value: object) -> str:
+    if value is None or value == "":
+        return '""' if value == "" else "null"
+    if isinstance(value, list):
+        return f"[{', '.join(_yaml(item) for item in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if isinstance(value, int) or (_PLAIN.fullmatch(text) and text.lower() not in _WORDS):
+        return text
+    # JSON's strings are YAML's double-quoted ones.
+    return json.dumps(text, ensure_ascii=False)

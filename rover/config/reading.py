@@ -1,0 +1,115 @@
+"""Text becomes the value of a key, by the key's kind."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rover.config.patterns import compile_pattern
+from rover.config.scalars import format_duration, parse_boolean, parse_count, parse_duration
+from rover.config.settings import Key, Kind
+
+if TYPE_CHECKING:
+    from rover.config.origin import Given
+
+MAX_ITEMS: Final = 200
+"""Of any list in a configuration."""
+_MAX_TEXT: Final = 4096
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_QUOTED: Final = re.compile(r"""(["'])([^"'\\]*)\1""")
+_LEVELS: Final = {"WARNING": "WARN", "TRACE": "DEBUG", "FATAL": "ERROR", "PANIC": "ERROR"}
+"""Names of SkyWalking Rover's log levels that this agent has under another name."""
+
+
+def read_value(key: Key, given: Given, default: object) -> object:
+    """Read one value; templates and filters are not read here.
+
+    Args:
+        key: What the value is for.
+        given: What stands there.
+        default: The key's default: an enumeration's member asks for its kind.
+
+    Raises:
+        ValueError: The text is not of the key's kind; the message is the advice.
+    """
+    if given.items is not None and key.kind not in (Kind.WORDS, Kind.PATTERNS):
+        raise ValueError("there must be one value, not a list")
+    match key.kind:
+        case Kind.WORDS:
+            value: object = _words(given)
+        case Kind.PATTERNS:
+            value = tuple(compile_pattern(text) for text in _texts(given, "\n"))
+        case Kind.PATTERN:
+            value = compile_pattern(given.text)
+        case Kind.FLAG:
+            value = parse_boolean(plain_text(given), yaml=given.plain)
+        case Kind.COUNT:
+            value = _at_least(key.minimum, parse_count(plain_text(given)))
+        case Kind.SECONDS:
+            value = _at_least(key.minimum, parse_duration(plain_text(given)), unit=True)
+        case Kind.CHOICE:
+            choice = _choice(key, plain_text(given))
+            value = type(default)(choice) if isinstance(default, Enum) else choice
+        case _:
+            text = plain_text(given)
+            value = "" if given.is_default and text == key.placeholder else text
+    return value
+
+
+def plain_text(given: Given) -> str:
+    """Give the text without the blanks and, in a ``${...}``'s default, the quotes around it.
+
+    Rover's files write ``${ROVER_BACKEND_AUTHENTICATION:""}`` where they mean nothing at all.
+
+    Raises:
+        ValueError: It is too long, or holds what is no text.
+    """
+    text = given.text.strip()
+    if given.is_default and (match := _QUOTED.fullmatch(text)):
+        text = match[2]
+    if len(text) > _MAX_TEXT:
+        raise ValueError(f"it is longer than {_MAX_TEXT} characters")
+    if _CONTROL.search(text) or not _is_utf8(text):
+        raise ValueError("it holds control characters or bytes that are no text")
+    return text
+
+
+def _is_utf8(text: str) -> bool:
+    # Bytes of the environment that are no UTF-8 come as surrogates.
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _texts(given: Given, separator: str) -> list[str]:
+    """Split a value into its items; the file may hold a list as well."""
+    if given.items is None:
+        texts = given.text.split(separator)
+    else:
+        texts = [item.text for item in given.items]
+    texts = [text.strip() for text in texts]
+    texts = [text for text in texts if text]
+    if len(texts) > MAX_ITEMS:
+        raise ValueError(f"more than {MAX_ITEMS} items")
+    return texts
+
+
+def _words(given: Given) -> tuple[str, ...]:
+    if given.items is None:
+        return tuple(_texts(replace(given, text=plain_text(given)), ","))
+    return tuple(word for word in map(plain_text, given.items) if word)
+
+
+def _at_least(minimum: float | None, number: float, *, unit: bool = False) -> float:
+    if minimum is not None and number < minimum:
+        least = format_duration(minimum) if unit else f"{minimum:g}"
+        raise ValueError(f"it must be at least {least}")
+    return number
+
+
+def _choice(key: Key, text: str) -> str:
+    word = text.upper()
+    word = _LEVELS.get(word, word)
+    if word not in key.choices:
+        raise ValueError(f"write one of {', '.join(key.choices)}")
+    return word

@@ -1,0 +1,165 @@
+"""A YAML file becomes a `Section`, within bounds.
+
+Only what a configuration needs is taken: mappings, sequences and scalars, aliases and merge keys.
+This is the one module that imports yaml, which costs 1.2 MB: load it only where there is a file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import yaml
+
+from rover.config.document import Entry, Node, Scalar, Section, Sequence
+from rover.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MAX_BYTES: Final = 256 * 1024
+MAX_NODES: Final = 20_000
+MAX_DEPTH: Final = 30
+
+_CORE_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("bool", "float", "int", "map", "merge", "null", "seq", "str")
+)
+
+
+def read(path: Path) -> Section:
+    """Read a file.
+
+    Raises:
+        ConfigError: It cannot be read, is no YAML, or holds what a configuration has no use for;
+            the message begins with the file and the line.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror or error}; give the path of a readable file"
+        ) from error
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB; is this the right file?")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: is not UTF-8; save the file as UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Section:
+    """Parse a file's text; see `read`."""
+    try:
+        return _Composer(yaml.parse(text, Loader=yaml.SafeLoader), name).document()
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_told(error, name)) from error
+    except yaml.YAMLError as error:
+        position = getattr(error, "position", 0)
+        line = text.count("\n", 0, position) + 1
+        raise ConfigError(f"{name}:{line}: holds a character that YAML does not allow") from error
+
+
+def _told(error: yaml.MarkedYAMLError, name: str) -> str:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    column = mark.column + 1 if mark else 1
+    problem = error.problem or error.context or "cannot be parsed"
+    return (
+        f"{name}:{line}: column {column}: not valid YAML: {problem};"
+        " put quotes around values that begin with {{ or hold ': '"
+    )
+
+
+class _Composer:
+    """Makes nodes of the parser's events."""
+
+    def __init__(self, events: Iterator[yaml.Event], name: str) -> None:
+        self._events = events
+        self._name = name
+        self._anchors: dict[str, Node] = {}
+        self._left = MAX_NODES
+
+    def document(self) -> Section:
+        next(self._events)  # the start of the stream
+        event = next(self._events)
+        if isinstance(event, yaml.StreamEndEvent):
+            return Section(1, {})
+        first = next(self._events)
+        root = self._node(first, 0)
+        next(self._events)  # the end of the document
+        follower = next(self._events)
+        if not isinstance(follower, yaml.StreamEndEvent):
+            raise self._error(follower, "a second document begins here; keep one")
+        if isinstance(root, Scalar) and root.is_null:
+            return Section(1, {})
+        if not isinstance(root, Section):
+            raise self._error(first, "the file must hold keys, such as core: and logger:")
+        return root
+
+    def _node(self, event: yaml.Event, depth: int) -> Node:
+        self._left -= 1
+        if self._left < 0:
+            raise self._error(event, f"more than {MAX_NODES} values; is this the right file?")
+        if depth > MAX_DEPTH:
+            raise self._error(event, f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._anchors:
+                raise self._error(event, f"there is no anchor &{event.anchor} above")
+            return self._anchors[event.anchor]
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!") and tag not in _CORE_TAGS:
+            raise self._error(event, f"the tag {tag} has no meaning here; remove it")
+        node = self._compose(event, depth)
+        if anchor := getattr(event, "anchor", None):
+            self._anchors[anchor] = node
+        return node
+
+    def _compose(self, event: yaml.Event, depth: int) -> Node:
+        line = _line(event)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = []
+            while not isinstance(follower := next(self._events), yaml.SequenceEndEvent):
+                items.append(self._node(follower, depth + 1))
+            return Sequence(line, tuple(items))
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._section(line, depth)
+        assert isinstance(event, yaml.ScalarEvent)  # noqa: S101 - no other event begins a node
+        return Scalar(line, event.value, plain=event.style is None and event.tag is None)
+
+    def _section(self, line: int, depth: int) -> Section:
+        entries: dict[str, Entry] = {}
+        merged: dict[str, Entry] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            if not isinstance(key, Scalar):
+                raise self._error(event, "a key must be a word")
+            value = self._node(next(self._events), depth + 1)
+            if key.plain and key.text == "<<":
+                for section in self._merged(value, event):
+                    # The first of several sections counts, and the mapping's own keys before all.
+                    merged = {**section.entries, **merged}
+                continue
+            name = key.text.lower()
+            if name in entries:
+                raise self._error(
+                    event, f"{key.text} is given twice, first in line {entries[name].line}"
+                )
+            entries[name] = Entry(key.line, key.text, value)
+        return Section(line, {**merged, **entries})
+
+    def _merged(self, value: Node, event: yaml.Event) -> tuple[Section, ...]:
+        sections = value.items if isinstance(value, Sequence) else (value,)
+        if not all(isinstance(section, Section) for section in sections):
+            raise self._error(event, "<< takes a mapping or a list of them")
+        return tuple(section for section in sections if isinstance(section, Section))
+
+    def _error(self, event: yaml.Event, problem: str) -> ConfigError:
+        return ConfigError(f"{self._name}:{_line(event)}: {problem}")
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
