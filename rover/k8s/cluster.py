@@ -148,11 +148,17 @@ SERVICES: Final = Kind(
 
 def pods_of(node: str, *, with_env: bool) -> Kind[PodRecord]:
     """Describe the watch of one node's pods: a wider one from each node has hurt real clusters."""
+
+    def record(item: object) -> PodRecord | None:
+        pod = pod_record(item, with_env=with_env)
+        # A server that does not know the selector would send all pods.
+        return pod if pod.node in {node, ""} else None
+
     return Kind(
         resource="pods",
         path="/api/v1/pods",
         query={"fieldSelector": f"spec.nodeName={node}"},
-        record=lambda item: pod_record(item, with_env=with_env),
+        record=record,
         listed=PodsListed,
         seen=PodSeen,
         gone=PodGone,

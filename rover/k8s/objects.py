@@ -29,11 +29,11 @@ def pod_record(item: object, *, with_env: bool) -> PodRecord:
         with_env: Keep the containers' literal variables.
 
     Raises:
-        MalformedObjectError: it has no namespace, name or uid.
+        MalformedObjectError: it has no namespace or name.
     """
     pod = _mapping(item)
     metadata, spec, status = (_mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
-    uid = _required(metadata, "uid")
+    uid = _text(metadata.get("uid")) or describe(item)  # an API server always gives one
     annotations = _mapping(metadata.get("annotations"))
     hashes = (_text(annotations.get(name)) for name in _HASHES)
     return PodRecord(

@@ -73,8 +73,9 @@ class Kind(Generic[R]):
     path: str
     query: Mapping[str, str]
     """Selectors."""
-    record: Callable[[Any], R]
-    """Cuts an object down; MalformedObjectError where it is none."""
+    record: Callable[[Any], R | None]
+    """Cuts an object down; None where it is of no interest, MalformedObjectError where it is no
+    object at all."""
     listed: Callable[[tuple[R, ...]], Message]
     seen: Callable[[R], Message]
     gone: Callable[[R], Message]
@@ -244,7 +245,7 @@ class Watch(Generic[R]):
         wait = self._pace.server_timeout * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
         query = {
             **kind.query,
-            "watch": "1",
+            "watch": "true",
             "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(max(1, int(wait))),

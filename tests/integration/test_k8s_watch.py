@@ -428,7 +428,7 @@ def test_an_event_of_an_unknown_type_changes_nothing(api, followed, eventually):
 MALFORMED = [
     {},
     {"metadata": None},
-    {"metadata": {"name": "x", "namespace": "default"}},
+    {"metadata": {"namespace": "default", "uid": "u"}},
     {"metadata": {"name": 7, "namespace": "default", "uid": "u"}},
     [],
     None,
