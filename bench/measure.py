@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -73,7 +74,7 @@ def share(before: Cost, after: Cost) -> float:
 
 def quantile(values: Sequence[float], part: float) -> float:
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+    return ordered[math.ceil(part * len(ordered)) - 1]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.reporter")
 
-COALESCE: Final = 0.1
+COALESCE: Final = 0.05
 """Seconds between two reports of news: the first goes out at once, what follows is gathered."""
 FIRST_PAUSE: Final = 0.25
 """Upper bound of the pause after the first failure, seconds; also for unanswered items."""
