@@ -8,22 +8,29 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rover import __version__
+from rover import __version__, metrics
+from rover.answers import AgentAnswers
 from rover.discovery.agent_sensor import AgentSensor
+from rover.discovery.analyzers import Analyzers
 from rover.discovery.census import Census
+from rover.discovery.cluster_judge import ClusterJudge
 from rover.discovery.finders import HostFinders
 from rover.discovery.host import Host
 from rover.discovery.host_judge import HostJudge
 from rover.discovery.loop import Discovery
+from rover.discovery.pod_join import PodJoin
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
 from rover.identity import AgentIdentity
+from rover.k8s.cluster import Cluster
+from rover.k8s.index import PodIndex
 from rover.probes import settling
 from rover.reporter import Reporter
+from rover.status import StatusServer
 from rover.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rover.config.settings import Settings
     from rover.discovery.judge import Judge
@@ -34,6 +41,8 @@ log = logging.getLogger("rover.agent")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
+IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
+"""Variable that every container of a pod has."""
 
 
 class Agent:
@@ -52,37 +61,33 @@ class Agent:
         self._watch = watch
         self._defect: BaseException | None = None
         self._stopping = threading.Event()
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], object]] = []
 
     def start(self) -> None:
-        """Start all parts: what is found first is what the kernel would tell later.
+        """Start all parts; programs are attached before the first scan, so that none is missed.
 
         Raises:
             StateError: another agent runs on this host, or the state directory cannot be used.
             ProbeError: eBPF is required and does not work.
             BackendError: the backend's address or credentials cannot be used.
+            KubernetesError: the cluster is to be asked and there are no credentials for it.
+            RoverError: the status address cannot be served.
         """
         began = time.monotonic()
-        settings = self._settings
         try:
-            identity = AgentIdentity.acquire(settings.core.state_dir)
-            self._undo.append(identity.close)
-            reporter = self._report(identity.id)
-            probes = self._attach()
-            discovery = self._discover(identity.id, probes, reporter)
+            self._start()
         except BaseException:
-            self.stop()
+            self._unwind()
             raise
         log.info(
-            "started version=%s agent_id=%s backend=%s discovery=%s seconds=%.2f",
+            "started version=%s agent_id=%s backend=%s ebpf=%s kubernetes=%s seconds=%.2f",
             __version__,
-            identity.id,
-            settings.core.backend.addr,
-            "eBPF" if probes else "scan",
+            self.agent_id,
+            self._settings.core.backend.addr,
+            self._ebpf,
+            "active" if kubernetes_active(self._settings, os.environ) else "inactive",
             time.monotonic() - began,
         )
-        self.discovery = discovery
-        self.reporter = reporter
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until something asks for the end; tell whether it did."""
@@ -98,29 +103,59 @@ class Agent:
         Raises:
             RoverError: a part had ended by a defect.
         """
-        while self._undo:
-            self._undo.pop()()
+        self._unwind()
         if self._defect is not None:
             raise RoverError(
                 f"the agent ended by a defect: {self._defect!r}; the log has the traceback"
             ) from self._defect
         log.info("stopped")
 
-    def _report(self, agent_id: str) -> Reporter:
+    def _start(self) -> None:
         settings = self._settings
-        reporter = Reporter(settings.core.backend, settings.process_discovery, agent_id)
-        reporter.start()
+        identity = AgentIdentity.acquire(settings.core.state_dir)
+        self._undo.append(identity.close)
+        self.agent_id = identity.id
 
-        def stop() -> None:
-            reporter.stop(STOP_WITHIN / 2)
+        self.reporter = Reporter(settings.core.backend, settings.process_discovery, identity.id)
+        self.reporter.start()
+        self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
-        self._undo.append(stop)
-        return reporter
+        probes = self._attach()
+        judge, cluster = self._judge()
+        census = Census(
+            table=Table(),
+            reader=ProcReader(),
+            judge=judge,
+            probes=probes,
+            settle_time=settings.process_discovery.settle_time,
+            own_pids=frozenset({os.getpid()}),
+        )
+        self.discovery = Discovery(
+            census=census,
+            judge=judge,
+            probes=probes,
+            settings=settings.process_discovery,
+            publish=self._publish,
+            failed=self._fail,
+        )
+        if cluster:
+            cluster.start()
+            self._undo.append(cluster.stop)
+            self._host.name = cluster.node_name
+        self.discovery.start()
+        self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
+
+        self._undo.append(metrics.collect_from(self.discovery.figures))
+        if settings.status.addr:
+            answers = AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf)
+            self._undo.append(StatusServer(settings.status.addr, answers).close)
 
     def _attach(self) -> Probes | None:
+        """Attach the programs; without them, say so aloud and go on unless they are required."""
         try:
-            return settling.attach()
+            probes = settling.attach()
         except ProbeError as error:
+            self._ebpf = str(error).partition("\n")[0]
             if self._settings.process_discovery.require_ebpf:
                 raise
             log.warning(
@@ -129,55 +164,62 @@ class Agent:
                 error,
             )
             return None
+        self._ebpf = "attached"
+        return probes
 
-    def _discover(self, agent_id: str, probes: Probes | None, reporter: Reporter) -> Discovery:
-        settings = self._settings.process_discovery
-        judge = host_judge(self._settings, agent_id)
-        census = Census(
-            table=Table(),
-            reader=ProcReader(),
-            judge=judge,
-            probes=probes,
-            settle_time=settings.settle_time,
-            own_pids=frozenset({os.getpid()}),
+    def _judge(self) -> tuple[Judge, Cluster | None]:
+        settings = self._settings
+        kubernetes = settings.process_discovery.kubernetes
+        if not kubernetes_active(settings, os.environ):
+            self._host = Host(self.agent_id)
+            return host_judge(settings, self._host), None
+        self._host = Host(self.agent_id, name=kubernetes.node_name)
+        analyzers = Analyzers(
+            kubernetes, settings.process_discovery.ignore, self._host, settings.core.cluster_name
         )
-        discovery = Discovery(
-            census=census,
-            judge=judge,
-            probes=probes,
-            settings=settings,
-            publish=self._publisher(reporter),
+        cluster = Cluster(
+            kubernetes,
+            self._post,
+            with_env=analyzers.use_env,
             failed=self._fail,
         )
-        discovery.start()
-        self._undo.append(lambda: discovery.stop(STOP_WITHIN / 2))
-        return discovery
+        join = PodJoin(
+            PodIndex(),
+            analyzers,
+            list_again=cluster.list_pods_again,
+            ask_owner=cluster.ask_owner,
+        )
+        host = host_judge(settings, self._host) if kubernetes.host_processes else None
+        return ClusterJudge(join, host), cluster
 
-    def _publisher(self, reporter: Reporter) -> Callable[[Changes], None]:
-        watch = self._watch
-        if watch is None:
-            return reporter.publish
+    def _post(self, news: object) -> None:
+        self.discovery.post(news)
 
-        def publish(changes: Changes) -> None:
-            reporter.publish(changes)
-            watch(changes)
-
-        return publish
+    def _publish(self, changes: Changes) -> None:
+        self.reporter.publish(changes)
+        if self._watch:
+            self._watch(changes)
 
     def _fail(self, error: BaseException) -> None:
         self._defect = error
         self._stopping.set()
 
+    def _unwind(self) -> None:
+        while self._undo:
+            self._undo.pop()()
 
-def host_judge(settings: Settings, agent_id: str) -> Judge:
-    """Build what names the processes of a bare host."""
+
+def kubernetes_active(settings: Settings, environment: Mapping[str, str]) -> bool:
+    """Tell whether pods are watched: as configured, else where the agent runs in a pod."""
+    active = settings.process_discovery.kubernetes.active
+    return IN_CLUSTER in environment if active is None else active
+
+
+def host_judge(settings: Settings, host: Host) -> HostJudge:
+    """Build what names processes outside pods."""
     scanner = settings.process_discovery.scanner
     sensor = AgentSensor(scanner.agent_stale_after)
     finders = HostFinders(
-        scanner,
-        settings.process_discovery.ignore,
-        Host(agent_id),
-        sensor,
-        settings.core.cluster_name,
+        scanner, settings.process_discovery.ignore, host, sensor, settings.core.cluster_name
     )
     return HostJudge(finders, sensor, scanner.period)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rover.discovery.loop import Discovery
+    from rover.k8s.cluster import Cluster
     from rover.model import EntityKey, Report
     from rover.reporter import EntityState, Reporter
     from rover.table import Why
@@ -64,16 +65,20 @@ def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> di
 class AgentAnswers:
     """The answers of one agent, for its status server."""
 
-    def __init__(self, discovery: Discovery, reporter: Reporter, ebpf: str) -> None:
+    def __init__(
+        self, discovery: Discovery, reporter: Reporter, cluster: Cluster | None, ebpf: str
+    ) -> None:
         """Ask these parts.
 
         Args:
             discovery: has the table.
             reporter: has the session.
+            cluster: has the watches; None without Kubernetes.
             ebpf: "attached", or why there is none.
         """
         self._discovery = discovery
         self._reporter = reporter
+        self._cluster = cluster
         self._ebpf = ebpf
 
     def health(self) -> tuple[bool, Mapping[str, Any]]:
@@ -93,6 +98,10 @@ class AgentAnswers:
         return scanned, {
             "first_scan": "done" if scanned else "under way",
             "ebpf": self._ebpf,
+            "kubernetes": {
+                watch.resource: watch.fault or ("listed" if watch.listed else "not listed yet")
+                for watch in (self._cluster.states() if self._cluster else ())
+            },
             "backend": session.backend,
             "session": session.phase.value,
             "session_reason": session.reason,

@@ -5,7 +5,7 @@ The help text of a figure is its documentation. A room sets its own figures and 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +15,15 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from rover.errors import RoverError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of all series would be times
 
@@ -22,26 +31,6 @@ REGISTRY: Final = CollectorRegistry()
 """The agent's own: nothing that an imported library registers shows up in it."""
 
 ProcessCollector(registry=REGISTRY)
-
-# Discovery
-
-EVENTS: Final = Counter(
-    "rover_events_total",
-    "Process events by kind, as they reached the agent.",
-    ["kind"],
-    registry=REGISTRY,
-)
-LOST: Final = Counter(
-    "rover_lost_total",
-    "What was lost before the agent could look at it, by the place of the loss; "
-    "a reconcile with /proc heals each.",
-    ["place"],
-    registry=REGISTRY,
-)
-PROCESSES: Final = Gauge(
-    "rover_processes", "Live processes in the agent's table.", registry=REGISTRY
-)
-ENTITIES: Final = Gauge("rover_entities", "Entities led by a live process.", registry=REGISTRY)
 
 # Reporter
 
@@ -100,3 +89,57 @@ COMMANDS: Final = Counter(
     "Commands that the backend sent with the answer to a beat.",
     registry=REGISTRY,
 )
+
+
+# Figures that their room counts for itself and gives when it is asked
+
+
+class Figure(NamedTuple):
+    """One metric with a value for each value of its label."""
+
+    family: type[CounterMetricFamily | GaugeMetricFamily]
+    name: str
+    help: str
+    label: str
+    """Name of the label; empty where there is one value, under the key ""."""
+    values: Mapping[str, float]
+
+
+def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Figure:  # noqa: A002
+    """Make a figure that only grows; its name is exported with the ending ``_total``."""
+    return Figure(CounterMetricFamily, name, help, label, values)
+
+
+def gauge(name: str, help: str, label: str, values: Mapping[str, float]) -> Figure:  # noqa: A002
+    """Make a figure that goes up and down."""
+    return Figure(GaugeMetricFamily, name, help, label, values)
+
+
+class _Asking(Collector):
+    def __init__(self, ask: Callable[[], Iterable[Figure]]) -> None:
+        self._ask = ask
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing at registration, when there is nobody to ask yet."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Ask; a room that does not answer is left out, the others are not."""
+        try:
+            figures = list(self._ask())
+        except RoverError:
+            return
+        for figure in figures:
+            family = figure.family(
+                figure.name, figure.help, labels=[figure.label] if figure.label else []
+            )
+            for value, amount in figure.values.items():
+                family.add_metric([value] if figure.label else [], amount)
+            yield family
+
+
+def collect_from(ask: Callable[[], Iterable[Figure]]) -> Callable[[], None]:
+    """Export what `ask` gives at each scrape; return what ends that."""
+    collector = _Asking(ask)
+    REGISTRY.register(collector)
+    return lambda: REGISTRY.unregister(collector)

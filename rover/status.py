@@ -1,12 +1,13 @@
 """What an operator or a probe may ask a running agent over HTTP.
 
 ``/metrics`` in Prometheus' format, ``/healthz`` (is every thread at work?), ``/readyz`` (has the
-first scan been told?) and ``/why?pid=N``. Off unless an address is configured: an agent with
-privileges opens no port by itself. Nothing here changes anything.
+first scan been told?) and, to clients on the same host, ``/why?pid=N``. Off unless an address is
+configured: an agent with privileges opens no port by itself. Nothing here changes anything.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import socket
@@ -62,7 +63,7 @@ class StatusServer:
         except OSError as error:
             raise RoverError(
                 f"cannot serve status on {address}: {error.strerror or error}; "
-                "choose another status.address, or leave it empty for none"
+                "choose another status.addr, or leave it empty for none"
             ) from error
         self._server.answers = answers
         self._thread = threading.Thread(
@@ -129,6 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND, {"error": f"there are {places}"})
 
     def _explain(self, pid: str) -> None:
+        if not ipaddress.ip_address(self.client_address[0]).is_loopback:
+            # an answer holds the command line, which may hold what is nobody else's business
+            self._say(HTTPStatus.FORBIDDEN, {"error": "/why answers to this host alone"})
+            return
         if not (pid.isascii() and pid.isdigit()):
             self._say(HTTPStatus.BAD_REQUEST, {"error": "say which: /why?pid=N"})
             return
@@ -162,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _parse(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
-        raise RoverError(f"status.address {address!r} is not HOST:PORT or :PORT")
+        raise RoverError(f"status.addr {address!r} is not HOST:PORT or :PORT")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

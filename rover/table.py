@@ -9,6 +9,7 @@ own followers.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,6 +73,8 @@ class Table:
         self._claims: dict[EntityKey, _Claims] = {}
         self._published: dict[EntityKey, Report] = {}
         self._touched: set[EntityKey] = set()
+        self.reasons: Counter[Reason] = Counter()
+        """How many processes have each verdict."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -109,6 +112,9 @@ class Table:
             if claims.reports.get(process.key) != report:
                 claims.join(process.key, report)
                 self._touched.add(key)
+        if known:
+            self.reasons[known.verdict.reason] -= 1
+        self.reasons[verdict.reason] += 1
         self._rows[process.pid] = Row(process, verdict)
 
     def remove(self, pid: int) -> Process | None:
@@ -116,6 +122,7 @@ class Table:
         row = self._rows.pop(pid, None)
         if row is None:
             return None
+        self.reasons[row.verdict.reason] -= 1
         for report in row.verdict.reports:
             self._release(report.entity.key, row.process.key)
         return row.process

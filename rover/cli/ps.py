@@ -11,6 +11,7 @@ from rover.agent import host_judge
 from rover.answers import explain
 from rover.cli.logs import write_logs
 from rover.cli.options import configured
+from rover.discovery.host import Host
 from rover.discovery.once import scan_once
 from rover.errors import RoverError
 from rover.identity import read_agent_id
@@ -32,7 +33,7 @@ def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) 
     """Scan once: what would be reported and as what, and why the rest would not."""
     settings = loaded.settings
     write_logs("WARN")
-    judge = host_judge(settings, read_agent_id(settings.core.state_dir))
+    judge = host_judge(settings, Host(read_agent_id(settings.core.state_dir)))
     found = scan_once(judge)
     missing = set(pids) - {why.process.pid for why in found}
     if missing:

@@ -238,12 +238,21 @@ class DiscoverySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusSettings:
+    """``status``, ours: what the agent tells of itself over HTTP."""
+
+    addr: str = key(Kind.TEXT, "", "ROVER_STATUS_ADDR")
+    """HOST:PORT or :PORT for /metrics, /healthz, /readyz and /why; empty: no port is opened."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree."""
 
     logger: LoggerSettings = LoggerSettings()
     core: CoreSettings = CoreSettings()
     process_discovery: DiscoverySettings = DiscoverySettings()
+    status: StatusSettings = StatusSettings()
 
 
 FOREIGN_SECTIONS: Final = ("profiling", "pprof", "access_log")

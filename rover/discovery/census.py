@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -58,10 +58,6 @@ class Figures:
     repairs_gone: int = 0
     repairs_changed: int = 0
 
-    def as_dict(self) -> dict[str, int]:
-        """Return the counts by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
-
 
 class Census:
     """Who runs here, and since when it is known."""
@@ -89,6 +85,8 @@ class Census:
         self.table = table
         self.figures = Figures()
         self.kernel_threads: dict[int, KernelThread] = {}
+        self.kernel = dict.fromkeys(Counter, 0)
+        """The kernel's own counts at the latest look."""
         self._reader = reader
         self._judge = judge
         self._probes = probes
@@ -97,6 +95,11 @@ class Census:
         self._doubts: dict[int, tuple[float, int]] = {}
         self._lost = False
         self._hidden: set[str] = set()
+
+    @property
+    def reads(self) -> int:
+        """How many processes were read in /proc."""
+        return self._reader.reads
 
     def scan(self) -> None:
         """Read every process; the programs are attached before and drained after this."""
@@ -189,7 +192,7 @@ class Census:
         figures.settled += len(taken.settled)
         figures.vanished += taken.gone
         figures.unfollowed += taken.unfollowed
-        counters = probes.counters()
+        counters = self.kernel = probes.counters()
         lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
         if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
             self._lost = True

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rover.discovery.agent_sensor import AgentSensor
     from rover.discovery.finders import HostFinders
@@ -57,3 +57,7 @@ class HostJudge:
     def next_refresh(self, now: float) -> float:
         """Return the time.monotonic() of the next look."""
         return self._refresh_at if self._sensor else now + 3600.0
+
+    def figures(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what the sensor counts."""
+        return {"agent_sensor": self._sensor.figures._asdict()} if self._sensor else {}

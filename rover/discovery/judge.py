@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rover.model import Process, ProcessKey, Verdict
 
@@ -35,3 +35,6 @@ class Judge(Protocol):
 
     def next_refresh(self, now: float) -> float:
         """Return the time.monotonic() at which `refresh` has something to look at."""
+
+    def figures(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what the judge counts, by subject, for the metrics."""

@@ -10,7 +10,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rover.discovery.figures import figures_of
 from rover.errors import RoverError
+from rover.metrics import gauge
 from rover.probes.settling import NANOSECONDS, boot_clock_ns
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rover.config.settings import DiscoverySettings
     from rover.discovery.census import Census
     from rover.discovery.judge import Judge
+    from rover.metrics import Figure
     from rover.model import Changes
     from rover.probes.settling import Probes
 
@@ -105,6 +108,15 @@ class Discovery:
             return answers.get(timeout=timeout)
         except queue.Empty:
             raise RoverError(f"the discovery thread gave no answer within {timeout:g} s") from None
+
+    def figures(self) -> list[Figure]:
+        """Return the figures of discovery, gathered by its thread.
+
+        Raises:
+            RoverError: the thread does not answer.
+        """
+        gathered = self.inspect(lambda census: figures_of(census, self._judge.figures()), 1.0)
+        return [*gathered, gauge("rover_mailbox", "News that wait.", "", {"": self._mail.qsize()})]
 
     def stop(self, timeout: float) -> None:
         """Publish what was found, detach the programs and end."""

@@ -27,13 +27,14 @@ class KernelThread:
     """A thread of the kernel: counted, never reported."""
 
     key: ProcessKey
+    ppid: int
     name: str
 
     def as_process(self) -> Process:
         """Return it in the form of a process, for display beside others."""
         return Process(
             key=self.key,
-            ppid=2,
+            ppid=self.ppid,
             name=self.name,
             exe="",
             command_line="",
@@ -179,7 +180,7 @@ class ProcReader:
         if stat.ended:
             return None
         if stat.kernel_thread:
-            return KernelThread(key, sys.intern(stat.name))
+            return KernelThread(key, stat.ppid, sys.intern(stat.name))
         if stat.state in "Zx":
             # the leader has ended, its threads live on and still hold what it held
             directory = self._living_thread(directory, pid)

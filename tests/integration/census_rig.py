@@ -43,6 +43,9 @@ class NameByPid:
     def next_refresh(self, now: float) -> float:
         return now + 3600
 
+    def figures(self) -> dict[str, dict[str, int]]:
+        return {}
+
 
 class Seen:
     """What was published, as the backend would hold it, and every change on the way."""
