@@ -38,6 +38,8 @@ def clean(text: str) -> str:
 
 def name(text: str) -> str:
     """Make a service, instance or process name storable."""
+    if len(text) <= NAME and text.isascii():
+        return text
     return clean(utf16_prefix(text, NAME))
 
 

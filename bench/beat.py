@@ -1,0 +1,138 @@
+"""What the reporter costs: ``python -m bench.beat [--json]``.
+
+With 100, 1,000, 2,000 and 10,000 entities, in a process of its own against an embedded backend in
+another: CPU of a beat and of a full report (all threads, grpc's among them), bytes of both, time
+until the backend holds everything, and memory. The entities are made up; their own memory, which
+discovery pays, is left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.measure import Figures, cpu_seconds, limit
+
+if TYPE_CHECKING:
+    from rover.model import Report
+
+AMOUNTS = (100, 1000, 2000, 10_000)
+BEATS = 10
+"""Beats over which CPU is taken, one a second."""
+
+
+def resident() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def made_up(number: int) -> Report:
+    from rover.model import Entity, Process, ProcessKey, Report  # noqa: PLC0415  memory is measured
+
+    process = Process(
+        key=ProcessKey(1000 + number, number),
+        ppid=1,
+        name="worker",
+        exe="/usr/lib/shop/worker",
+        command_line=f"/usr/lib/shop/worker --number={number} --queue=orders-{number % 7} --debug",
+        cwd="/",
+        uid=1000,
+        cgroup="0::/system.slice/shop.service",
+        pid_namespace=1,
+        mount_namespace=1,
+        namespace_pid=1000 + number,
+        image=number,
+    )
+    return Report(Entity("OS_LINUX", "shop", "host-a.example.org", f"worker-{number}"), process)
+
+
+def child(address: str, amount: int) -> None:
+    """Be an agent that has nothing but a reporter; print figures."""
+    from rover.config.settings import BackendSettings, DiscoverySettings  # noqa: PLC0415
+    from rover.model import Changes  # noqa: PLC0415
+
+    bare = resident()
+    from rover.reporter import Phase, Reporter  # noqa: PLC0415
+
+    pid = os.getpid()
+    found: dict[str, float] = {}
+
+    def beats() -> float:
+        """Milliseconds of CPU a beat."""
+        time.sleep(1.5)
+        before = cpu_seconds(pid)
+        time.sleep(BEATS)
+        return 1000 * (cpu_seconds(pid) - before) / BEATS
+
+    def run(every: int, reports: tuple[Report, ...]) -> Reporter:
+        discovery = DiscoverySettings(heartbeat_period=1.05, properties_report_period=every)
+        reporter = Reporter(BackendSettings(addr=address), discovery, "bench")
+        reporter.start()
+        while reporter.session.phase is not Phase.BEATING:
+            time.sleep(0.001)
+        before, began = cpu_seconds(pid), time.monotonic()
+        reporter.publish(Changes(announced=reports))
+        while reporter.session.entities < len(reports) or reporter.session.waiting:
+            time.sleep(0.002)
+        found["known_s"] = time.monotonic() - began
+        found["announce_cpu_ms"] = 1000 * (cpu_seconds(pid) - before)
+        return reporter
+
+    reporter = run(10**6, ())
+    found["connected_mb"] = (resident() - bare) / 2**20
+    found["idle_ms"] = beats()
+    reporter.stop()
+    reports = tuple(map(made_up, range(amount)))
+    before = resident()
+    reporter = run(10**6, reports)
+    found["beat_ms"] = beats()
+    found["entity_bytes"] = (resident() - before) / amount
+    found["rss_mb"] = resident() / 2**20
+    reporter.stop()
+    reporter = run(1, reports)
+    found["full_ms"] = beats()
+    reporter.stop()
+    print(json.dumps(found))
+
+
+def main() -> None:
+    from bench import rig  # noqa: PLC0415  the child must not load a backend
+
+    figures = Figures("what the reporter costs")
+    figures.start()
+    for amount in AMOUNTS:
+        with rig.backend() as server:
+            command = [sys.executable, "-m", "bench.beat", "--child", server.address, str(amount)]
+            told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+            calls = server.state.snapshot().calls
+        found = json.loads(told)
+        sizes = {
+            method: sum(call.size for call in calls if call.method == method)
+            / max(1, sum(call.items for call in calls if call.method == method))
+            for method in ("keepAlive", "reportProcesses")
+        }
+        name = f"{amount} entities"
+        limit(figures, f"{name}, beat", found["beat_ms"] - found["idle_ms"], "ms CPU", 50)
+        figures.add("  no entities, a second", found["idle_ms"], "ms CPU")
+        full = found["full_ms"] - found["beat_ms"]
+        figures.add("  full report, beside its beat", full, "ms CPU")
+        figures.add("  bytes an entity in a beat", sizes["keepAlive"], "B")
+        figures.add("  bytes an entity in a full report", sizes["reportProcesses"], "B")
+        limit(figures, "  published to known by the backend", found["known_s"], "s", 5)
+        limit(figures, "  reporter's memory an entity", found["entity_bytes"], "B", 2048)
+        figures.add("  imports and an idle connection", found["connected_mb"], "MB")
+        figures.add("  resident, made-up entities included", found["rss_mb"], "MB")
+    figures.end()
+
+
+if __name__ == "__main__":
+    if "--child" in sys.argv:
+        child(sys.argv[-2], int(sys.argv[-1]))
+    else:
+        main()
