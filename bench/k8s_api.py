@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 
+HISTORY = 10_000
+"""Events kept at most; versions before them are too old."""
+
 PATHS = {
     "/api/v1/pods": ("pods", "PodList", "v1"),
     "/api/v1/services": ("services", "ServiceList", "v1"),
@@ -175,6 +178,10 @@ class ApiServer:
         with self.changed:
             return copy.deepcopy(self._objects.get(resource, {}))
 
+    def keys(self, resource: str) -> set[Key]:
+        with self.changed:
+            return set(self._objects[resource])
+
     def _record(self, happened: str, resource: str, item: dict[str, Any]) -> None:
         self._version += 1
         item = copy.deepcopy(item)
@@ -183,6 +190,9 @@ class ApiServer:
         if happened != "DELETED":
             self._objects[resource][key] = item
         self._history.append((self._version, happened, resource, item))
+        if len(self._history) > HISTORY:
+            del self._history[: HISTORY // 2]
+            self._oldest = self._history[0][0]
         self.changed.notify_all()
 
     # --- faults ---

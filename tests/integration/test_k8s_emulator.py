@@ -9,10 +9,10 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from k8s_rig import Follower, kubeconfig
 from kmock import KubernetesEmulator, Server
 
 from bench.k8s_objects import container_id, pod, service, uid_of
+from bench.k8s_rig import Follower, kubeconfig
 from rover.k8s.cgroup import ContainerRef
 
 

@@ -6,10 +6,10 @@ import json
 import time
 
 import pytest
-from k8s_rig import kubeconfig
 
 from bench.k8s_api import ApiServer, Fault
 from bench.k8s_objects import owner_object, uid_of
+from bench.k8s_rig import kubeconfig
 from rover.k8s import owners as owners_module
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.owners import MAX_OPEN, OwnerResolver, plural

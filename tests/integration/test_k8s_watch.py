@@ -13,10 +13,10 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from k8s_rig import QUICK, Follower, kubeconfig
 
 from bench.k8s_api import ApiServer, Fault
 from bench.k8s_objects import NODE, pod, service
+from bench.k8s_rig import QUICK, Follower, kubeconfig
 from rover.k8s.access import by_kubeconfig, in_cluster
 from rover.k8s.cluster import SERVICES, pods_of
 from rover.k8s.watch import Pace, Watch
