@@ -6,6 +6,7 @@ default. Everything that is wrong is told at once, each with its place, its key 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -88,7 +89,7 @@ def load(
     _check_names(sources, findings)
     _check_variables(sources, findings)
     if findings.problems:
-        raise ConfigError(_joined(findings.problems))
+        raise ConfigError(_joined([problem for _, problem in sorted(findings.problems)]))
     ignored = tuple(name for name in FOREIGN_SECTIONS if name in document.entries)
     return Loaded(settings, findings.origins, ignored, tuple(findings.warnings), file)
 
@@ -163,20 +164,22 @@ def _check_names(sources: Sources, findings: Findings) -> None:
 
 def _check_entry(parent: str, entry: Entry, sources: Sources, findings: Findings) -> None:
     path = f"{parent}.{entry.key}" if parent else entry.key
-    if entry.key.lower() not in children(parent):
+    # Numbers tell items of a list apart in messages; their keys are the same.
+    generic = re.sub(r"\[[0-9]+\]", "[]", path)
+    if entry.key.lower() not in children(generic.rpartition(".")[0]):
         origin = Origin(Source.FILE, sources.file, entry.line)
         others = () if parent else FOREIGN_SECTIONS
         findings.problem(origin, path, f"there is no such key{_advice(path, others)}")
         return
-    inner = children(path)
-    listed = children(f"{path}[]")
+    inner = children(generic)
+    listed = children(f"{generic}[]")
     if isinstance(entry.value, Section) and inner:
         for child in entry.value.entries.values():
             _check_entry(path, child, sources, findings)
     elif isinstance(entry.value, Sequence) and listed:
-        for item in entry.value.items[:MAX_ITEMS]:
+        for number, item in enumerate(entry.value.items[:MAX_ITEMS]):
             for child in item.entries.values() if isinstance(item, Section) else ():
-                _check_entry(f"{path}[]", child, sources, findings)
+                _check_entry(f"{path}[{number}]", child, sources, findings)
     elif inner and not (isinstance(entry.value, Scalar) and entry.value.is_null):
         findings.problem(
             sources.at(entry.value),
@@ -186,7 +189,7 @@ def _check_entry(parent: str, entry: Entry, sources: Sources, findings: Findings
 
 
 def _advice(path: str, others: tuple[str, ...] = ()) -> str:
-    near = nearest(path, others)
+    near = nearest(re.sub(r"\[[0-9]+\]", "[]", path), others)
     return f"; did you mean {near.replace('[]', '')}?" if near else "; see docs/configuration.md"
 
 

@@ -40,7 +40,7 @@ def read_value(key: Key, given: Given, default: object) -> object:
         case Kind.WORDS:
             value: object = _words(given)
         case Kind.PATTERNS:
-            value = tuple(compile_pattern(text) for text in _texts(given, "\n"))
+            value = tuple(_pattern(text) for text in _texts(given, "\n"))
         case Kind.PATTERN:
             value = compile_pattern(given.text)
         case Kind.FLAG:
@@ -92,6 +92,13 @@ def _texts(given: Given, separator: str) -> list[str]:
     if len(texts) > MAX_ITEMS:
         raise ValueError(f"more than {MAX_ITEMS} items")
     return texts
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return compile_pattern(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from error
 
 
 def _words(given: Given) -> tuple[str, ...]:

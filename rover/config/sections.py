@@ -147,6 +147,9 @@ class _Builder:
         for number, item in enumerate(single if given.items is None else given.items):
             path = f"{name}[{number}]"
             self._findings.origins[f"{self._path}.{path}"] = item.origin
+            if not item.text.strip():
+                self._fail(item.origin, path, "is empty; remove it")
+                continue
             try:
                 compiled = Filter.compile(item.text, POD_FILTERS)
             except TemplateError as error:

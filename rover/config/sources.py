@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 class Findings:
     """What loading tells beside the settings."""
 
-    problems: list[str] = field(default_factory=list)
-    """Each stops the agent."""
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """Each stops the agent: the file's line, 0 for those of no file, and what is wrong."""
     warnings: list[str] = field(default_factory=list)
     origins: dict[str, Origin] = field(default_factory=dict)
     """Where each value comes from, by the key's name in the file."""
 
     def problem(self, origin: Origin, path: str, what: str) -> None:
         """Note what makes the configuration unusable."""
-        self.problems.append(f"{origin.place}: {path}: {what}")
+        self.problems.append((origin.line, f"{origin.place}: {path}: {what}"))
 
     def warn(self, origin: Origin, path: str, what: str) -> None:
         """Note what is likely a mistake."""

@@ -21,6 +21,7 @@ MAX_BYTES: Final = 256 * 1024
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 30
 
+_QUOTE: Final = "put quotes around a value that begins with {{ or holds ': '"
 _CORE_TAGS: Final = frozenset(
     f"tag:yaml.org,2002:{name}"
     for name in ("bool", "float", "int", "map", "merge", "null", "seq", "str")
@@ -56,22 +57,22 @@ def parse(text: str, name: str) -> Section:
     try:
         return _Composer(yaml.parse(text, Loader=yaml.SafeLoader), name).document()
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(_told(error, name)) from error
+        raise ConfigError(_told(error, text, name)) from error
     except yaml.YAMLError as error:
         position = getattr(error, "position", 0)
         line = text.count("\n", 0, position) + 1
         raise ConfigError(f"{name}:{line}: holds a character that YAML does not allow") from error
 
 
-def _told(error: yaml.MarkedYAMLError, name: str) -> str:
+def _told(error: yaml.MarkedYAMLError, text: str, name: str) -> str:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    line = mark.line if mark else 0
     column = mark.column + 1 if mark else 1
     problem = error.problem or error.context or "cannot be parsed"
-    return (
-        f"{name}:{line}: column {column}: not valid YAML: {problem};"
-        " put quotes around values that begin with {{ or hold ': '"
-    )
+    advice = ""
+    if any(sign in "".join(text.splitlines()[line : line + 1]) for sign in ("{", ": ")):
+        advice = f"; {_QUOTE}"
+    return f"{name}:{line + 1}: column {column}: not valid YAML: {problem}{advice}"
 
 
 class _Composer:
@@ -112,7 +113,8 @@ class _Composer:
             return self._anchors[event.anchor]
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in _CORE_TAGS:
-            raise self._error(event, f"the tag {tag} has no meaning here; remove it")
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            raise self._error(event, f"the tag {shown} has no meaning here; remove it")
         node = self._compose(event, depth)
         if anchor := getattr(event, "anchor", None):
             self._anchors[anchor] = node
@@ -136,7 +138,7 @@ class _Composer:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
             if not isinstance(key, Scalar):
-                raise self._error(event, "a key must be a word")
+                raise self._error(event, f"a key must be a word; {_QUOTE}")
             value = self._node(next(self._events), depth + 1)
             if key.plain and key.text == "<<":
                 for section in self._merged(value, event):

@@ -200,7 +200,7 @@ class _Checker:
                 # An entry of a map may be missing, and is no value of any type then.
                 self._arguments(given)
                 return None
-        raise TemplateError(f"a {type_name(value)} has no field {name}", column=given.at + 1)
+        raise TemplateError(f"type {type_name(value)} has no field {name}", column=given.at + 1)
 
     def _of_object(self, of: Object, name: str, given: _Given) -> _Known:
         member = of.members.get(name)
@@ -255,7 +255,7 @@ class _Checker:
 def _check_type(found: _Known, wanted: Type, given: _Given) -> None:
     if given.sure and found not in (None, Basic.ANY) and wanted not in (Basic.ANY, found):
         raise TemplateError(
-            f"a {type_name(wanted)} must stand here, not a {type_name(found)}",
+            f"{type_name(wanted)} is wanted here, not {type_name(found)}",
             column=given.at + 1,
         )
 
@@ -280,7 +280,7 @@ def _check_comparison(name: str, types: Sequence[_Known], given: _Given) -> None
     for other in types[1:2]:
         if other is not None and Basic.ANY not in (first, other) and not compares(first, other):
             raise TemplateError(
-                f"a {type_name(first)} and a {type_name(other)} cannot be compared",
+                f"{type_name(first)} and {type_name(other)} cannot be compared",
                 column=given.at + 1,
             )
 

@@ -223,7 +223,7 @@ class _Evaluation:
                 return adopt(values[name], of.value) if name in values else NOTHING
             case _ if value is NOTHING:
                 return NOTHING
-        raise TemplateError(f"a {describe(value)} has no field {name}", column=given.at + 1)
+        raise TemplateError(f"type {describe(value)} has no field {name}", column=given.at + 1)
 
     def _of_object(self, of: Object, target: object, name: str, given: _Given) -> Value:
         member = of.members.get(name)
@@ -323,15 +323,13 @@ def constant(node: nodes.Bool | nodes.Nil | nodes.Number | nodes.String, wanted:
             raise TemplateError(f"{source} is too large", column=node.at + 1)
         case nodes.Nil(), Basic.ANY:
             return NOTHING
-    raise TemplateError(f"a {type_name(wanted)} must stand here", column=node.at + 1)
+    raise TemplateError(f"{type_name(wanted)} is wanted here", column=node.at + 1)
 
 
 def _assignable(value: Value, wanted: Type, at: int) -> Value:
     if wanted is Basic.ANY or type_of(value) is wanted:
         return value
-    raise TemplateError(
-        f"a {type_name(wanted)} must stand here, not a {describe(value)}", column=at + 1
-    )
+    raise TemplateError(f"{type_name(wanted)} is wanted here, not {describe(value)}", column=at + 1)
 
 
 def _shown(value: Value, at: int) -> str:

@@ -1,0 +1,79 @@
+"""``rover config check`` and ``rover config show``."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rover.cli import main
+
+FILES = Path(__file__).parent / "files"
+
+
+@pytest.fixture
+def rover(monkeypatch):
+    def run(*arguments, **environment):
+        monkeypatch.delenv("ROVER_CONFIG", raising=False)
+        return CliRunner().invoke(main, [str(a) for a in arguments], env=environment)
+
+    return run
+
+
+def test_a_good_file_is_called_good(rover):
+    result = rover("config", "check", FILES / "rover-0.7.yaml")
+    assert (result.exit_code, "is good" in result.stdout) == (0, True)
+    assert "ignored: profiling, pprof, access_log" in result.stderr
+
+
+def test_a_bad_file_ends_with_two_and_all_errors(rover, tmp_path):
+    file = tmp_path / "rover.yaml"
+    file.write_text("cor: 1\nlogger: {level: LOUD}\n")
+    result = rover("config", "check", file)
+    assert result.exit_code == 2
+    assert f"{file}:1: cor: there is no such key" in result.stderr
+    assert f"{file}:2: logger.level: 'LOUD'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_warnings_do_not_make_a_file_bad(rover, tmp_path):
+    file = tmp_path / "rover.yaml"
+    file.write_text("core: {cluster_name: '${NAME}'}")
+    result = rover("config", "check", file)
+    assert (result.exit_code, "warning: " in result.stderr) == (0, True)
+
+
+def test_a_file_that_is_not_there_ends_with_two(rover, tmp_path):
+    result = rover("config", "check", tmp_path / "none.yaml")
+    assert (result.exit_code, "cannot be read" in result.stderr) == (2, True)
+
+
+def test_effective_values_are_shown_with_their_origins(rover):
+    file = FILES / "rover-0.7.yaml"
+    result = rover("config", "show", "--config", file, ROVER_CORE_CLUSTER_NAME="east")
+    lines = dict(line.split("  # ") for line in result.stdout.splitlines())
+    by_key = {key.split(":")[0]: (key.strip(), origin) for key, origin in lines.items()}
+    assert by_key["core.cluster_name"] == (
+        "core.cluster_name: east",
+        "env ROVER_CORE_CLUSTER_NAME",
+    )
+    assert by_key["core.state_dir"] == ("core.state_dir: /var/lib/rover", "default")
+    assert by_key["logger.level"] == ("logger.level: INFO", f"{file}:3")
+
+
+def test_effective_values_are_shown_as_json(rover):
+    result = rover("config", "show", "-o", "json", ROVER_CONFIG=str(FILES / "rover-0.3.yaml"))
+    shown = json.loads(result.stdout)
+    assert shown["file"] == str(FILES / "rover-0.3.yaml")
+    assert shown["ignored"] == ["profiling"]
+    assert shown["settings"]["process_discovery.heartbeat_period"]["value"] == "20s"
+    filters = shown["settings"]["process_discovery.kubernetes.analyzers[1].filters"]["value"]
+    assert filters == [".Pod.HasServiceName"]
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_secrets_are_masked(output, rover):
+    result = rover("config", "show", "-o", output, ROVER_BACKEND_AUTHENTICATION="s3cret")
+    assert result.exit_code == 0
+    assert "s3cret" not in result.output
+    assert "********" in result.output
