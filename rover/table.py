@@ -2,15 +2,14 @@
 
 The discovery thread owns the one table; nobody else touches it. An entity is reported for one
 process at a time: the oldest that claims it leads, the others follow in the order of their start.
-Every operation costs the same however many processes there are, up to the logarithm of an entity's
-own followers.
+Every operation costs the same however many processes there are, up to a search and a shift among
+an entity's own followers.
 """
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover.model import Changes, EntityKey, Process, ProcessKey, Reason, Report, Verdict
@@ -38,31 +37,12 @@ class Why(NamedTuple):
     """Entities that another process is reported as, with that process's pid."""
 
 
-@dataclass(slots=True)
-class _Claims:
-    """Who claims one entity."""
+class _Claim(NamedTuple):
+    """One process's claim to an entity; claims sort by age, the oldest leads."""
 
-    reports: dict[ProcessKey, Report]
-    order: list[tuple[int, int]]
-    """Heap of (start ticks, pid); keys that left are dropped when they come to the top."""
-
-    def leader(self) -> ProcessKey | None:
-        while self.order:
-            start_ticks, pid = self.order[0]
-            key = ProcessKey(pid, start_ticks)
-            if key in self.reports:
-                return key
-            heapq.heappop(self.order)
-        return None
-
-    def join(self, key: ProcessKey, report: Report) -> None:
-        if key not in self.reports:
-            heapq.heappush(self.order, (key.start_ticks, key.pid))
-        self.reports[key] = report
-        if len(self.order) > 2 * len(self.reports) + 8:
-            # many came and went below a leader that stays
-            self.order = [(known.start_ticks, known.pid) for known in self.reports]
-            heapq.heapify(self.order)
+    start_ticks: int
+    pid: int
+    report: Report
 
 
 class Table:
@@ -70,7 +50,8 @@ class Table:
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
-        self._claims: dict[EntityKey, _Claims] = {}
+        self._claims: dict[EntityKey, list[_Claim]] = {}
+        """Sorted: no two processes have the same start and pid."""
         self._published: dict[EntityKey, Report] = {}
         self._touched: set[EntityKey] = set()
         self.reasons: Counter[Reason] = Counter()
@@ -108,10 +89,16 @@ class Table:
         for key, report in claimed.items():
             claims = self._claims.get(key)
             if claims is None:
-                claims = self._claims[key] = _Claims({}, [])
-            if claims.reports.get(process.key) != report:
-                claims.join(process.key, report)
-                self._touched.add(key)
+                # equal keys are one object: the table's own and those of what is published
+                claims = self._claims[key] = []
+            at = _place(claims, process.key)
+            if not _is_of(claims, at, process.key):
+                claims.insert(at, _Claim(process.key.start_ticks, process.pid, report))
+            elif claims[at].report != report:
+                claims[at] = claims[at]._replace(report=report)
+            else:
+                continue
+            self._touched.add(key)
         if known:
             self.reasons[known.verdict.reason] -= 1
         self.reasons[verdict.reason] += 1
@@ -131,7 +118,8 @@ class Table:
         """Return what the backend must be told since the last call."""
         announced, withdrawn = [], []
         for key in self._touched:
-            report = self._leading(key)
+            claims = self._claims.get(key)
+            report = claims[0].report if claims else None
             if report is None:
                 if self._published.pop(key, None) is not None:
                     withdrawn.append(key)
@@ -148,8 +136,8 @@ class Table:
             return None
         leads, follows = [], []
         for report in row.verdict.reports:
-            leader = self._claims[report.entity.key].leader()
-            if leader is None or leader == row.process.key:
+            leader = self._claims[report.entity.key][0]
+            if leader.pid == pid:
                 leads.append(report)
             else:
                 follows.append((report, leader.pid))
@@ -158,16 +146,20 @@ class Table:
             reason = Reason.FOLLOWS
         return Why(row.process, reason, row.verdict.detail, tuple(leads), tuple(follows))
 
-    def _leading(self, key: EntityKey) -> Report | None:
-        claims = self._claims.get(key)
-        leader = claims.leader() if claims else None
-        return claims.reports[leader] if claims and leader else None
-
     def _release(self, key: EntityKey, process: ProcessKey) -> None:
         claims = self._claims[key]
-        was_leader = claims.leader() == process
-        del claims.reports[process]
-        if was_leader:
+        at = _place(claims, process)
+        del claims[at]
+        if at == 0:
             self._touched.add(key)
-        if not claims.reports:
+        if not claims:
             del self._claims[key]
+
+
+def _place(claims: list[_Claim], process: ProcessKey) -> int:
+    """Find where a process's claim stands, or would stand."""
+    return bisect_left(claims, (process.start_ticks, process.pid))
+
+
+def _is_of(claims: list[_Claim], at: int, process: ProcessKey) -> bool:
+    return at < len(claims) and claims[at][:2] == (process.start_ticks, process.pid)

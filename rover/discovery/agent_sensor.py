@@ -48,10 +48,9 @@ class _Watched:
     """One process and what its agent says."""
 
     process: Process
-    name: str
-    """The pid that the process itself sees."""
     directory: _Directory
-    file: AgentFile
+    file: AgentFile | None = None
+    """None while there is none: most processes have no agent, and pay for none."""
     suspected: bool = False
     """The file was bad at the last look; it may have been half written."""
     named: bool = False
@@ -63,32 +62,33 @@ class _Directory:
     """One place where agents keep their files, with all processes that would use it."""
 
     place: Place
-    members: dict[str, dict[ProcessKey, _Watched]] = field(default_factory=dict)
-    """By name, which processes of several pid namespaces may share in one /tmp."""
+    members: dict[int, list[_Watched]] = field(default_factory=dict)
+    """By the pid that a process itself sees, which those of several pid namespaces may share."""
     holders: dict[ProcessKey, _Watched] = field(default_factory=dict)
     """Those of them that had a file at the last look."""
-    present: Collection[str] | None = ()
-    """Names that were there at the last look; None: too many to list."""
+    present: Collection[int] | None = ()
+    """Pids whose names were there at the last look; None: too many to list."""
     avoided: bool = False
     """A look at it might never end."""
 
     def pids(self) -> Iterator[int]:
         """Give the processes through which it may be reached."""
-        return (key.pid for key in chain.from_iterable(self.members.values()))
+        return (one.process.pid for one in chain.from_iterable(self.members.values()))
 
     def candidates(self) -> Iterator[_Watched]:
         """Give the processes that may have a file."""
-        names: Collection[str] = self.members.keys()
+        pids: Collection[int] = self.members.keys()
         if self.present is not None:
-            names = self.members.keys() & self.present
-        return chain.from_iterable(self.members[name].values() for name in names)
+            pids = self.members.keys() & self.present
+        return chain.from_iterable(self.members[pid] for pid in pids)
 
     def lost(self) -> list[_Watched]:
         """Give the processes that had a file before the last listing, and have none now."""
         present = self.present
         if present is None:
             return []
-        return [one for one in self.holders.values() if one.name not in present]
+        holders = self.holders.values()
+        return [one for one in holders if one.process.namespace_pid not in present]
 
 
 class AgentSensor:
@@ -114,13 +114,16 @@ class AgentSensor:
     def figures(self) -> SensorFigures:
         """Sizes of the tables now."""
         holders = (directory.holders.values() for directory in self._directories.values())
-        agents = sum(one.file.metadata is not None for one in chain.from_iterable(holders))
+        agents = sum(
+            one.file is not None and one.file.metadata is not None
+            for one in chain.from_iterable(holders)
+        )
         return SensorFigures(len(self._watched), len(self._directories), agents, self._refused)
 
     def metadata(self, key: ProcessKey) -> AgentMetadata | None:
         """Return what a process's agent said of it, None while there is nothing that counts."""
         watched = self._watched.get(key)
-        return watched.file.metadata if watched else None
+        return watched.file.metadata if watched and watched.file else None
 
     def watch(self, process: Process, now: float) -> None:
         """Look at a process that is new, or that became another by an exec, and keep looking.
@@ -148,14 +151,14 @@ class AgentSensor:
         except OSError:
             return  # it has ended
         directory = self._directories.get(place) or self._add(place, process.pid)
-        watched = _Watched(process, str(process.namespace_pid), directory, AgentFile(process))
+        watched = _Watched(process, directory)
         self._watched[process.key] = watched
         alone = not directory.members
-        directory.members.setdefault(watched.name, {})[process.key] = watched
+        directory.members.setdefault(process.namespace_pid, []).append(watched)
         moment = Moment.at(now, self._stale_after)
         if alone:
             self._look(directory, moment)
-        elif directory.present is None or watched.name in directory.present:
+        elif directory.present is None or process.namespace_pid in directory.present:
             self._look(directory, moment, watched)
 
     def forget(self, key: ProcessKey) -> None:
@@ -165,10 +168,11 @@ class AgentSensor:
             return
         self._lose(watched)
         directory = watched.directory
-        namesakes = directory.members[watched.name]
-        del namesakes[key]
+        pid = watched.process.namespace_pid
+        namesakes = directory.members[pid]
+        namesakes.remove(watched)
         if not namesakes:
-            del directory.members[watched.name]
+            del directory.members[pid]
         if not directory.members:
             del self._directories[directory.place]
 
@@ -205,7 +209,7 @@ class AgentSensor:
         try:
             if only:
                 return {only.process.key} if self._examine(only, opened, moment) else set()
-            directory.present = _names(opened, len(directory.members) + _STRANGERS)
+            directory.present = _pids(opened, len(directory.members) + _STRANGERS)
             changed = self._lose_all(directory.lost())
             for watched in directory.candidates():
                 if self._examine(watched, opened, moment):
@@ -216,23 +220,25 @@ class AgentSensor:
 
     def _examine(self, watched: _Watched, opened: int, moment: Moment) -> bool:
         """Look at one file; tell whether its word changed."""
-        file, before, size = watched.file, watched.file.metadata, watched.file.size
+        file = watched.file or AgentFile(watched.process)
+        before, size = file.metadata, file.size
         if file.look(opened, moment):
-            self._keep(watched, size)
+            self._keep(watched, file, size)
         if file.complaint or watched.suspected:
-            self._complain(watched)
+            self._complain(watched, file.complaint)
         return file.metadata is not before and file.metadata != before
 
-    def _keep(self, watched: _Watched, before: int) -> None:
+    def _keep(self, watched: _Watched, file: AgentFile, before: int) -> None:
         """Take note of a file that is new, another or gone."""
-        file = watched.file
         self._kept += file.size - before
         if self._kept > _MAX_KEPT:
             self._kept -= file.size
             file.reject(f"all metadata together would be more than {_MAX_KEPT} bytes")
         if file.present:
+            watched.file = file
             watched.directory.holders[watched.process.key] = watched
         else:
+            watched.file = None
             watched.directory.holders.pop(watched.process.key, None)
 
     def _lose_all(self, lost: list[_Watched]) -> set[ProcessKey]:
@@ -240,11 +246,12 @@ class AgentSensor:
 
     def _lose(self, watched: _Watched) -> bool:
         """Take note that a process has no file; tell whether it had one that counted."""
-        counted = watched.file.metadata is not None
-        self._kept -= watched.file.size
-        watched.file.clear()
+        file, watched.file = watched.file, None
+        if file is None:
+            return False
+        self._kept -= file.size
         watched.directory.holders.pop(watched.process.key, None)
-        return counted
+        return file.metadata is not None
 
     def _add(self, place: Place, pid: int) -> _Directory:
         directory = self._directories[place] = _Directory(place)
@@ -256,9 +263,8 @@ class AgentSensor:
             )
         return directory
 
-    def _complain(self, watched: _Watched) -> None:
+    def _complain(self, watched: _Watched, complaint: str) -> None:
         """Name a bad file once, at the second look."""
-        complaint = watched.file.complaint
         if complaint and watched.suspected and not watched.named:
             watched.named = True
             self._refused += 1
@@ -281,12 +287,13 @@ class AgentSensor:
             )
 
 
-def _names(opened: int, limit: int) -> Collection[str] | None:
-    """List a directory; None where it has more entries than that."""
-    names: set[str] = set()
+def _pids(opened: int, limit: int) -> Collection[int] | None:
+    """List the pids that a directory has entries for; None where it has more entries than that."""
+    pids: set[int] = set()
     with os.scandir(opened) as entries:
-        for entry in entries:
-            if len(names) >= limit:
+        for number, entry in enumerate(entries):
+            if number >= limit:
                 return None
-            names.add(entry.name)
-    return names
+            if entry.name.isdecimal():
+                pids.add(int(entry.name))
+    return pids

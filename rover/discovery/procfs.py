@@ -18,6 +18,8 @@ PF_KTHREAD: Final = 0x00200000
 COMMAND_LINE_BYTES: Final = 65_536
 """More than the backend takes of all properties together (50,000 UTF-16 units)."""
 FILE_BYTES: Final = 16_384
+MAX_NAMESPACES: Final = 4_096
+"""Inodes kept as one object each; a host has a few hundred namespaces."""
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 DELETED: Final = " (deleted)"
 
@@ -140,6 +142,7 @@ class ProcReader:
         self.root = root
         self.unreadable = Unreadable()
         self.reads = 0
+        self._inodes: dict[int, int] = {}
         # a kernel may be built without them; otherwise a file that is not there means that the
         # process is not either
         self._absent = {
@@ -195,9 +198,9 @@ class ProcReader:
             cwd=sys.intern(self._link("cwd", directory)),
             uid=uid,
             cgroup=sys.intern(decode(self._text("cgroup", directory)).rstrip("\n")),
-            pid_namespace=_inode(self._link("ns/pid", directory)),
-            mount_namespace=_inode(self._link("ns/mnt", directory)),
-            namespace_pid=namespace_pid or pid,
+            pid_namespace=self._namespace("ns/pid", directory),
+            mount_namespace=self._namespace("ns/mnt", directory),
+            namespace_pid=pid if namespace_pid in (0, pid) else namespace_pid,
             image=stat.image,
         )
 
@@ -234,6 +237,12 @@ class ProcReader:
         except PermissionError:
             self.unreadable.note(name)
             return ""
+
+    def _namespace(self, name: str, directory: int) -> int:
+        inode = _inode(self._link(name, directory))
+        if len(self._inodes) >= MAX_NAMESPACES:
+            self._inodes.clear()
+        return self._inodes.setdefault(inode, inode)
 
 
 def _read(path: str, limit: int, directory: int | None = None) -> bytes:
