@@ -1,0 +1,133 @@
+"""The live view: a table of what the backend holds on a terminal, a line a change elsewhere."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from rover.cli.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rover.backend import Change, State
+    from rover.model import Changes
+
+GONE_AFTER: Final = 50.0
+"""Seconds without a beat: two and a half of the usual heartbeat periods."""
+REFRESH: Final = 0.25
+"""Seconds between two looks at what changed."""
+AGEING: Final = 1.0
+"""Seconds between two looks at what only time changes."""
+
+
+def show(
+    state: State,
+    withdrawn: queue.SimpleQueue[Changes] | None,
+    stop: threading.Event,
+    *,
+    gone_after: float = GONE_AFTER,
+    title: str = "",
+) -> None:
+    """Show what the backend holds until ``stop`` is set.
+
+    Args:
+        state: The backend's.
+        withdrawn: What changes in the table of an agent beside the backend, which knows at once
+            which process ended; None where there is no such agent.
+        stop: Ends the view. Set here when nobody reads standard output any longer.
+        gone_after: Seconds without report or beat after which a process counts as gone.
+        title: Stands above the table.
+    """
+    inbox = _Inbox()
+    unsubscribe = state.subscribe(inbox.put)
+    news = _news(state, inbox, withdrawn, View(gone_after), stop)
+    try:
+        if sys.stdout.isatty():
+            from rover.cli.screen import draw  # noqa: PLC0415  lines need nothing that draws
+
+            draw(news, title)
+        else:
+            _show_lines(news)
+    except BrokenPipeError:
+        stop.set()
+        mute()
+    finally:
+        unsubscribe()
+
+
+def mute() -> None:
+    """Lead standard output nowhere: Python flushes it at exit and would complain of its reader."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+class _Inbox:
+    """The last change of each process since it was emptied: bounded by what the backend holds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._changes: dict[str, Change] = {}
+
+    def put(self, changes: tuple[Change, ...]) -> None:
+        with self._lock:
+            self._changes.update((change.process.id, change) for change in changes)
+
+    def empty(self) -> tuple[Change, ...]:
+        with self._lock:
+            changes = tuple(self._changes.values())
+            self._changes.clear()
+        return changes
+
+
+def _news(
+    state: State,
+    inbox: _Inbox,
+    withdrawn: queue.SimpleQueue[Changes] | None,
+    view: View,
+    stop: threading.Event,
+) -> Iterator[tuple[View, list[str]]]:
+    """Give the view and what is new in it, at once and then each time it may have changed.
+
+    Ages change with time alone: it is given once a second even when nothing is new.
+    """
+    given_at = 0.0
+    lines = [line for process in state.snapshot().processes for line in view.heard(process)]
+    while True:
+        ending = stop.is_set()
+        now = time.monotonic()
+        # what the table announced comes before the report of it
+        for changes in _drained(withdrawn):
+            lines += view.agent_changed(changes, now)
+        told = inbox.empty()
+        lines += view.backend_changed(told)
+        if told or lines or ending or now - given_at >= AGEING:
+            lines += view.pass_time(now)
+            given_at = now
+            yield view, lines
+            lines = []
+        if ending:
+            return
+        stop.wait(REFRESH)
+
+
+def _drained(withdrawn: queue.SimpleQueue[Changes] | None) -> Iterator[Changes]:
+    while withdrawn is not None:
+        try:
+            yield withdrawn.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _show_lines(news: Iterable[tuple[View, list[str]]]) -> None:
+    encoding = sys.stdout.encoding or "ascii"
+    for _, lines in news:
+        for line in lines:
+            # a name may hold what the terminal's encoding does not
+            print(line.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201  its task
+        sys.stdout.flush()
