@@ -24,7 +24,7 @@ from rover.config.template.contexts import (
     ProcessFacts,
     RoverFacts,
 )
-from rover.config.template.evaluator import evaluate
+from rover.config.template.evaluator import compile_body
 from rover.config.template.functions import NAMES
 from rover.config.template.parser import parse
 from rover.config.template.types import Basic
@@ -32,8 +32,10 @@ from rover.config.template.values import Pointer
 from rover.errors import TemplateError
 
 if TYPE_CHECKING:
-    from rover.config.template import nodes
+    from collections.abc import Callable
+
     from rover.config.template.types import Object
+    from rover.config.template.values import Value
 
 __all__ = [
     "HOST_NAMES",
@@ -67,7 +69,7 @@ class Template:
     schema: Object = field(repr=False)
     uses: frozenset[str] = field(repr=False, compare=False)
     """Names of all fields and methods that it mentions, such as ``OwnerName``."""
-    _body: nodes.Body = field(repr=False, compare=False)
+    _evaluate: Callable[[Value], str] = field(repr=False, compare=False)
 
     @classmethod
     def compile(cls, source: str, schema: Object) -> Self:
@@ -82,7 +84,7 @@ class Template:
                 column counts characters of the source from 1.
         """
         body = parse(source, NAMES)
-        return cls(source, schema, check(body, schema).uses, body)
+        return cls(source, schema, check(body, schema).uses, compile_body(body))
 
     def render(self, context: object) -> str:
         """Evaluate the template; the result is valid UTF-8.
@@ -94,7 +96,7 @@ class Template:
             TemplateError: It cannot be evaluated on this context, where Go could not either; or
                 the result exceeds 64 Ki characters.
         """
-        text = evaluate(self._body, Pointer(self.schema, context))
+        text = self._evaluate(Pointer(self.schema, context))
         return text if text.isascii() else text.translate(_REPLACED)
 
 
@@ -109,7 +111,7 @@ class Filter:
     doubt: str = field(repr=False, compare=False)
     """What the filter gives where that is known and is no boolean: ``string``, ``int32``; Rover
     takes such a value if it reads ``true``, ``false`` or the like. Empty otherwise."""
-    _body: nodes.Body = field(repr=False, compare=False)
+    _evaluate: Callable[[Value], str] = field(repr=False, compare=False)
 
     @classmethod
     def compile(cls, source: str, schema: Object) -> Self:
@@ -128,7 +130,7 @@ class Filter:
         if result is not None and not isinstance(result, Basic):
             raise TemplateError(f"a filter must give a boolean, not a {result}", column=1)
         doubt = "" if result in (None, Basic.BOOL, Basic.ANY) else result.value
-        return cls(source, schema, facts.uses, doubt, body)
+        return cls(source, schema, facts.uses, doubt, compile_body(body))
 
     def matches(self, context: object) -> bool:
         """Evaluate the filter.
@@ -137,7 +139,7 @@ class Filter:
             TemplateError: It cannot be evaluated on this context, or gives no boolean.
         """
         try:
-            text = evaluate(self._body, Pointer(self.schema, context))
+            text = self._evaluate(Pointer(self.schema, context))
         except TemplateError as error:
             raise _shifted(error) from error
         if text in _TRUE or text in _FALSE:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from rover.config.template import nodes
-from rover.config.template.evaluator import constant, wrong_count
 from rover.config.template.functions import DECIDING, FUNCTIONS, comparable, ordered
+from rover.config.template.pipelines import constant, wrong_count
 from rover.config.template.types import Basic, ListOf, MapOf, Member, Object, Type, type_name
 from rover.config.template.values import type_of
 from rover.errors import TemplateError
@@ -214,7 +214,7 @@ class _Checker:
         parameters = member.parameters or ()
         least, most = len(parameters) - member.optional, len(parameters)
         if not least <= given.count <= most:
-            raise wrong_count(name, given.count, least, most, given.at)
+            raise TemplateError(wrong_count(name, given.count, least, most), column=given.at + 1)
 
     def _function(self, name: str, given: _Given) -> _Known:
         if name in DECIDING:
@@ -224,7 +224,7 @@ class _Checker:
         too_many = given.count > least and not signature.variadic
         if given.sure and (given.count < least or too_many):
             most = None if signature.variadic else least
-            raise wrong_count(name, given.count, least, most, given.at)
+            raise TemplateError(wrong_count(name, given.count, least, most), column=given.at + 1)
         types = self._arguments(given, signature.fixed)
         if given.sure:
             _check_comparison(name, types, given)
@@ -232,7 +232,7 @@ class _Checker:
 
     def _deciding(self, name: str, given: _Given) -> _Known:
         if given.sure and not given.count:
-            raise wrong_count(name, 0, 1, None, given.at)
+            raise TemplateError(wrong_count(name, 0, 1, None), column=given.at + 1)
         types: list[_Known] = []
         for number, operand in enumerate(given.operands):
             # Only the first is sure to be evaluated.

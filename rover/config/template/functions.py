@@ -269,6 +269,8 @@ def _equals_or_default(wanted: str, instead: str, value: str) -> str:
 
 def show(value: Value) -> str:
     """Print a value as an action does."""
+    if type(value) is str and value.isascii():
+        return value
     return "<no value>" if value is NOTHING else joined(format_value(value, PLAIN))
 
 

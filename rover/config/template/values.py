@@ -6,9 +6,8 @@ maps carry their Go type; `NOTHING` is Go's invalid value: an untyped nil, or a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from rover.config.template.types import Basic, ListOf, MapOf, Object, Type, type_name
 
@@ -35,24 +34,21 @@ class _Nothing(Enum):
 NOTHING: Final = _Nothing.NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(NamedTuple):
     """An object of a context, with what its schema lets a template see."""
 
     type: Object
     target: object | None
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(NamedTuple):
     """A slice."""
 
     type: ListOf
     values: Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(NamedTuple):
     """A map."""
 
     type: MapOf
@@ -93,26 +89,30 @@ _ORDERINGS: Final = {
 
 def adopt(value: object, declared: Type) -> Value:
     """Make what a context gave into a value of its declared type."""
+    if isinstance(declared, Basic):
+        return _adopt_basic(value, declared)
     if isinstance(declared, Object):
         return Pointer(declared, value)
     if value is None:
         return NOTHING
-    match declared:
-        case ListOf():
-            return Items(declared, value)  # type: ignore[arg-type]  # the schema vouches for it
-        case MapOf():
-            return Entries(declared, value)  # type: ignore[arg-type]  # as above
-        case Basic.ANY:
-            return _adopt_any(value)
-    return _PYTHON_TYPES[declared](value)  # type: ignore[no-any-return]
+    # The schema vouches for what is in lists and maps.
+    if isinstance(declared, ListOf):
+        return Items(declared, value)  # type: ignore[arg-type]
+    return Entries(declared, value)  # type: ignore[arg-type]
 
 
-def _adopt_any(value: object) -> Value:
-    if isinstance(value, list | tuple):
-        return Items(ListOf(Basic.ANY), value)
-    if isinstance(value, dict):
+def _adopt_basic(value: object, declared: Basic) -> Value:
+    if declared is Basic.TEXT and type(value) is str:
+        return value
+    if value is None:
+        return NOTHING
+    if declared is not Basic.ANY:
+        return _PYTHON_TYPES[declared](value)  # type: ignore[no-any-return]
+    if type(value) in (list, tuple):
+        return Items(ListOf(Basic.ANY), value)  # type: ignore[arg-type]
+    if type(value) is dict:
         return Entries(MapOf(Basic.ANY), value)
-    return value  # type: ignore[return-value]  # text, boolean or number
+    return value  # type: ignore[return-value]  # text, boolean, number, or adopted already
 
 
 def zero(of: Type) -> Value:

@@ -13,7 +13,7 @@ import pytest
 from go_contexts import CONTEXTS
 
 from rover.config.template import Filter, Template
-from rover.config.template.evaluator import evaluate
+from rover.config.template.evaluator import compile_body
 from rover.config.template.functions import NAMES
 from rover.config.template.parser import parse
 from rover.config.template.values import Pointer
@@ -38,7 +38,7 @@ def evaluated(vector):
     is_filter = vector["context"] == "filters"
     try:
         body = parse(f"{{{{{source}}}}}" if is_filter else source, NAMES)
-        text = evaluate(body, Pointer(schema, context))
+        text = compile_body(body)(Pointer(schema, context))
     except TemplateError:
         return None
     if is_filter:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.config.template import POD_FILTERS, POD_NAMES, Filter, Template
-from rover.config.template.evaluator import MAX_OUTPUT
 from rover.config.template.formatting import quote
+from rover.config.template.state import MAX_OUTPUT
 from rover.errors import TemplateError
 
 ANY = CONTEXTS["any"]
