@@ -12,12 +12,13 @@ from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
 from rover.reporter import messages
 from rover.reporter.batches import Limits, Part, batches, deliver
 from rover.reporter.limits import KEPT_FOR_OTHERS, PROPERTIES_JSON
+from rover.reporter.roster import Entry
 from rover.reporter.trouble import CallError, Trouble, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rover.reporter.roster import Entry, Roster
+    from rover.reporter.roster import Roster
 
 log = logging.getLogger("rover.reporter")
 
@@ -103,9 +104,10 @@ class Exchange:
             CallError: For every trouble that is no item's fault; what was answered is noted.
         """
         self._warn_of_layers({entry.report.entity.layer for entry in entries})
-        framed = (
-            Framed(entry, messages.announcement(entry.report, self.host_ip, self._units))
-            for entry in entries
+        framed = self._framed(
+            entries,
+            lambda entry: messages.announcement(entry.report, self.host_ip, self._units),
+            beat,
         )
         silent: list[Entry] = []
         for part in self._delivered(Call.REPORT, framed, beat, trial=trial):
@@ -118,7 +120,7 @@ class Exchange:
         Raises:
             CallError: For every trouble that is no item's fault; what was accepted is noted.
         """
-        framed = (Framed(entry, entry.beat_frame()) for entry in entries)
+        framed = self._framed(entries, Entry.beat_frame, beat)
         for part in self._delivered(Call.BEAT, framed, beat, trial=trial):
             pardoned = [item.entry for item in part.items if item.entry.refusal]
             self._roster.beaten(item.entry for item in part.items)
@@ -128,9 +130,19 @@ class Exchange:
                 metrics.COMMANDS.inc(len(commands))
                 log.debug("commands ignored: %s", plain(",".join(commands)))
 
+    def _framed(
+        self, entries: Iterable[Entry], make: Callable[[Entry], bytes], beat: int
+    ) -> Iterator[Framed]:
+        """Serialise items one by one; what no message can hold is set aside like a refused one."""
+        for entry in entries:
+            try:
+                yield Framed(entry, make(entry))
+            except (ValueError, TypeError) as error:
+                self._set_aside([entry], plain(f"fits into no message: {error}"), beat)
+
     def _delivered(
         self, call: Call, framed: Iterable[Framed], beat: int, *, trial: bool
-    ) -> Iterable[Part[Framed, bytes]]:
+    ) -> Iterator[Part[Framed, bytes]]:
         """Send items batch by batch, give the accepted parts, set the refused items aside."""
         bad_layers: dict[str, CallError] = {}
         accepted = trial

@@ -4,18 +4,20 @@ grpc for Python cannot be told to skip the check. So the certificate is fetched 
 connection that verifies nothing, and the link then trusts that one certificate under the name it
 bears. Issuer and name do not matter, as the setting asks; the link itself still cannot be taken
 over by a server with another certificate. An expired certificate is refused: grpc checks the dates
-of whatever it trusts.
+of whatever it trusts. So is a backend behind an HTTP proxy, through which this does not look.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover.reporter.credentials import load_client
+from rover.reporter.proxy import proxy_for
 from rover.reporter.trouble import CallError, Trouble, plain
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def _context(settings: BackendSettings) -> ssl.SSLContext:
 def _connect(
     endpoint: Endpoint, settings: BackendSettings, context: ssl.SSLContext, timeout: float
 ) -> ssl.SSLSocket:
+    if proxy_for(endpoint, os.environ):
+        raise OSError("a proxy stands between, through which this cannot look")
     link = socket.create_connection((endpoint.host, endpoint.port), timeout)
     try:
         return context.wrap_socket(link, server_hostname=_asked_for(endpoint, settings))

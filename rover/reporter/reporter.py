@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from rover import metrics
 from rover.reporter.outbox import Outbox
+from rover.reporter.pace import Pace
 from rover.reporter.roster import Roster
-from rover.reporter.session import Pace, Session
+from rover.reporter.session import Session
 from rover.reporter.state import ReporterState, SessionState, standing
 from rover.reporter.wire import GrpcDialer
 
@@ -103,12 +104,15 @@ class Reporter:
         return None if entry is None else standing(entry)
 
     def _run(self) -> None:
+        bug = ""
         while self._stop_by is None:
             self._outbox.empty_into_roster()
             try:
                 seconds, for_changes = self._session.step()
-            except Exception:  # a bug must not end the beats of all other entities
-                log.exception("session step failed, going on: please report this")
+            except Exception as error:  # a bug must not end the beats of all other entities
+                if repr(error) != bug:
+                    bug = repr(error)
+                    log.exception("session step failed by a defect, trying again")
                 seconds, for_changes = PAUSE_AFTER_BUG, False
             metrics.OUTBOX.set(len(self._outbox))
             self._outbox.wait(seconds, for_changes=for_changes)

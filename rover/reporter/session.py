@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
-from rover.reporter.backoff import Backoff
 from rover.reporter.exchange import Exchange
 from rover.reporter.line import Line
 from rover.reporter.state import Phase, SessionState
@@ -30,41 +29,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.reporter.line import Dialer
+    from rover.reporter.pace import Pace
     from rover.reporter.roster import Roster
 
 log = logging.getLogger("rover.reporter")
 
 COALESCE: Final = 0.05
 """Seconds between two reports of news: the first goes out at once, what follows is gathered."""
-FIRST_PAUSE: Final = 0.25
-"""Upper bound of the pause after the first failure, seconds; also for unanswered items."""
-FIRST_PAUSE_BUSY: Final = 1.0
 BEAT_JITTER: Final = 0.1
 """Share of the period by which a beat may come early, so that a fleet does not beat as one."""
 RETURN_FIRST: Final = 60.0
 """Seconds on a later address before the first one is tried again; doubles up to RETURN_LAST."""
 RETURN_LAST: Final = 600.0
-RETURN_TIMEOUT: Final = 2.0
-"""Deadline of asking the first address, seconds: the session waits for it."""
+SHORT_TIMEOUT: Final = 2.0
+"""Deadline of asking where something better is at hand, seconds: the session waits for it."""
 FILE_LOOK: Final = 1.0
 """Seconds between two looks at the credentials' files during an outage."""
+MANY_LOSSES: Final = 10
+"""Connections lost at rest, one after the other, that speak of a proxy and not of restarts."""
 FLEET_SPREAD: Final = 0.25
 """Share of the beat period over which a fleet's full reports are spread after an outage."""
 FORGETFUL: Final = frozenset({Trouble.AWAY, Trouble.TIMEOUT, Trouble.WRONG_SERVER})
 """After these it may be another backend that answers, or one that lost what it knew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often and how long, seconds; from the settings."""
-
-    heartbeat: float = 20.0
-    properties_every: int = 10
-    """Beats between two full reports."""
-    check: float = 5.0
-    """Upper bound of the pause while the backend is away."""
-    timeout: float = 10.0
-    """Deadline of a call."""
 
 
 class Rest(NamedTuple):
@@ -121,23 +107,29 @@ class Session:
         self._pace = pace
         self._clock = clock
         self._chance = chance
-        silence = Backoff(FIRST_PAUSE, pace.heartbeat, floor=0.5)
         self._exchange = Exchange(
             roster,
             agent_id,
             self._call,
             pace.properties_every,
-            lambda tries: silence.pause(tries, chance),
+            lambda tries: pace.silence.pause(tries, chance),
         )
         self._answering = False
         """The backend has answered since the last failure."""
         self._outage: Outage | None = None
         self._resume_at = 0.0
+        self._renewed = True
+        """Everything is to be reported anew."""
         self._beat = 0
         self._next_beat = 0.0
         self._next_news = 0.0
         self._return_at = 0.0
         self._return_after = RETURN_FIRST
+        self._losses = 0
+        """Connections in a row that ended while nothing was sent, before their second beat."""
+        self._beats_on_line = 0
+        self._patience = pace.timeout
+        """Deadline of the next call, seconds."""
         self._stop_at = float("inf")
 
     def step(self) -> Rest:
@@ -177,6 +169,8 @@ class Session:
             self._resume_at = now
         if now < self._resume_at:
             return self._rest(self._resume_at, for_changes=False)
+        if self._closed_idle and not self._something_due(now):
+            return self._idle()
         self._connect_if_needed()
         self._return_to_first()
         if self._clock() >= self._next_news:
@@ -187,21 +181,57 @@ class Session:
         """See that there is a connection over which the backend answers."""
         if self._answering and self._line.is_open:
             return
-        if self._outage is None:
-            started = self.state.phase is Phase.CONNECTING
-            self._enter(Phase.CONNECTING, "starting" if started else "connection lost")
-        else:
-            self._enter(Phase.CONNECTING, self.state.reason, logging.DEBUG)
+        level = logging.DEBUG if self._outage or self._closed_idle else logging.INFO
+        self._enter(Phase.CONNECTING, self._why_connect(), level)
+        if self._line.is_open:
+            self._probe_old()
         if not self._line.is_open:
             self._line.open()
-            self._roster.renew()
-        self._exchange.probe()
+            self._beats_on_line = 0
+            if not self._closed_idle:
+                self._renew()
+            self._exchange.probe()
         self._connected("connected")
+
+    def _why_connect(self) -> str:
+        if self._outage:
+            return self.state.reason
+        if self.state.phase is Phase.CONNECTING:
+            return "starting"
+        self._losses += 1
+        if self._losses == MANY_LOSSES:
+            log.info(
+                "connection closed between beats time and again, probably by a proxy: opened when "
+                "needed from now on, without a full report"
+            )
+        return "connection lost"
+
+    @property
+    def _closed_idle(self) -> bool:
+        """Whether something on the way closes connections that rest; then that is no news."""
+        return self._losses >= MANY_LOSSES
+
+    def _probe_old(self) -> None:
+        """Ask over the connection of before the failure; give it up where that takes long."""
+        self._patience = min(SHORT_TIMEOUT, self._pace.timeout)
+        try:
+            self._exchange.probe()
+        except CallError as error:
+            if error.trouble is not Trouble.TIMEOUT:
+                raise
+            self._line.close()
+        finally:
+            self._patience = self._pace.timeout
+
+    def _renew(self) -> None:
+        """Start from nothing with a backend that may know nothing of this agent."""
+        self._roster.renew()
+        self._renewed = True
 
     def _connected(self, reason: str) -> None:
         now = self._clock()
         self._answering = True
-        level = logging.INFO
+        level = logging.DEBUG if self._closed_idle else logging.INFO
         if (outage := self._outage) and not outage.held:
             outage.held = True
             lasted = now - outage.since
@@ -212,7 +242,6 @@ class Session:
         elif outage:
             level = logging.DEBUG
         self._exchange.host_ip = self._dialer.host_ip(self._line.endpoint)
-        self._next_beat = now + self._pace.heartbeat * (0.5 + 0.5 * self._chance())
         self._return_at = now + self._return_after
         self._enter(Phase.ANNOUNCING, reason, level)
 
@@ -222,9 +251,9 @@ class Session:
         if self._line.on_first:
             self._return_after = RETURN_FIRST
         elif now >= self._return_at and self._outage is None:
-            timeout = min(RETURN_TIMEOUT, self._pace.timeout)
+            timeout = min(SHORT_TIMEOUT, self._pace.timeout)
             if self._line.return_to_first(*self._exchange.probe_call, timeout):
-                self._roster.renew()
+                self._renew()
                 self._connected("back on the first address")
             else:
                 self._return_after = min(2 * self._return_after, RETURN_LAST)
@@ -234,7 +263,8 @@ class Session:
         """Send what is due: reports, first beats, and the beat of all when its time has come."""
         roster, exchange = self._roster, self._exchange
         now = self._clock()
-        beating = now >= self._next_beat
+        # after a renewal every entity has its first beat right after its report
+        beating = now >= self._next_beat and not self._renewed
         full = False
         if beating:
             self._beat += 1
@@ -252,8 +282,16 @@ class Session:
             self._has_beaten(now)
         if full or self._outage:
             exchange.limits = exchange.limits.doubled()
+        if self._renewed:
+            self._renewed = False
+            self._next_beat = now + self._pace.heartbeat * (0.5 + 0.5 * self._chance())
         self._outage = None
-        self._enter(Phase.BEATING, "the backend knows all that runs here")
+        level = logging.DEBUG if self._closed_idle else logging.INFO
+        self._enter(Phase.BEATING, "the backend knows all that runs here", level)
+
+    def _something_due(self, now: float) -> bool:
+        roster = self._roster
+        return now >= self._next_beat or roster.next_due() <= now or bool(roster.fresh)
 
     def _try_refused(self, now: float, *, full: bool) -> None:
         """Give entities that were set aside another chance, apart from the others."""
@@ -264,6 +302,9 @@ class Session:
 
     def _has_beaten(self, began: float) -> None:
         took = self._clock() - began
+        self._beats_on_line += 1
+        if self._beats_on_line > 1:
+            self._losses = 0
         self._next_beat = began + self._pace.heartbeat * (1 - BEAT_JITTER * self._chance())
         metrics.HEARTBEAT_SECONDS.observe(took)
         metrics.LAST_HEARTBEAT.set_to_current_time()
@@ -290,17 +331,18 @@ class Session:
         """Decide where and when to try again."""
         now = self._clock()
         outage = self._outage or Outage(now, error.trouble)
+        self._losses = 0
         told = self._outage is not None and outage.trouble is error.trouble
         self._outage, self._answering = outage, False
         outage.trouble = error.trouble
         if error.trouble in FORGETFUL and not outage.forgotten:
             outage.forgotten = True
-            self._roster.renew()
+            self._renew()
         self._line.close_if_doubtful()
         failed = self._line.endpoint
         pause = 0.0
         if error.trouble is Trouble.BUSY or not self._line.fail_over():
-            pause = self._backoff(error.trouble).pause(outage.attempts, self._chance)
+            pause = self._pace.backoff(error.trouble).pause(outage.attempts, self._chance)
             outage.attempts += 1
         self._resume_at = now + pause
         self._next_news = 0.0
@@ -310,18 +352,8 @@ class Session:
         self._enter(Phase.BACKING_OFF, reason, logging.DEBUG if told else logging.WARNING)
         return self._rest(self._resume_at, for_changes=False)
 
-    def _backoff(self, trouble: Trouble) -> Backoff:
-        pace = self._pace
-        match trouble:
-            case Trouble.BUSY:
-                return Backoff(FIRST_PAUSE_BUSY, pace.heartbeat, floor=0.5)
-            case Trouble.DENIED | Trouble.WRONG_SERVER | Trouble.BROKEN:
-                return Backoff(pace.check, pace.heartbeat, floor=0.5)
-            case _:
-                return Backoff(FIRST_PAUSE, min(pace.check, pace.heartbeat / 2))
-
     def _call(self, path: str, message: bytes) -> bytes:
-        timeout = min(self._pace.timeout, self._stop_at - self._clock())
+        timeout = min(self._patience, self._stop_at - self._clock())
         if timeout <= 0:
             raise CallError(Trouble.TIMEOUT, "the agent is stopping")
         return self._line.call(path, message, timeout)

@@ -16,6 +16,7 @@ from rover import __version__
 from rover.reporter import hostip, pin
 from rover.reporter.address import endpoints
 from rover.reporter.credentials import Credentials
+from rover.reporter.proxy import proxy_for
 from rover.reporter.trouble import CallError, Trouble, plain, sort
 
 # grpc prints what it thinks of broken connections on stderr, past every logger
@@ -162,8 +163,9 @@ class GrpcDialer:
             ("grpc.service_config_disable_resolution", 1),
             ("grpc.enable_channelz", 0),
             ("grpc.http2.bdp_probe", 0),
-            ("grpc.enable_http_proxy", int(not endpoint.is_local)),
         ]
+        proxy = proxy_for(endpoint, os.environ)
+        options.append(("grpc.http_proxy", proxy) if proxy else ("grpc.enable_http_proxy", 0))
         certificates = self._credentials.certificates
         if certificates is None:
             return grpc.insecure_channel(endpoint.target, options)

@@ -86,3 +86,8 @@ def shown(*numbers):
     """Predicate: just these workers are visible."""
     wanted = {f"worker-{number}" for number in numbers}
     return lambda snapshot: names(snapshot) == wanted
+
+
+def beats_of(snapshot):
+    """Beats of the process that had the fewest."""
+    return min((row.pings for row in snapshot.processes), default=0)

@@ -10,8 +10,9 @@ from rover.backend.state import State
 from rover.model import Changes, Entity, Process, ProcessKey, Report
 from rover.reporter.address import Endpoint
 from rover.reporter.outbox import Outbox
+from rover.reporter.pace import Pace
 from rover.reporter.roster import Roster
-from rover.reporter.session import Pace, Session
+from rover.reporter.session import Session
 from rover.reporter.trouble import CallError, Trouble
 
 if TYPE_CHECKING:

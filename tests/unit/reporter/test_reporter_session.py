@@ -511,6 +511,87 @@ def test_a_slow_backend_gets_smaller_batches_until_it_answers_in_time():
     assert len(rig.visible()) == 1000
 
 
+def test_what_fits_into_no_message_is_set_aside_alone():
+    rig = Rig()
+    rig.start(*CREW, report(9, pid=2**40))
+    rig.run()
+    assert rig.visible() == PIDS
+    (refused,) = (standing(entry) for entry in rig.outbox.entries() if entry.refusal)
+    assert "fits into no message" in refused.detail
+
+
+# Connections that end without a fault
+
+
+def test_a_beat_that_pressure_held_up_is_made_up_for_at_once():
+    rig = Rig(heartbeat=20, chance=lambda: 0.5)
+    rig.start(*CREW)
+    rig.run(14)
+    rig.backend.fault = failing(Trouble.BUSY, name="keepAlive")
+    rig.run(15)
+    rig.backend.fault = fine
+    pings = {row.pings for row in rig.state.snapshot().processes}
+    rig.run(20)
+    assert {row.pings for row in rig.state.snapshot().processes} == {pings.pop() + 1}
+
+
+def test_a_connection_that_swallows_calls_is_given_up_soon():
+    rig = Rig(heartbeat=20)
+    rig.start(*CREW)
+    rig.run(5)
+    swallowed = rig.wires[-1]
+
+    def hole(*_):
+        if rig.wires[-1] is swallowed:
+            rig.now += 10
+            raise CallError(Trouble.TIMEOUT, "DEADLINE_EXCEEDED")
+
+    rig.backend.fault = hole
+    rig.run(60)
+    assert rig.wires[-1] is not swallowed
+    assert rig.phase == "beating"
+
+
+def rested(rig, beats):
+    """Let a proxy close the connection in the middle between beats."""
+    for _ in range(beats * 4):
+        rig.run(rig.session._pace.heartbeat / 4)
+        rig.backend.restart(keep_memory=True)
+
+
+def test_behind_a_proxy_that_closes_resting_connections_full_reports_stay_rare(caplog):
+    rig = Rig(heartbeat=20, properties_every=10)
+    rig.start(*CREW)
+    rested(rig, 20)
+    before = {row.pid: row.reports for row in rig.state.snapshot().processes}
+    with caplog.at_level(logging.INFO, "rover.reporter"):
+        caplog.clear()
+        rested(rig, 50)
+    after = {row.pid: row.reports for row in rig.state.snapshot().processes}
+    assert all(4 <= after[pid] - before[pid] <= 7 for pid in before)
+    assert all(row.pings >= 60 for row in rig.state.snapshot().processes)
+    assert not caplog.records
+    assert len(rig.wires) < 4 * 20 + 3 * 50
+
+
+def test_behind_such_a_proxy_a_real_restart_is_healed_by_the_next_full_report():
+    rig = Rig(heartbeat=20, properties_every=10)
+    rig.start(*CREW)
+    rested(rig, 20)
+    rig.backend.restart(keep_memory=False)
+    rested(rig, 11)
+    assert rig.visible() == PIDS
+
+
+def test_behind_such_a_proxy_news_are_still_reported_at_once():
+    rig = Rig(heartbeat=20)
+    rig.start(*CREW)
+    rested(rig, 20)
+    rig.start(report(9))
+    rig.run(0.2)
+    assert 1009 in rig.visible()
+
+
 # Several addresses
 
 

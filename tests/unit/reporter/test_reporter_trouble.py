@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.reporter.backoff import Backoff
+from rover.reporter.pace import Backoff
 from rover.reporter.trouble import LONGEST_TEXT, Trouble, advice, plain, sort
 
 
