@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+import textwrap
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
+
+from rover.backend import Rule
+from rover.backend.faults import KINDS
 
 AGENT = """
 import grpc
@@ -125,3 +134,74 @@ def test_bad(strict_skywalking_backend):
     done.stdout.fnmatch_lines(
         ["1 rules of the protocol were broken:", "- AGENT_ID_MISSING: *(reportProcesses)"]
     )
+
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "testing-with-the-backend.md"
+"""Its blocks of Python are taken as they stand."""
+
+MY_AGENT = f"""#!{sys.executable}
+import signal
+import sys
+import threading
+
+import grpc
+
+from rover._proto.common.Common_pb2 import KeyStringValuePair
+from rover._proto.ebpf.profiling import Process_pb2 as pb
+from rover._proto.service import EBPFProcessServiceStub
+
+ended = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+entity = pb.EBPFProcessEntityMetadata(
+    layer="OS_LINUX", serviceName="s", instanceName="i", processName="nginx"
+)
+host = pb.EBPFHostProcessMetadata(
+    entity=entity, pid=42, properties=[KeyStringValuePair(key="host_ip", value="10.0.0.1")]
+)
+report = pb.EBPFProcessReportList(
+    processes=[pb.EBPFProcessProperties(hostProcess=host)], ebpfAgentID="my-agent"
+)
+beat = pb.EBPFProcessPingPkgList(
+    processes=[pb.EBPFProcessPingPkg(entityMetadata=entity)], ebpfAgentID="my-agent"
+)
+options = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100))
+with grpc.insecure_channel(sys.argv[2], options=options) as channel:
+    stub = EBPFProcessServiceStub(channel)
+    while not ended.wait(0.05):
+        try:
+            stub.reportProcesses(report, timeout=1)
+            stub.keepAlive(beat, timeout=1)
+        except grpc.RpcError:
+            pass
+"""
+
+
+def documented():
+    return re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_documented_tests_pass_with_an_agent_that_is_not_ours(run, tmp_path, monkeypatch):
+    agent = tmp_path / "my-agent"
+    agent.write_text(MY_AGENT, encoding="utf-8")
+    agent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    tests = next(block for block in documented() if "test_an_outage_is_healed" in block)
+    run(tests).assert_outcomes(passed=2)
+
+
+def test_the_other_documented_lines_run():
+    backend_made = next(block for block in documented() if "with EmbeddedBackend(" in block)
+    commands = next(block for block in documented() if "backend.command(" in block)
+    options = next(block for block in documented() if "def skywalking_backend_options" in block)
+    indented = textwrap.indent(commands, "    ")
+    script = f"import pytest\n{options}\n{backend_made}\n{indented}"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_fault_and_rule_is_documented():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE))
+    assert {*KINDS, *(rule.name for rule in Rule)} <= named
