@@ -251,7 +251,10 @@ class Soak:
     def _settled(self, before: tuple[int, int]) -> tuple[int, int]:
         """Wait for the server's own threads to end, then count what is left."""
         until = time.monotonic() + 5.0
-        while (after := self._leaks()) > before and time.monotonic() < until:
+        while time.monotonic() < until:
+            after = self._leaks()
+            if after[0] <= before[0] and after[1] <= before[1]:
+                break
             time.sleep(0.05)
         return after
 

@@ -63,6 +63,7 @@ class Access:
             KubernetesError: they cannot be read.
         """
         self._load = load
+        self._pool: Any = None
         self._closed = threading.Event()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._renew()
@@ -95,6 +96,8 @@ class Access:
         Raises:
             ApiFault: no answer, or another status than 200.
         """
+        if self._closed.is_set():
+            raise ApiFault(Cause.UNREACHABLE, f"{what}: the agent is stopping")
         url = f"{self.server.rstrip('/')}{path}?{urlencode(query)}"
         with _faults(f"{what} at {self.server}"):
             response = self._pools.request(
@@ -126,6 +129,7 @@ class Access:
         """Interrupt, and let no further connection come up. Any thread."""
         self._closed.set()
         self.interrupt()
+        self._pool.close()
 
     def _renew(self) -> None:
         configuration = client.Configuration()
@@ -145,7 +149,9 @@ class Access:
             pools = client.ApiClient(configuration).rest_client.pool_manager
             pool = pools.connection_from_url(configuration.host)
         pool.ConnectionCls = self._tracked(pool.ConnectionCls)
-        self._configuration, self._pools = configuration, pools
+        if self._pool is not None:
+            self._pool.close()
+        self._configuration, self._pools, self._pool = configuration, pools, pool
 
     def _headers(self) -> dict[str, str]:
         headers = {

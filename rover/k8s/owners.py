@@ -144,7 +144,8 @@ class OwnerResolver:
         question.attempts += 1
         if str(fault) != question.fault:
             question.fault = str(fault)
-            log.warning("owner unknown %s=%s: %s", question.owner.kind, question.owner.name, fault)
+            owner = question.owner
+            log.warning("owner unknown %s=%s: %s", owner.kind, owner.name, question.fault)
             self._answer(question, (), question.fault)
 
 

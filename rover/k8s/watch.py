@@ -291,9 +291,9 @@ class Watch(Generic[R]):
             self._counts["unreadable"] += 1
             name = describe(item)
             if name not in self._unreadable and len(self._unreadable) < _NAMED:
-                self._unreadable[name] = str(error)
+                self._unreadable[name] = why = str(error)
                 log.warning(
-                    "object unreadable resource=%s name=%s: %s", self._kind.resource, name, error
+                    "object unreadable resource=%s name=%s: %s", self._kind.resource, name, why
                 )
             return None
 
@@ -334,7 +334,8 @@ class Watch(Generic[R]):
         self._fault = str(fault)
         if fault.cause is not self._told:
             self._told = fault.cause
-            log.warning("watch fails resource=%s: %s", self._kind.resource, fault)
+            # as text: a record that is kept would keep the fault's frames, and their sockets
+            log.warning("watch fails resource=%s: %s", self._kind.resource, self._fault)
 
     def _well(self) -> None:
         if self._fault:
