@@ -1,9 +1,10 @@
 r"""Go's regular expressions (RE2) become Python's.
 
-What both have stays. Translated are ``(?<name>``, flags in the middle (``a(?i)b``), ``\z``,
-``\Q..\E``, ``\x{10FFFF}``, POSIX classes such as ``[[:alpha:]]``, ``{,3}`` (plain text in Go) and
-``$`` (the very end in Go). ``\d``, ``\w``, ``\s`` and ``\b`` mean ASCII, as in Go. Refused is what
-Python's engine does not have: ``\pL``, ``\C``, ``(?U)``.
+What both have stays, so that most expressions are shown as they were written. Translated are
+``(?<name>``, flags in the middle (``a(?i)b``), ``\z``, ``\Q..\E``, ``\x{10FFFF}``, POSIX classes
+such as ``[[:alpha:]]`` and ``{,3}`` (plain text in Go). ``\d``, ``\w``, ``\s`` and ``\b`` mean
+ASCII, as in Go. Refused is what Python's engine does not have: ``\pL``, ``\C``, ``(?U)``. Left alone
+is that ``$`` also matches before a line feed that ends the text.
 """
 
 from __future__ import annotations
@@ -52,8 +53,6 @@ _NOT_CLASSES: Final = {
     "xdigit": r"\x00-/:-@G-`g-\U0010ffff",
 }
 _LONG_HEX: Final = re.compile(r"\\x\{([0-9a-fA-F]{1,6})\}")
-_IN_CLASS: Final = frozenset("[&~|-")
-"""Characters that Python warns of inside a class, where two of them may mean a set operation."""
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:
@@ -84,7 +83,6 @@ class _Translation:
         # Flags set in the middle of a group open a group of their own, up to that group's end; one
         # list for each open group, innermost last.
         self._opened: list[list[str]] = [[]]
-        self._lines = any("m" in match[1] for match in _FLAGS.finditer(source))
 
     def run(self) -> str:
         while self._at < len(self._source):
@@ -110,8 +108,6 @@ class _Translation:
             self._emit(")" * len(reopened) + "|" + "".join(reopened), 1)
         elif character == "{":
             self._braces()
-        elif character == "$" and not self._lines:
-            self._emit(r"\Z", 1)
         else:
             self._emit(character)
 
@@ -130,6 +126,10 @@ class _Translation:
             ] not in ("=", "!")
             self._opened.append([])
             self._emit("(?P<" if named else "(", 3 if named else 1)
+            return
+        if self._at == 0 and match[3] == ")" and not match[2] and "U" not in match[1]:
+            # For all of the expression, which Python writes alike.
+            self._emit(match[0])
             return
         flags = match[1] + (match[2] or "")
         if "U" in flags:
@@ -177,7 +177,7 @@ class _Translation:
                 self._emit(_posix(match), match.end() - self._at)
             elif source[self._at] == "\\":
                 self._escape()
-            elif source[self._at] in _IN_CLASS and not self._is_range():
+            elif self._is_set_operation():
                 self._emit("\\" + source[self._at], 1)
             else:
                 self._emit(source[self._at])
@@ -185,11 +185,12 @@ class _Translation:
             raise ValueError(f"the class {source[start : start + 20]} is not closed by ]")
         self._emit("]")
 
-    def _is_range(self) -> bool:
-        """Tell whether a ``-`` stands between two characters."""
-        at = self._at
-        before, after = self._source[at - 1], self._source[at + 1 : at + 2]
-        return self._source[at] == "-" and before not in "[^" and after not in ("", "]", "-")
+    def _is_set_operation(self) -> bool:
+        """Tell whether Python would warn of a character inside a class."""
+        source, at = self._source, self._at
+        character = source[at]
+        doubled = character in (source[at - 1], source[at + 1 : at + 2])
+        return character == "[" or (character in "&~|-" and doubled)
 
 
 def _posix(match: re.Match[str]) -> str:
