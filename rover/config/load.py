@@ -65,7 +65,11 @@ def find_file(given: Path | None, environment: Mapping[str, str]) -> Path | None
         return given
     if named := environment.get(FILE_VARIABLE):
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    except OSError:
+        # Its directory is closed to us: nobody asked for that file.
+        return None
 
 
 def load(
@@ -89,7 +93,8 @@ def load(
     _check_names(sources, findings)
     _check_variables(sources, findings)
     if findings.problems:
-        raise ConfigError(_joined([problem for _, problem in sorted(findings.problems)]))
+        in_order = sorted(findings.problems, key=lambda problem: problem[0])
+        raise ConfigError(_joined([what for _, what in in_order]))
     ignored = tuple(name for name in FOREIGN_SECTIONS if name in document.entries)
     return Loaded(settings, findings.origins, ignored, tuple(findings.warnings), file)
 

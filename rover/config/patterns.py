@@ -3,8 +3,8 @@ r"""Go's regular expressions (RE2) become Python's.
 What both have stays, so that most expressions are shown as they were written. Translated are
 ``(?<name>``, flags in the middle (``a(?i)b``), ``\z``, ``\Q..\E``, ``\x{10FFFF}``, POSIX classes
 such as ``[[:alpha:]]`` and ``{,3}`` (plain text in Go). ``\d``, ``\w``, ``\s`` and ``\b`` mean
-ASCII, as in Go. Refused is what Python's engine does not have: ``\pL``, ``\C``, ``(?U)``. Left alone
-is that ``$`` also matches before a line feed that ends the text.
+ASCII, as in Go. Refused is what Python's engine does not have: ``\pL``, ``\C``, ``(?U)``. Left
+alone is that ``$`` also matches before a line feed that ends the text.
 """
 
 from __future__ import annotations
