@@ -90,7 +90,7 @@ class ApiServer:
         """(verb, resource, query) of each request."""
         self.changed = threading.Condition()
         self.faults: list[Fault] = []
-        self._tls = tls
+        self.tls = tls
         self._objects: dict[str, dict[Key, dict[str, Any]]] = {
             name: {} for name in ("pods", "services", "replicasets", "jobs")
         }
@@ -112,7 +112,7 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def is_up(self) -> bool:
@@ -133,8 +133,8 @@ class ApiServer:
                 """Clients hang up; that is what they are here for."""
 
         self._http = Server(("127.0.0.1", self._port), Handler)
-        if self._tls:
-            self._http.socket = self._tls.wrap_socket(
+        if self.tls:
+            self._http.socket = self.tls.wrap_socket(
                 self._http.socket, server_side=True, do_handshake_on_connect=False
             )
         self._port = self._http.server_port

@@ -79,7 +79,7 @@ _POD_ABOVE: Final = (
     # systemd driver; the prefix is the kubelet's --cgroup-root, as kind sets it
     r"(?:[^:]+-)?kubepods(?:-burstable|-besteffort)?-pod(?P<uid_in_slice>[0-9A-Za-z_.]+)\.slice",
     # cgroupfs driver; a static pod's manifest may bring a UID of any form along
-    r"(?:kubepods|guaranteed|burstable|besteffort)/pod(?P<uid_in_qos>[0-9A-Za-z_.-]+)",
+    r"(?:kubepods|guaranteed|burstable|besteffort|\.\.)/pod(?P<uid_in_qos>[0-9A-Za-z_.-]+)",
     # the levels above cut away by a cgroup namespace
     r"pod(?P<uid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})",
 )

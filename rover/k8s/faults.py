@@ -18,6 +18,7 @@ class Cause(Enum):
     """No connection, or it broke."""
     TIMEOUT = "timeout"
     TLS = "tls"
+    """No agreement with the server, which may have got a new issuer."""
     CREDENTIALS = "credentials"
     """401, or the token or kubeconfig cannot be read: it is read again."""
     FORBIDDEN = "forbidden"
@@ -47,6 +48,9 @@ class ApiFault(KubernetesError):  # noqa: N818 - most faults are the cluster's e
         self.cause = cause
         self.retry_after = retry_after
 
+
+STALE: Final = frozenset({Cause.CREDENTIALS, Cause.TLS})
+"""Causes that reading the credentials again may end: tokens, certificates and issuers rotate."""
 
 _CAUSES: Final = {
     401: Cause.CREDENTIALS,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from rover.k8s.faults import ApiFault, Cause
+from rover.k8s.faults import STALE, ApiFault, Cause
 from rover.k8s.objects import owner_refs
 from rover.k8s.records import OwnersFound
 
@@ -51,6 +51,7 @@ class OwnerResolver:
         self._access = access
         self._post = post
         self._open: dict[str, _Question] = {}
+        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -133,13 +134,13 @@ class OwnerResolver:
 
     def _meet(self, question: _Question, fault: ApiFault) -> None:
         """Tell what is wrong where that is new, and try again later."""
-        if fault.cause is Cause.CREDENTIALS:
+        if fault.cause in STALE:
             try:
                 self._access.renew()
             except ApiFault as unreadable:
                 fault = unreadable
         most = min(_BACKOFF_MOST, _BACKOFF * 2.0 ** min(question.attempts, 16))
-        pause = fault.retry_after + random.uniform(0.0, most)  # noqa: S311 - no secret
+        pause = fault.retry_after + self._random.uniform(0.0, most)
         question.due = time.monotonic() + pause
         question.attempts += 1
         if str(fault) != question.fault:

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from rover.k8s.faults import ApiFault, Cause, status_fault
+from rover.k8s.faults import STALE, ApiFault, Cause, status_fault
 from rover.k8s.lists import ListReader
 from rover.k8s.objects import MalformedObjectError, describe, resource_version
 
@@ -128,6 +128,7 @@ class Watch(Generic[R]):
         self._fault, self._since = "", time.monotonic()
         self._told: Cause | None = None
         self._counts: Counter[str] = Counter()
+        self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._unreadable: dict[str, str] = {}
         self._listed_at = self._refreshed_at = -self._pace.refresh_pause
         self._listed = threading.Event()
@@ -242,7 +243,7 @@ class Watch(Generic[R]):
     def _follow(self) -> None:
         """Watch from the version seen last until the server ends it."""
         kind = self._kind
-        wait = self._pace.server_timeout * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        wait = self._pace.server_timeout * self._random.uniform(0.75, 1.25)
         query = {
             **kind.query,
             "watch": "true",
@@ -309,7 +310,7 @@ class Watch(Generic[R]):
         elif not self._version:
             # A consistent list hangs while etcd is away; the cache still answers.
             self._latest = False
-        if fault.cause is Cause.CREDENTIALS:
+        if fault.cause in STALE:
             try:
                 self._access.renew()
             except ApiFault as unreadable:
@@ -326,7 +327,7 @@ class Watch(Generic[R]):
     def _backoff(self) -> float:
         most = min(self._pace.backoff_most, self._pace.backoff * 2.0 ** min(self._failures, 16))
         self._failures += 1
-        return random.uniform(0.0, most)  # noqa: S311 - no secret
+        return self._random.uniform(0.0, most)
 
     def _ill(self, fault: ApiFault) -> None:
         if not self._fault:

@@ -17,6 +17,8 @@ import pytest
 from bench.k8s_api import ApiServer, Fault
 from bench.k8s_objects import NODE, pod, service
 from bench.k8s_rig import QUICK, Follower, kubeconfig
+from rover.errors import KubernetesError
+from rover.k8s import cluster as cluster_module
 from rover.k8s.access import by_kubeconfig, in_cluster
 from rover.k8s.cluster import SERVICES, pods_of
 from rover.k8s.watch import Pace, Watch
@@ -33,10 +35,8 @@ def api():
         yield server
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
+def make_tls(directory):
     """Make a certificate for the loopback, and the server's context."""
-    directory = tmp_path_factory.mktemp("tls")
     certificate, key = directory / "ca.crt", directory / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -48,6 +48,11 @@ def tls(tmp_path_factory):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return certificate, context
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    return make_tls(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
@@ -389,6 +394,32 @@ def test_in_a_pod_the_service_account_is_used_over_tls(tmp_path, eventually, tls
         assert watch.stop()
 
 
+def test_a_new_issuer_of_the_servers_certificate_is_read_from_the_mount(
+    tmp_path, eventually, tls, monkeypatch
+):
+    certificate, context = tls
+    mounted, token = tmp_path / "mounted.crt", tmp_path / "token"
+    mounted.write_bytes(certificate.read_bytes())
+    token.write_text(FIRST)
+    with ApiServer(token=FIRST, tls=context) as api:
+        host, port = api.url.removeprefix("https://").split(":")
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+        posted = []
+        access = in_cluster(token_file=str(token), ca_file=str(mounted))
+        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, pace=QUICK)
+        watch.start()
+        assert watch.wait_listed(5.0)
+        new_certificate, api.tls = make_tls(tmp_path)
+        api.stop()
+        api.restart()
+        eventually(lambda: "CERTIFICATE_VERIFY_FAILED" in watch.state().fault)
+        mounted.write_bytes(new_certificate.read_bytes())
+        api.put("pods", pod("late"))
+        eventually(lambda: any("late" in repr(message) for message in posted))
+        assert watch.stop()
+
+
 def test_a_certificate_of_an_unknown_issuer_is_refused_and_told(tmp_path, eventually, tls):
     _, context = tls
     with ApiServer(tls=context) as api, Follower(api, kubeconfig(tmp_path, api.url)) as follower:
@@ -558,3 +589,28 @@ def test_a_defect_in_the_receiver_is_told_not_swallowed(api, tmp_path, eventuall
     watch.start()
     eventually(lambda: told)
     assert "broken on purpose" in watch.state().fault
+
+
+# --- which node this is ---
+
+
+def test_where_no_node_is_named_the_agents_own_pod_tells_it(api, tmp_path, monkeypatch):
+    own = tmp_path / "namespace"
+    own.write_text("default\n")
+    monkeypatch.setattr(cluster_module, "OWN_NAMESPACE", str(own))
+    monkeypatch.setenv("HOSTNAME", "web-0")
+    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
+    assert cluster_module._find_node_name(access, in_cluster=True) == NODE
+    monkeypatch.setenv("HOSTNAME", "nosuch")
+    with pytest.raises(KubernetesError, match=r"downward API from spec\.nodeName"):
+        cluster_module._find_node_name(access, in_cluster=True)
+    api.put("pods", pod("lost", node=""))
+    monkeypatch.setenv("HOSTNAME", "lost")
+    with pytest.raises(KubernetesError, match="is on no node"):
+        cluster_module._find_node_name(access, in_cluster=True)
+
+
+def test_outside_of_the_cluster_the_hosts_name_is_the_nodes(api, tmp_path):
+    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
+    name = cluster_module._find_node_name(access, in_cluster=False)
+    assert name == socket.gethostname().lower()

@@ -240,8 +240,8 @@ def test_a_cgroup_removed_under_a_process_still_tells():
 
 @pytest.mark.parametrize("uid", ["kube-proxy-node1", "12345", "A.b-C"])
 def test_a_static_pods_manifest_may_bring_any_uid(uid):
-    path = f"/{pod_directories('burstable', uid)}/{ID}"
-    assert container_of(v2(path)) == ContainerRef(ID, "", uid)
+    for path in (f"/{pod_directories('burstable', uid)}/{ID}", f"/../../pod{uid}/{ID}"):
+        assert container_of(v2(path)) == ContainerRef(ID, "", uid)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "0::", "::", "a:b", "0:/docker/x", "\0", "0::/\udcff"])
