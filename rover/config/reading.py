@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from rover.config.patterns import compile_pattern
+from rover.config.patterns import Pattern, compile_pattern
 from rover.config.scalars import format_duration, parse_boolean, parse_count, parse_duration
 from rover.config.settings import Key, Kind
 
@@ -94,7 +94,7 @@ def _texts(given: Given, separator: str) -> list[str]:
     return texts
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str) -> Pattern:
     try:
         return compile_pattern(text)
     except ValueError as error:

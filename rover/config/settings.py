@@ -14,8 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import re
-
+    from rover.config.patterns import Pattern
     from rover.config.template import Filter, Template
 
 
@@ -127,7 +126,7 @@ class RegexFinderSettings:
     The variables make one finder where the file has no list of them.
     """
 
-    match_cmd: re.Pattern[str] = key(
+    match_cmd: Pattern = key(
         Kind.PATTERN, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_MATCH_CMD"
     )
     layer: str = key(
@@ -231,7 +230,7 @@ class DiscoverySettings:
     """Ours: how often the table is compared with /proc."""
     require_ebpf: bool = key(Kind.FLAG, default=False, env="ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF")
     """Ours: end with an error where eBPF does not work, instead of scanning alone."""
-    ignore: tuple[re.Pattern[str], ...] = key(Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE")
+    ignore: tuple[Pattern, ...] = key(Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE")
     """Ours: processes whose command line matches one of these are not reported."""
     scanner: ScannerSettings = ScannerSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()

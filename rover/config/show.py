@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -65,8 +64,7 @@ def _source(value: Any) -> Any:  # noqa: ANN401 - any setting's
     match value:
         case Template() | Filter():
             return value.source
-        case re.Pattern():
-            return value.pattern
         case Enum():
             return value.value
-    return value
+    # an expression is of its engine's own class
+    return getattr(value, "pattern", value)

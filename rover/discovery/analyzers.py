@@ -17,8 +17,7 @@ from rover.errors import TemplateError
 from rover.model import Container, Reason, Report, Verdict
 
 if TYPE_CHECKING:
-    import re
-
+    from rover.config.patterns import Pattern
     from rover.config.settings import AnalyzerSettings, KubernetesSettings
     from rover.config.template import Filter, Template
     from rover.discovery.host import Host
@@ -50,7 +49,7 @@ class Analyzers:
     def __init__(
         self,
         settings: KubernetesSettings,
-        ignore: tuple[re.Pattern[str], ...],
+        ignore: tuple[Pattern, ...],
         host: Host,
         cluster_name: str,
     ) -> None:

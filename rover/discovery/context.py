@@ -9,8 +9,7 @@ from rover.discovery.systemd import service_name
 from rover.errors import TemplateError
 
 if TYPE_CHECKING:
-    import re
-
+    from rover.config.patterns import Match
     from rover.discovery.host import Host
     from rover.model import Process
 
@@ -116,7 +115,7 @@ class FinderContext:
     """``.Finder``: the regex finder that matched."""
 
     layer: str
-    match: re.Match[str]
+    match: Match
 
     def regex_match_group(self, number: int) -> str:
         """Text of a group, 0 for the whole match; empty where it took no part in the match.
@@ -128,6 +127,5 @@ class FinderContext:
             return self.match.group(number) or ""
         except IndexError:
             raise TemplateError(
-                f"there is no group {number} in the regex {self.match.re.pattern!r},"
-                f" which has {self.match.re.groups}"
+                f"there is no group {number} in the regex, which has {len(self.match.groups())}"
             ) from None

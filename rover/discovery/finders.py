@@ -13,8 +13,7 @@ from rover.errors import TemplateError
 from rover.model import Entity, Reason, Report, Verdict
 
 if TYPE_CHECKING:
-    import re
-
+    from rover.config.patterns import Pattern
     from rover.config.settings import ScannerSettings
     from rover.discovery.agent_metadata import AgentMetadata
     from rover.discovery.agent_sensor import AgentSensor
@@ -37,7 +36,7 @@ class HostFinders:
     def __init__(
         self,
         settings: ScannerSettings,
-        ignore: tuple[re.Pattern[str], ...],
+        ignore: tuple[Pattern, ...],
         host: Host,
         sensor: AgentSensor,
         cluster_name: str,
