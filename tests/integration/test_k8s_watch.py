@@ -185,6 +185,15 @@ def test_versions_that_expire_for_ever_are_met_slower_and_slower(api, follow, ev
     assert len(asked(api, "watch")) < 15
 
 
+def test_a_version_of_the_future_is_met_by_a_new_list(api, followed, eventually):
+    api.rewind()
+    api.delete("pods", "default", "web-0")
+    eventually(lambda: len(asked(api, "list")) == 2)
+    eventually(followed.has_truth)
+    api.put("pods", pod("late"))
+    eventually(followed.has_truth)
+
+
 # --- the server goes and comes ---
 
 
