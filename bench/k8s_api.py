@@ -211,6 +211,13 @@ class ApiServer:
             self._pages.clear()
             self.changed.notify_all()
 
+    def rewind(self) -> None:
+        """Go on from an older version, as after a restore from a backup."""
+        with self.changed:
+            self._version = self._oldest = 10
+            self._history.clear()
+        self.end_watches()
+
     def end_watches(self, how: str = "reset", *, tail: bytes = b"", resource: str = "") -> int:
         """End open watches, after sending some raw bytes; return how many."""
         with self.changed:
@@ -363,6 +370,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _watch(self, resource: str, query: dict[str, str]) -> None:
         api, node = self.api, _node_of(query)
         version = int(query.get("resourceVersion") or api.version)
+        if version > api.version:
+            self._status(504, "Timeout", f"Too large resource version: {version}")
+            return
         end = time.monotonic() + float(query.get("timeoutSeconds") or 1800)
         bookmark_at = time.monotonic() + api.bookmark_period
         self.send_response(200)

@@ -15,7 +15,7 @@ class Cause(Enum):
     """Kinds of faults that are met in different ways; the value labels a metric."""
 
     UNREACHABLE = "unreachable"
-    """No connection, or it broke."""
+    """No connection, or it broke, or nobody is ready behind it."""
     TIMEOUT = "timeout"
     TLS = "tls"
     """No agreement with the server, which may have got a new issuer."""
@@ -58,6 +58,8 @@ _CAUSES: Final = {
     404: Cause.NOT_FOUND,
     410: Cause.EXPIRED,
     429: Cause.BUSY,
+    502: Cause.UNREACHABLE,
+    503: Cause.UNREACHABLE,
 }
 
 

@@ -37,6 +37,9 @@ MAX_RETRY_AFTER: Final = 300.0
 """Seconds for which a server is left alone at most, whatever it asks for."""
 _NAMED: Final = 64
 """Unreadable objects that get a line in the log."""
+_OF_VERSION: Final = frozenset({Cause.REFUSED, Cause.NOT_FOUND})
+"""May well be about the version: one of the future, as after etcd was restored from a backup, is
+answered by a 504, one of another server by a 400. Met twice in a row they end in a new list."""
 _EXPIRIES: Final = 4
 """Expired versions in a row that are one too many."""
 _HTTP_GONE: Final = 410
@@ -305,7 +308,8 @@ class Watch(Generic[R]):
     def _meet(self, fault: ApiFault) -> None:
         """Draw the consequences of a fault, and wait as long as it deserves."""
         self._counts[f"fault {fault.cause.value}"] += 1
-        if fault.cause is Cause.EXPIRED:
+        unknown = fault.cause in _OF_VERSION and self._failures > 0
+        if fault.cause is Cause.EXPIRED or (self._version and unknown):
             self._version, self._latest = "", True
         elif not self._version:
             # A consistent list hangs while etcd is away; the cache still answers.

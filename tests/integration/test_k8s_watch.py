@@ -256,6 +256,15 @@ def test_any_other_status_is_tried_again(api, followed, eventually, status):
     eventually(followed.has_truth)
 
 
+def test_a_server_that_is_not_ready_costs_no_new_list(api, followed, eventually):
+    api.fail(Fault(503, times=6))
+    api.end_watches()
+    eventually(lambda: not api.faults)
+    api.put("pods", pod("late"))
+    eventually(followed.has_truth)
+    assert len(asked(api, "list")) == 1
+
+
 # --- the server hangs ---
 
 
