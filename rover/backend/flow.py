@@ -171,13 +171,13 @@ class Flow:
         try:
             server.settimeout(0.0)
             server.connect(self._target)
+            sock.settimeout(0.0)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            log.warning("connection refused behind the relay error=%s", error)
+            log.warning("connection not led on error=%s", error)
             _close(server)
             _close(sock, reset=True)
             return
-        sock.settimeout(0.0)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection(_Side(sock), _Side(server))
         self._connections.add(connection)
         self._watch(connection)
@@ -252,9 +252,14 @@ class Flow:
                 self._listener = None
             return
         if self._listener is None:
-            self._listener = self._bound()
-            self._listener.settimeout(0.0)
-            self._listener.listen(BACKLOG)
+            listener = self._bound()
+            try:
+                listener.settimeout(0.0)
+                listener.listen(BACKLOG)
+            except OSError:
+                listener.close()
+                raise
+            self._listener = listener
         paused = self._stalled or self._full
         self._register(self._listener, 0 if paused else selectors.EVENT_READ, self._listener)
 

@@ -154,6 +154,8 @@ class Relay:
                         order.change(flow)
                     except BackendError as error:
                         order.error = error
+                    except OSError as error:
+                        order.error = unusable(f"{self._host}:{self._port}", error)
                     order.done.set()
         finally:
             flow.end()

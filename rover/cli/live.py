@@ -47,7 +47,7 @@ def show(
     unsubscribe = state.subscribe(inbox.put)
     news = _news(state, inbox, withdrawn, View(gone_after), stop)
     try:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
             from rover.cli.screen import draw  # noqa: PLC0415  lines need nothing that draws
 
             draw(news, title)

@@ -12,6 +12,7 @@ import pytest
 from backend_wire import beat, failure, host, ping, report, speaking_to
 
 from rover.backend import BackendOptions, EmbeddedBackend, parse_fault
+from rover.errors import BackendError
 
 
 @pytest.fixture
@@ -124,6 +125,18 @@ def test_a_refused_port_is_still_held_against_others(backend):
     backend.faults.refuse()
     with socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind(("127.0.0.1", backend.port))
+
+
+def test_a_port_that_was_taken_meanwhile_is_an_error_and_not_the_end(backend, stub):
+    backend.faults.refuse()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", backend.port))
+        other.listen()
+        with pytest.raises(BackendError, match="another program listens there"):
+            backend.faults.clear()
+    backend.faults.clear()
+    stub.keepAlive(beat(), timeout=10, wait_for_ready=True)
 
 
 def test_a_reset_ends_open_connections_and_some_that_follow(backend):
