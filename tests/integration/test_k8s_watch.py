@@ -3,84 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from dataclasses import replace
-from itertools import product
 
 import pytest
+from k8s_fixtures import asked
 
-from bench.k8s_api import ApiServer, Fault
+from bench.k8s_api import Fault
 from bench.k8s_objects import NODE, pod, service
 from bench.k8s_rig import QUICK, Follower, kubeconfig
-from rover.errors import KubernetesError
-from rover.k8s import cluster as cluster_module
-from rover.k8s.access import by_kubeconfig, in_cluster
-from rover.k8s.cluster import SERVICES, pods_of
+from rover.k8s.access import by_kubeconfig
+from rover.k8s.cluster import SERVICES
 from rover.k8s.watch import Pace, Watch
 
-FIRST, SECOND = "first-Token", "sEcOnD-token"
-
-
-@pytest.fixture
-def api():
-    with ApiServer() as server:
-        for number in range(5):
-            server.put("pods", pod(f"web-{number}", labels={"app": "web"}))
-        server.put("services", service("web"))
-        yield server
-
-
-def make_tls(directory):
-    """Make a certificate for the loopback, and the server's context."""
-    certificate, key = directory / "ca.crt", directory / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=kubernetes",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory):
-    return make_tls(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture
-def follow(api, tmp_path):
-    """Start following the API; ended with the test."""
-    started = []
-
-    def start(**how):
-        follower = Follower(api, kubeconfig(tmp_path, api.url, token=api.token), **how)
-        follower.__enter__()
-        started.append(follower)
-        return follower
-
-    yield start
-    for follower in started:
-        follower.__exit__()
-
-
-@pytest.fixture
-def followed(follow, eventually):
-    follower = follow()
-    eventually(lambda: follower.has_truth() and follower.api.watching() == 2)
-    return follower
-
-
-def asked(api, verb, resource="pods"):
-    return [query for was, of, query in api.requests if (was, of) == (verb, resource)]
-
+pytest_plugins = ("k8s_fixtures",)
 
 # --- the everyday ---
 
@@ -308,217 +246,6 @@ def test_bodies_that_trickle_in_are_read_to_their_end(api, follow, eventually):
     eventually(follower.has_truth)
 
 
-# --- credentials and rights ---
-
-
-def test_a_token_that_rotated_is_read_again(api, tmp_path, eventually):
-    api.token = FIRST
-    token = tmp_path / "token"
-    token.write_text(FIRST)
-    config = kubeconfig(tmp_path, api.url, token_file=str(token))
-    with Follower(api, config) as follower:
-        eventually(follower.has_truth)
-        api.token = SECOND
-        api.end_watches()
-        eventually(lambda: "401" in follower.fault("pods"))
-        token.write_text(SECOND)
-        api.put("pods", pod("late"))
-        eventually(follower.has_truth)
-        eventually(lambda: follower.fault("pods") == "")
-
-
-def test_an_open_watch_outlives_its_token(api, tmp_path, eventually):
-    api.token = FIRST
-    with Follower(api, kubeconfig(tmp_path, api.url, token=FIRST)) as follower:
-        eventually(lambda: follower.has_truth() and api.watching() == 2)
-        api.token = SECOND
-        api.put("pods", pod("late"))
-        eventually(follower.has_truth)
-
-
-def test_a_token_is_in_no_message(api, tmp_path, eventually, caplog):
-    api.token = FIRST
-    with Follower(api, kubeconfig(tmp_path, api.url, token=SECOND)) as follower:
-        eventually(lambda: follower.fault("pods"))
-        assert SECOND not in follower.fault("pods")
-    assert SECOND not in caplog.text
-
-
-@pytest.mark.parametrize("right", [*product(("list", "watch"), ("pods", "services"))])
-def test_a_right_that_lacks_is_named_and_used_once_it_is_given(
-    api, follow, eventually, right, caplog
-):
-    verb, resource = right
-    caplog.set_level(logging.INFO, "rover.k8s")
-    api.denied.add((verb, resource))
-    follower = follow()
-    eventually(lambda: follower.fault(resource))
-    assert f"allow the verb {verb} on {resource} in its ClusterRole" in follower.fault(resource)
-    other = "services" if resource == "pods" else "pods"
-    assert follower.fault(other) == ""
-    api.denied.clear()
-    api.put("pods", pod("late"))
-    eventually(follower.has_truth)
-    eventually(lambda: follower.fault(resource) == "")
-    lines = [line for line in caplog.messages if f"resource={resource}" in line]
-    assert [line.split(" resource")[0] for line in lines] == ["watch fails", "watch restored"]
-
-
-def test_one_403_at_start_is_not_taken_for_final_nor_told(api, follow, eventually, caplog):
-    api.fail(Fault(403, resource="pods"))
-    follower = follow()
-    eventually(follower.has_truth)
-    assert follower.fault("pods") == ""
-    assert "RBAC" not in caplog.text
-
-
-def test_a_right_taken_away_is_noticed_at_the_reconnect(api, followed, eventually):
-    api.denied.add(("watch", "pods"))
-    api.put("pods", pod("late"))
-    eventually(followed.has_truth)
-    api.end_watches()
-    eventually(lambda: "allow the verb watch on pods" in followed.fault("pods"))
-
-
-def test_retry_after_is_waited_for(api, followed, eventually):
-    api.fail(Fault(429, resource="pods", headers={"Retry-After": "1"}))
-    api.end_watches(resource="pods")
-    eventually(lambda: not api.faults)
-    began = time.monotonic()
-    api.put("pods", pod("late"))
-    eventually(followed.has_truth)
-    assert 0.9 < time.monotonic() - began < 2.0
-
-
-def test_in_a_pod_the_service_account_is_used_over_tls(tmp_path, eventually, tls, monkeypatch):
-    certificate, context = tls
-    token = tmp_path / "token"
-    token.write_text(FIRST)
-    with ApiServer(token=FIRST, tls=context) as api:
-        api.put("pods", pod("web"))
-        host, port = api.url.removeprefix("https://").split(":")
-        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
-        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
-        posted = []
-        access = in_cluster(token_file=str(token), ca_file=str(certificate))
-        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, pace=QUICK)
-        watch.start()
-        assert watch.wait_listed(5.0)
-        api.token = SECOND
-        token.write_text(SECOND)
-        api.end_watches()
-        api.put("pods", pod("late"))
-        eventually(lambda: any("late" in repr(message) for message in posted))
-        assert watch.stop()
-
-
-def test_a_new_issuer_of_the_servers_certificate_is_read_from_the_mount(
-    tmp_path, eventually, tls, monkeypatch
-):
-    certificate, context = tls
-    mounted, token = tmp_path / "mounted.crt", tmp_path / "token"
-    mounted.write_bytes(certificate.read_bytes())
-    token.write_text(FIRST)
-    with ApiServer(token=FIRST, tls=context) as api:
-        host, port = api.url.removeprefix("https://").split(":")
-        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
-        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
-        posted = []
-        access = in_cluster(token_file=str(token), ca_file=str(mounted))
-        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, pace=QUICK)
-        watch.start()
-        assert watch.wait_listed(5.0)
-        new_certificate, api.tls = make_tls(tmp_path)
-        api.stop()
-        api.restart()
-        eventually(lambda: "CERTIFICATE_VERIFY_FAILED" in watch.state().fault)
-        mounted.write_bytes(new_certificate.read_bytes())
-        api.put("pods", pod("late"))
-        eventually(lambda: any("late" in repr(message) for message in posted))
-        assert watch.stop()
-
-
-def test_a_certificate_of_an_unknown_issuer_is_refused_and_told(tmp_path, eventually, tls):
-    _, context = tls
-    with ApiServer(tls=context) as api, Follower(api, kubeconfig(tmp_path, api.url)) as follower:
-        eventually(lambda: "CERTIFICATE_VERIFY_FAILED" in follower.fault("pods"))
-        assert follower.messages == []
-
-
-# --- what is malformed ---
-
-
-BROKEN = [
-    b"not JSON\n",
-    b'{"type":"ADDED"}\n',
-    b"[]\n",
-    b"null\n",
-    b"[" * 100_000 + b"\n",
-    b'{"type":"ADDED","object":\xff\xfe}\n',
-    b"\n",
-]
-
-
-@pytest.mark.parametrize("line", BROKEN, ids=range(len(BROKEN)))
-def test_a_line_that_is_no_event_is_healed_by_a_new_list(api, followed, eventually, line):
-    api.send_raw(line, "pods")
-    eventually(lambda: len(asked(api, "list")) == 2)
-    api.put("pods", pod("late"))
-    eventually(followed.has_truth)
-
-
-def test_an_event_of_an_unknown_type_changes_nothing(api, followed, eventually):
-    line = json.dumps({"type": "SHINY", "object": pod("ghost")}).encode() + b"\n"
-    api.send_raw(line, "pods")
-    api.put("pods", pod("late"))
-    eventually(followed.has_truth)
-
-
-MALFORMED = [
-    {},
-    {"metadata": None},
-    {"metadata": {"namespace": "default", "uid": "u"}},
-    {"metadata": {"name": 7, "namespace": "default", "uid": "u"}},
-    [],
-    None,
-    "pod",
-]
-
-
-@pytest.mark.parametrize("item", MALFORMED, ids=range(len(MALFORMED)))
-def test_an_object_that_does_not_parse_hurts_no_other(api, followed, eventually, item):
-    before = followed.counts("pods")["lists"]
-    api.send_raw(json.dumps({"type": "ADDED", "object": item}).encode() + b"\n", "pods")
-    api.put("pods", pod("late"))
-    eventually(followed.has_truth)
-    assert followed.counts("pods")["unreadable"] == 1
-    assert followed.counts("pods")["lists"] == before
-
-
-def test_in_a_list_too(api, follow, eventually):
-    body = {
-        "kind": "PodList",
-        "items": [{"metadata": {"name": "bad"}}, pod("good"), 7],
-        "metadata": {"resourceVersion": str(api.version)},
-    }
-    api.fail(Fault(resource="pods", verb="list", body=json.dumps(body).encode()))
-    follower = follow()
-    eventually(lambda: follower.read_mail() or follower.index.pods_listed)
-    assert list(follower.index.pods()) == [("default", "good")]
-    assert follower.counts("pods")["unreadable"] == 2
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"null", b"[]", b"<html>", b'{"items":[', b'{"items":[{}]', b'{"items":[{}]}'],
-)
-def test_a_list_that_is_none_is_asked_for_again(api, follow, eventually, body):
-    api.fail(Fault(resource="pods", verb="list", body=body, times=2))
-    follower = follow()
-    eventually(follower.has_truth)
-    assert follower.counts("pods")["fault malformed"] == 2
-
-
 # --- refresh and stop ---
 
 
@@ -607,28 +334,3 @@ def test_a_defect_in_the_receiver_is_told_not_swallowed(api, tmp_path, eventuall
     watch.start()
     eventually(lambda: told)
     assert "broken on purpose" in watch.state().fault
-
-
-# --- which node this is ---
-
-
-def test_where_no_node_is_named_the_agents_own_pod_tells_it(api, tmp_path, monkeypatch):
-    own = tmp_path / "namespace"
-    own.write_text("default\n")
-    monkeypatch.setattr(cluster_module, "OWN_NAMESPACE", str(own))
-    monkeypatch.setenv("HOSTNAME", "web-0")
-    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
-    assert cluster_module._find_node_name(access, in_cluster=True) == NODE
-    monkeypatch.setenv("HOSTNAME", "nosuch")
-    with pytest.raises(KubernetesError, match=r"downward API from spec\.nodeName"):
-        cluster_module._find_node_name(access, in_cluster=True)
-    api.put("pods", pod("lost", node=""))
-    monkeypatch.setenv("HOSTNAME", "lost")
-    with pytest.raises(KubernetesError, match="is on no node"):
-        cluster_module._find_node_name(access, in_cluster=True)
-
-
-def test_outside_of_the_cluster_the_hosts_name_is_the_nodes(api, tmp_path):
-    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
-    name = cluster_module._find_node_name(access, in_cluster=False)
-    assert name == socket.gethostname().lower()
