@@ -123,13 +123,18 @@ def parse_command_line(text: bytes) -> str:
 
 def parse_status(text: bytes) -> tuple[int, int]:
     """Return the real uid and the innermost pid of /proc/PID/status; 0 for a missing NSpid."""
-    uid, namespace_pid = 0, 0
-    for line in text.split(b"\n"):
-        if line.startswith(b"Uid:"):
-            uid = int(line.split()[1])
-        elif line.startswith(b"NSpid:"):
-            namespace_pid = int(line.split()[-1])
-    return uid, namespace_pid
+    # the name, the only free text, comes first and has its line feeds escaped
+    uid = _status_line(text, b"\nUid:")
+    pids = _status_line(text, b"\nNSpid:")
+    return int(uid[0]) if uid else 0, int(pids[-1]) if pids else 0
+
+
+def _status_line(text: bytes, name: bytes) -> list[bytes]:
+    begin = text.find(name)
+    if begin < 0:
+        return []
+    begin += len(name)
+    return text[begin : text.find(b"\n", begin)].split()
 
 
 class ProcReader:

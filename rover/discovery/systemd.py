@@ -8,11 +8,14 @@ is asked of systemd, and a host without it simply has no services.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 SERVICE: Final = ".service"
 _MAX_UNIT_NAME: Final = 255
 """Bytes; longer names are no units (systemd.unit(5))."""
+_CGROUPS_KEPT: Final = 1_024
+"""Answers kept: a unit's processes share their cgroup's text."""
 
 _UNIT_NAME: Final = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
 _ESCAPED_BYTES: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")
@@ -21,6 +24,7 @@ _PODMAN_SPLIT: Final = "libpod-payload-"
 """Podman's ``--cgroups=split``, which Quadlet uses: here the container is what the unit runs."""
 
 
+@lru_cache(maxsize=_CGROUPS_KEPT)
 def service_unit(cgroup: str) -> str:
     r"""Tell the service unit of a process, such as ``nginx.service``, or "" where it has none.
 
