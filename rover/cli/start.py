@@ -69,7 +69,8 @@ def _run_embedded(settings: Settings) -> None:
         with _until_signalled(stop.set):
             agent.start()
             try:
-                show(backend.state, changes, stop)
+                period = settings.process_discovery.heartbeat_period
+                show(backend.state, changes, stop, gone_after=2.5 * period)
             finally:
                 agent.stop()
 

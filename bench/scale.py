@@ -1,0 +1,73 @@
+"""How cost grows with the number of processes: ``python -m bench.scale [--json]``.
+
+For 100, 1,000 and 10,000 processes that sleep, each an entity of its own: the time from the agent's
+start to the complete first report, resident memory, and the CPU of one beat and of one reconcile.
+The last two are differences: the same agent with a short and with a long period.
+"""
+
+from __future__ import annotations
+
+import time
+
+from bench import rig
+from bench.measure import Figures, cost, limit
+
+SIZES = (100, 1_000, 10_000)
+WINDOW = 20.0
+PREFIX = "process_discovery."
+
+
+def complete(server: rig.EmbeddedBackend, pids: set[int], since: float) -> float:
+    """Seconds until the last of the processes was accepted."""
+    seen = rig.wait_for_pids(server, pids)
+    return max(seen[pid] for pid in pids) - since
+
+
+def cpu_with(group: rig.Sleepers, **periods: str) -> float:
+    """Seconds of CPU a second with these periods."""
+    options = [f"--set={PREFIX}{key}={value}" for key, value in periods.items()]
+    with rig.backend() as server, rig.agent(server, *options) as pid:
+        rig.wait_for_pids(server, set(group.pids))
+        time.sleep(3)
+        before = cost(pid)
+        time.sleep(WINDOW)
+        after = cost(pid)
+    return (after.cpu - before.cpu) / (after.at - before.at)
+
+
+def measure(figures: Figures, size: int) -> float:
+    with rig.sleepers(size) as group:
+        with rig.backend() as server:
+            began = time.monotonic()
+            with rig.agent(server) as pid:
+                first = complete(server, set(group.pids), began)
+                time.sleep(5)
+                memory = cost(pid).rss
+        quiet = cpu_with(group, heartbeat_period="600s", reconcile_period="600s")
+        beating = cpu_with(group, heartbeat_period="1s", reconcile_period="600s")
+        comparing = cpu_with(group, heartbeat_period="600s", reconcile_period="1s")
+    name = f"{size:,} processes"
+    last = size == SIZES[-1]
+    if last:
+        limit(figures, f"{name}: start to complete first report", first, "s", 5)
+        limit(figures, f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms", 50)
+    else:
+        figures.add(f"{name}: start to complete first report", first, "s")
+        figures.add(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms")
+    figures.add(f"{name}: CPU of a reconcile", 1000 * (comparing - quiet), "ms")
+    figures.add(f"{name}: CPU at rest beside them", 100 * quiet, "% core")
+    figures.add(f"{name}: resident memory", memory / 2**20, "MB")
+    return memory
+
+
+def main() -> None:
+    figures = Figures("cost by the number of processes")
+    figures.start()
+    memory = {size: measure(figures, size) for size in SIZES}
+    grown = (memory[SIZES[-1]] - memory[SIZES[0]]) / (SIZES[-1] - SIZES[0]) / 1024
+    limit(figures, "memory growth a process", grown, "KB", 2)
+    figures.end()
+
+
+if __name__ == "__main__":
+    main()

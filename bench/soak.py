@@ -1,0 +1,60 @@
+"""Hard churn for as long as asked: ``python -m bench.soak [--seconds 1200] [--json]``.
+
+Short processes all the time, waves of long-lived ones that come and go. Looks at the agent's
+memory, descriptors and threads; the slope of memory is taken over the second half, after all
+caches have filled.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from bench import rig
+from bench.measure import Cost, Figures, cost, limit
+
+WAVE, WAVE_TIME = 200, 10.0
+
+
+def soak(pid: int, seconds: float) -> list[Cost]:
+    samples = []
+    churn = subprocess.Popen([sys.executable, "-m", "bench.churn", "400", str(seconds)])
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with rig.sleepers(WAVE):
+            time.sleep(WAVE_TIME)
+            samples.append(cost(pid))
+    churn.wait()
+    return samples
+
+
+def slope(samples: list[Cost]) -> float:
+    """MB an hour, by least squares."""
+    times = [sample.at for sample in samples]
+    sizes = [sample.rss / 2**20 for sample in samples]
+    at, size = sum(times) / len(times), sum(sizes) / len(sizes)
+    above = sum((t - at) * (s - size) for t, s in zip(times, sizes, strict=True))
+    return 3600 * above / sum((t - at) ** 2 for t in times)
+
+
+def main() -> None:
+    seconds = 1200.0
+    if "--seconds" in sys.argv:
+        seconds = float(sys.argv[sys.argv.index("--seconds") + 1])
+    figures = Figures(f"soak of {seconds:.0f} s")
+    figures.start()
+    with rig.backend() as server, rig.agent(server) as pid:
+        rig.wait_for_pids(server, set())
+        samples = soak(pid, seconds)
+    late = samples[len(samples) // 2 :]
+    figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
+    figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
+    figures.add("slope of the second half", slope(late), "MB/h")
+    limit(figures, "descriptors more at the end", late[-1].descriptors - late[0].descriptors, "", 0)
+    limit(figures, "threads more at the end", late[-1].threads - late[0].threads, "", 0)
+    figures.end()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What happens when much happens: ``python -m bench.storm [--json]``.
+
+- 2,000 short processes a second for a minute: what is lost, what is read for nothing, the CPU;
+- 200 long-lived processes a second for 10 s: each reported once, and how fast;
+- 16,384 processes forked at once, then gone: losses are counted, and after one reconcile the agent
+  knows what /proc knows.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench import rig
+from bench.measure import Figures, cost, limit, share, spread
+
+CHURN_RATE, CHURN_TIME = 2_000, 60
+STARTS, STARTS_A_SECOND = 2_000, 200
+BOMB = 16_384
+
+FORKS = f"""
+import os, signal, sys
+for _ in range({BOMB}):
+    if os.fork() == 0:
+        signal.pause()
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+class Metrics:
+    """The agent's own figures, read over HTTP."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.option = f"--set=status.addr=127.0.0.1:{self.port}"
+
+    def read(self) -> Counter[str]:
+        """Sum each family over its labels; those with a label also by name{value}."""
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        sums: Counter[str] = Counter()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                sums[family.name] += sample.value
+                for value in sample.labels.values():
+                    sums[f"{family.name}{{{value}}}"] += sample.value
+        return sums
+
+
+def churn(figures: Figures, metrics: Metrics, pid: int) -> None:
+    halves = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.churn", str(CHURN_RATE / 2), str(CHURN_TIME)],
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    time.sleep(1)
+    before, had = cost(pid), metrics.read()
+    time.sleep(CHURN_TIME - 3)
+    used, got = share(before, cost(pid)), metrics.read()
+    started = sum(int(half.communicate()[0]) for half in halves)
+    rate = started / CHURN_TIME
+    limit(figures, f"{rate:,.0f} short exec/s: events lost", (got - had)["rover_lost"], "", 0)
+    limit(figures, "  agent CPU", used, "% core", 0.5)
+    ended = (got - had)["rover_unsettled_processes"]
+    reads = (got - had)["rover_proc_reads"]
+    figures.add("  processes that ended unsettled", ended, "")
+    figures.add("  processes read in /proc in that time", reads, "")
+
+
+def starts(figures: Figures, server: rig.EmbeddedBackend) -> None:
+    with rig.sleepers() as group:
+        began, times = time.monotonic(), {}
+        for number in range(STARTS):
+            rest = began + number / STARTS_A_SECOND - time.monotonic()
+            if rest > 0:
+                time.sleep(rest)
+            now = time.monotonic()
+            times[group.start()] = now
+        rate = STARTS / (time.monotonic() - began)
+        seen = rig.wait_for_pids(server, set(times))
+        taken = spread([seen[pid] - at for pid, at in times.items()])
+        held = Counter(row.pid for row in server.state.snapshot().processes if row.pid in times)
+    twice = sum(amount > 1 for amount in held.values())
+    limit(figures, f"{rate:.0f} long-lived starts/s: p99 to accepted", taken["p99"], "s", 1)
+    figures.add("  p50", taken["p50"], "s")
+    limit(figures, "  reported more than once, or not", twice + len(times) - len(held), "", 0)
+
+
+def bomb(figures: Figures, metrics: Metrics, pid: int) -> None:
+    before, had = cost(pid), metrics.read()
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORKS], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    time.sleep(5)
+    grown = cost(pid)
+    difference = difference_from_proc(metrics)
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.wait()
+    time.sleep(8)  # one reconcile, a second after the loss, and its work
+    lost = (metrics.read() - had)["rover_lost"]
+    name = f"{BOMB:,} processes forked at once"
+    figures.add(f"{name}: losses counted", lost, "")
+    figures.add("  memory while they live", (grown.rss - before.rss) / 2**20, "MB more")
+    limit(figures, "  known and not in /proc, or the reverse", difference, "", 0)
+    limit(figures, "  the same after they are gone", difference_from_proc(metrics), "", 0)
+    after = cost(pid)
+    figures.add("  memory after they are gone", (after.rss - before.rss) / 2**20, "MB more")
+    figures.add("  agent CPU for all of it", after.cpu - before.cpu, "s")
+
+
+def difference_from_proc(metrics: Metrics) -> float:
+    figures = metrics.read()
+    known = figures["rover_processes"] + figures["rover_kernel_threads"]
+    alive = sum(
+        process.info["status"] != psutil.STATUS_ZOMBIE
+        for process in psutil.process_iter(["status"])
+    )
+    return abs(known - alive)
+
+
+def main() -> None:
+    figures = Figures("storms")
+    figures.start()
+    metrics = Metrics()
+    with rig.backend() as server, rig.agent(server, metrics.option) as pid:
+        time.sleep(5)
+        churn(figures, metrics, pid)
+        starts(figures, server)
+        bomb(figures, metrics, pid)
+    figures.end()
+
+
+if __name__ == "__main__":
+    main()
