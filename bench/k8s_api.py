@@ -188,6 +188,10 @@ class ApiServer:
             self._oldest = self._history[0][0]
         self.changed.notify_all()
 
+    def asked(self, verb: str, resource: str = "pods") -> list[dict[str, str]]:
+        """Return the queries of all requests of a verb, in order."""
+        return [query for was, of, query in self.requests if (was, of) == (verb, resource)]
+
     # --- faults ---
 
     def fail(self, fault: Fault) -> None:

@@ -39,7 +39,3 @@ def followed(follow, eventually):
     follower = follow()
     eventually(lambda: follower.has_truth() and follower.api.watching() == 2)
     return follower
-
-
-def asked(api, verb, resource="pods"):
-    return [query for was, of, query in api.requests if (was, of) == (verb, resource)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from k8s_fixtures import asked
 
 from bench.k8s_api import Fault
 from bench.k8s_objects import pod
@@ -26,7 +25,7 @@ BROKEN = [
 @pytest.mark.parametrize("line", BROKEN, ids=range(len(BROKEN)))
 def test_a_line_that_is_no_event_is_healed_by_a_new_list(api, followed, eventually, line):
     api.send_raw(line, "pods")
-    eventually(lambda: len(asked(api, "list")) == 2)
+    eventually(lambda: len(api.asked("list")) == 2)
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
 

@@ -9,7 +9,6 @@ import time
 from dataclasses import replace
 
 import pytest
-from k8s_fixtures import asked
 
 from bench.k8s_api import Fault
 from bench.k8s_objects import NODE, pod, service
@@ -28,9 +27,9 @@ PATIENT = replace(QUICK, list_silence=10.0)
 
 @pytest.mark.usefixtures("followed")
 def test_pods_of_this_node_and_all_services_are_listed_then_watched(api):
-    assert [query["fieldSelector"] for query in asked(api, "list")] == [f"spec.nodeName={NODE}"]
-    assert "fieldSelector" not in asked(api, "list", "services")[0]
-    (query,) = asked(api, "watch")
+    assert [query["fieldSelector"] for query in api.asked("list")] == [f"spec.nodeName={NODE}"]
+    assert "fieldSelector" not in api.asked("list", "services")[0]
+    (query,) = api.asked("watch")
     assert query["fieldSelector"] == f"spec.nodeName={NODE}"
     assert query["resourceVersion"] == str(api.version)
     assert query["allowWatchBookmarks"] == "true"
@@ -39,7 +38,7 @@ def test_pods_of_this_node_and_all_services_are_listed_then_watched(api):
 
 @pytest.mark.usefixtures("followed")
 def test_the_first_list_comes_from_the_servers_cache(api):
-    assert asked(api, "list")[0]["resourceVersion"] == "0"
+    assert api.asked("list")[0]["resourceVersion"] == "0"
 
 
 def test_what_happens_later_arrives_by_the_watch(api, followed, eventually):
@@ -51,7 +50,7 @@ def test_what_happens_later_arrives_by_the_watch(api, followed, eventually):
     eventually(followed.has_truth)
     assert followed.index.pods()["default", "late"][1] == "front"
     assert ("default", "elsewhere") not in followed.index.pods()
-    assert len(asked(api, "list")) == 1
+    assert len(api.asked("list")) == 1
 
 
 def test_an_event_is_there_within_half_a_second(api, followed, eventually):
@@ -62,10 +61,10 @@ def test_an_event_is_there_within_half_a_second(api, followed, eventually):
 
 
 def test_a_watch_that_times_out_at_the_server_goes_on_from_its_version(api, followed, eventually):
-    eventually(lambda: len(asked(api, "watch")) >= 2)
+    eventually(lambda: len(api.asked("watch")) >= 2)
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
-    assert len(asked(api, "list")) == 1
+    assert len(api.asked("list")) == 1
 
 
 @pytest.mark.usefixtures("followed")
@@ -73,8 +72,8 @@ def test_bookmarks_move_the_version_of_an_idle_watch_on(api, eventually):
     for _ in range(20):
         api.put("services", service("other"))
     moved = api.version
-    eventually(lambda: any(int(q["resourceVersion"]) >= moved for q in asked(api, "watch")))
-    assert len(asked(api, "list")) == 1
+    eventually(lambda: any(int(q["resourceVersion"]) >= moved for q in api.asked("watch")))
+    assert len(api.asked("list")) == 1
 
 
 def test_lists_are_read_page_by_page(api, follow, eventually):
@@ -84,7 +83,7 @@ def test_lists_are_read_page_by_page(api, follow, eventually):
     api.fail(Fault(410, resource="services", verb="list"))
     follower = follow(pace=PATIENT)
     eventually(follower.has_truth)
-    queries = asked(api, "list", "services")
+    queries = api.asked("list", "services")
     assert ["continue" in query for query in queries] == [False, False, True, True]
     assert all("resourceVersion" not in query for query in queries[1:])
 
@@ -96,7 +95,7 @@ def test_a_continue_token_that_expired_starts_the_list_over(api, follow, eventua
     api.fail(Fault(410, resource="services", verb="list", passes=1))
     follower = follow(pace=PATIENT)
     eventually(follower.has_truth)
-    assert len(asked(api, "list", "services")) == 5
+    assert len(api.asked("list", "services")) == 5
 
 
 # --- 410 ---
@@ -104,8 +103,8 @@ def test_a_continue_token_that_expired_starts_the_list_over(api, follow, eventua
 
 def test_a_version_that_expired_under_an_open_watch_is_met_by_a_new_list(api, followed, eventually):
     api.expire()
-    eventually(lambda: len(asked(api, "list")) == 2)
-    assert "resourceVersion" not in asked(api, "list")[1]
+    eventually(lambda: len(api.asked("list")) == 2)
+    assert "resourceVersion" not in api.asked("list")[1]
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
     assert followed.fault("pods") == ""
@@ -114,7 +113,7 @@ def test_a_version_that_expired_under_an_open_watch_is_met_by_a_new_list(api, fo
 def test_a_watch_refused_with_status_410_is_met_by_a_new_list(api, followed, eventually):
     api.fail(Fault(410, resource="pods", verb="watch"))
     api.end_watches("clean")
-    eventually(lambda: len(asked(api, "list")) == 2)
+    eventually(lambda: len(api.asked("list")) == 2)
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
 
@@ -123,13 +122,13 @@ def test_versions_that_expire_for_ever_are_met_slower_and_slower(api, follow, ev
     api.fail(Fault(410, resource="pods", verb="watch", times=10_000))
     follower = follow(pace=replace(QUICK, backoff=0.1, backoff_most=60.0))
     eventually(lambda: "410" in follower.fault("pods"))
-    assert len(asked(api, "watch")) < 15
+    assert len(api.asked("watch")) < 15
 
 
 def test_a_version_of_the_future_is_met_by_a_new_list(api, followed, eventually):
     api.rewind()
     api.delete("pods", "default", "web-0")
-    eventually(lambda: len(asked(api, "list")) == 2)
+    eventually(lambda: len(api.asked("list")) == 2)
     eventually(followed.has_truth)
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
@@ -146,7 +145,7 @@ def test_a_broken_watch_goes_on_where_it_was(api, followed, eventually, how):
         api.delete("pods", "default", f"more-{number}")
         api.put("pods", pod(f"kept-{number}"))
     eventually(followed.has_truth)
-    assert len(asked(api, "list")) == 1
+    assert len(api.asked("list")) == 1
 
 
 def test_a_line_cut_in_the_middle_is_sent_again_by_the_server(api, followed, eventually):
@@ -203,7 +202,7 @@ def test_a_server_that_is_not_ready_costs_no_new_list(api, followed, eventually)
     eventually(lambda: not api.faults)
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
-    assert len(asked(api, "list")) == 1
+    assert len(api.asked("list")) == 1
 
 
 # --- the server hangs ---
@@ -221,7 +220,7 @@ def test_a_hung_watch_is_given_up_after_the_servers_own_timeout(api, followed, e
 def test_an_idle_watch_is_not_taken_for_a_hung_one(api, follow, eventually):
     api.bookmark_period = 60.0
     follower = follow()
-    eventually(lambda: len(asked(api, "watch")) >= 3, within=8.0)
+    eventually(lambda: len(api.asked("watch")) >= 3, within=8.0)
     assert not [name for name in follower.counts("pods") if name.startswith("fault")]
 
 
@@ -234,11 +233,11 @@ def test_a_request_that_nobody_answers_is_made_again(api, followed, eventually, 
 
 
 @pytest.mark.usefixtures("followed")
-def test_while_a_consistent_list_hangs_the_servers_cache_is_asked(api, eventually):
+def test_while_a_consistent_list_hangs_the_servers_cache_is_api.asked(eventually):
     api.fail(Fault(verb="list", resource="pods", hang=30.0))
     api.expire()
-    eventually(lambda: len(asked(api, "list")) == 3)
-    assert [query.get("resourceVersion") for query in asked(api, "list")] == ["0", None, "0"]
+    eventually(lambda: len(api.asked("list")) == 3)
+    assert [query.get("resourceVersion") for query in api.asked("list")] == ["0", None, "0"]
 
 
 def test_bodies_that_trickle_in_are_read_to_their_end(api, follow, eventually):
@@ -256,9 +255,9 @@ def test_a_refresh_lists_again_but_not_too_often(api, followed, eventually):
     time.sleep(QUICK.refresh_pause)
     for _ in range(50):
         followed.cluster.list_pods_again()
-    eventually(lambda: len(asked(api, "list")) == 2)
+    eventually(lambda: len(api.asked("list")) == 2)
     eventually(lambda: api.watching("pods") == 1)
-    assert len(asked(api, "list")) == 2
+    assert len(api.asked("list")) == 2
     api.put("pods", pod("late"))
     eventually(followed.has_truth)
 
