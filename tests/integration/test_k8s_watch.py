@@ -233,7 +233,7 @@ def test_a_request_that_nobody_answers_is_made_again(api, followed, eventually, 
 
 
 @pytest.mark.usefixtures("followed")
-def test_while_a_consistent_list_hangs_the_servers_cache_is_api.asked(eventually):
+def test_while_a_consistent_list_hangs_the_servers_cache_is_asked(api, eventually):
     api.fail(Fault(verb="list", resource="pods", hang=30.0))
     api.expire()
     eventually(lambda: len(api.asked("list")) == 3)
