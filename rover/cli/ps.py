@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +14,7 @@ from rover.cli.logs import write_logs
 from rover.cli.options import configured
 from rover.discovery.host import Host
 from rover.discovery.once import scan_once
-from rover.errors import RoverError
+from rover.errors import RoverError, StateError
 from rover.identity import read_agent_id
 from rover.model import Reason
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from rover.config.load import Loaded
     from rover.table import Why
 
+log = logging.getLogger("rover.cli")
+
+UNKNOWN_ID = "unknown"
 COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND")
 
 
@@ -33,7 +37,7 @@ def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) 
     """Scan once: what would be reported and as what, and why the rest would not."""
     settings = loaded.settings
     write_logs("WARN")
-    judge = host_judge(settings, Host(read_agent_id(settings.core.state_dir)))
+    judge = host_judge(settings, Host(known_id(settings.core.state_dir)))
     found = scan_once(judge)
     missing = set(pids) - {why.process.pid for why in found}
     if missing:
@@ -47,6 +51,15 @@ def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) 
         click.echo(json.dumps(explained, indent=2, ensure_ascii=False))
     else:
         print_table(found)
+
+
+def known_id(state_dir: str) -> str:
+    """Return the agent's id, or a word in its place where this user may not read it."""
+    try:
+        return read_agent_id(state_dir)
+    except StateError as error:
+        log.warning("%s; .Rover.InstanceID is shown as %s", error, UNKNOWN_ID)
+        return UNKNOWN_ID
 
 
 def print_table(found: list[Why]) -> None:

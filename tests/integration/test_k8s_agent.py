@@ -33,7 +33,7 @@ def unified() -> Path:
 class Node:
     """Starts processes in cgroups of this host, named as a node's are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.tree = unified()
         self.made: list[Path] = []
         self.started: list[subprocess.Popen[bytes]] = []
@@ -59,8 +59,8 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    node = Node(tmp_path)
+def node() -> Iterator[Node]:
+    node = Node()
     yield node
     node.close()
 
@@ -94,7 +94,8 @@ def start(api: ApiServer, backend: EmbeddedBackend, tmp_path: Path) -> Callable[
 
 
 def slice_of(uid: str, quality: str = "besteffort") -> str:
-    return f"/kubepods.slice/kubepods-{quality}.slice/kubepods-{quality}-pod{uid.replace('-', '_')}.slice"
+    name = f"kubepods-{quality}"
+    return f"/kubepods.slice/{name}.slice/{name}-pod{uid.replace('-', '_')}.slice"
 
 
 def cgroup_of(uid: str, container: str = "app") -> str:
