@@ -135,6 +135,7 @@ class Reason(Enum):
     POD_UNKNOWN = "its container is in no pod that this node knows"
     NAMESPACE = "its pod's namespace is not observed"
     TEMPLATE = "a template fails on it"
+    DEFECT = "the agent itself fails on it"
 
 
 @dataclass(frozen=True, slots=True)

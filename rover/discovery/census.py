@@ -32,6 +32,8 @@ log = logging.getLogger("rover.discovery")
 NS_PER_TICK: Final = NANOSECONDS // TICKS_PER_SECOND
 DEEP_EVERY: Final = 10
 """Every so many reconciles read the stat of each process even where nothing was lost."""
+DEFECTS_TOLD: Final = 10
+"""Tracebacks in the log; all are counted."""
 DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
 
@@ -57,6 +59,8 @@ class Figures:
     """Processes that the reconcile found and no event had told of."""
     repairs_gone: int = 0
     repairs_changed: int = 0
+    defects: int = 0
+    """Processes that no verdict could be had on."""
 
 
 class Census:
@@ -94,6 +98,7 @@ class Census:
         self._own_pids = own_pids
         self._doubts: dict[int, tuple[float, int]] = {}
         self._lost = False
+        self._lost_told = (0, 0, 0)
         self._hidden: set[str] = set()
 
     @property
@@ -164,6 +169,8 @@ class Census:
             or self._lost
             or figures.reconciles % DEEP_EVERY == 0
         )
+        if self._lost:
+            self._tell_lost()
         self._lost = False
         figures.deep_reconciles += deep
         before = figures.repairs_new + figures.repairs_gone + figures.repairs_changed
@@ -196,12 +203,6 @@ class Census:
         lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
         if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
             self._lost = True
-            log.warning(
-                "events lost pending_full=%d ring_full=%d not_followed=%d; a reconcile follows",
-                lost[0] - figures.lost_pending,
-                lost[1] - figures.lost_events,
-                taken.unfollowed,
-            )
             figures.lost_pending, figures.lost_events = lost
 
     def _settle(self, pid: int) -> None:
@@ -232,8 +233,17 @@ class Census:
         if process.pid in self._own_pids or process.ppid in self._own_pids:
             verdict = Verdict(reason=Reason.SELF)
         else:
-            verdict = self._judge.judge(process)
+            verdict = self._ask(process)
         self.table.put(process, verdict)
+
+    def _ask(self, process: Process) -> Verdict:
+        try:
+            return self._judge.judge(process)
+        except Exception as error:  # a defect that one process brings out must not cost the others
+            self.figures.defects += 1
+            if self.figures.defects <= DEFECTS_TOLD:
+                log.exception("defect pid=%d; please report it", process.pid)
+            return Verdict(reason=Reason.DEFECT, detail=repr(error))
 
     def _remove(self, pid: int) -> None:
         if self._probes:
@@ -288,6 +298,15 @@ class Census:
         if not same:
             self._admit(pid)
             self.figures.repairs_changed += 1
+
+    def _tell_lost(self) -> None:
+        figures, told = self.figures, self._lost_told
+        lost = (figures.lost_pending, figures.lost_events, figures.unfollowed)
+        log.warning(
+            "events lost pending_full=%d ring_full=%d not_followed=%d; this reconcile heals it",
+            *(now - before for now, before in zip(lost, told, strict=True)),
+        )
+        self._lost_told = lost
 
     def _tell_hidden(self) -> None:
         unreadable = self._reader.unreadable

@@ -69,6 +69,7 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[F
         ),
         counter("rover_exits", "Ends of known processes that were told.", "", {"": did.exits}),
         counter("rover_execs", "Execs of known processes.", "", {"": did.execs}),
+        counter("rover_defects", "Processes the agent itself failed on.", "", {"": did.defects}),
         gauge("rover_entities", "Entities led by a live process.", "", {"": table.entities}),
         gauge(
             "rover_processes",

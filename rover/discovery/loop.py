@@ -33,6 +33,8 @@ LOOK_INTERVAL: Final = 0.025
 """Seconds between two looks at the kernel's maps at least, however much happens."""
 HEAL_PAUSE: Final = 1.0
 """Seconds from a loss to the reconcile that heals it: a storm is let pass first."""
+HEAL_INTERVAL: Final = 5.0
+"""Seconds between two of them at least, so that lasting losses cost no lasting comparison."""
 MAILBOX: Final = 4_096
 """Messages from other threads that wait at most; then the sender waits."""
 
@@ -68,15 +70,18 @@ class Discovery:
         self._probes = probes
         self._publish = publish
         self._failed = failed
-        self.period = settings.reconcile_period if probes else settings.scanner.period
+        # what no event tells has to be found by comparing
+        seeing_all = probes is not None and not probes.loaded.missing
+        self.period = settings.reconcile_period if seeing_all else settings.scanner.period
         self._mail: queue.Queue[object] = queue.Queue(MAILBOX)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._stopping = threading.Event()
         self._scanned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
         self._look_at: float | None = None
-        self.looked_at = 0.0
+        self.looked_at = time.monotonic()
         self._reconcile_at = 0.0
+        self._reconciled_at = 0.0
 
     def start(self) -> None:
         """Start with a scan of all that runs."""
@@ -176,10 +181,11 @@ class Discovery:
         if self._judge.next_refresh(now) <= now:
             census.judge_again(self._judge.refresh(now))
         if census.lost_something():
-            self._reconcile_at = min(self._reconcile_at, now + HEAL_PAUSE)
+            soonest = max(now + HEAL_PAUSE, self._reconciled_at + HEAL_INTERVAL)
+            self._reconcile_at = min(self._reconcile_at, soonest)
         if self._scanned.is_set() and now >= self._reconcile_at:
             repaired = census.reconcile()
-            self._reconcile_at = now + self.period
+            self._reconciled_at, self._reconcile_at = now, now + self.period
             if repaired and self._probes:
                 log.info("reconcile repaired rows=%d", repaired)
         changes = census.table.changes()

@@ -159,10 +159,12 @@ class ProcReader:
     def stat(self, pid: int) -> Stat | None:
         """Read the one line that tells whether a process is the same; None when it is gone."""
         try:
-            text = _read(f"{self.root}/{pid}/stat", FILE_BYTES)
-        except OSError:
+            return parse_stat(_read(f"{self.root}/{pid}/stat", FILE_BYTES))
+        except (FileNotFoundError, ProcessLookupError):
             return None
-        return parse_stat(text) if text else None
+        except (OSError, ValueError):
+            self.unreadable.note("stat")
+            return None
 
     def read(self, pid: int) -> Process | KernelThread | None:
         """Read all facts of a process; None when it is gone or only its exit status is left."""

@@ -14,6 +14,7 @@ import pytest
 from census_rig import Rig, running
 
 from rover.discovery.procfs import KernelThread, ProcReader
+from rover.model import Process, Reason, Verdict
 from rover.probes.layout import Counter
 
 pytestmark = pytest.mark.kernel
@@ -231,3 +232,21 @@ def test_a_full_ring_is_counted_and_healed(spawn: Spawn):
         busy.join()
         assert rig.census.figures.lost_events > 0
         assert rig.census.figures.repairs_gone > 0
+
+
+def test_a_process_that_the_judge_fails_on_hurts_no_other(spawn: Spawn):
+    with running() as rig:
+        judge = rig.judge.judge
+
+        def failing(process: Process) -> Verdict:
+            if process.exe_name == "cat":
+                raise ZeroDivisionError("division by zero")
+            return judge(process)
+
+        rig.judge.judge = failing
+        bad = spawn("/bin/cat", stdin=subprocess.PIPE)
+        good = spawn("/bin/sleep", "69")
+        rig.seen.wait_for(good.pid)
+        why = rig.discovery.inspect(lambda census: census.why(bad.pid))
+        assert why.reason is Reason.DEFECT
+        assert "division by zero" in why.detail
