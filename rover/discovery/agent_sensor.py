@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rover.discovery import rights
 from rover.discovery.agent_file import AgentFile, Moment
 from rover.discovery.agent_place import Place, hanging_file_system, open_place, place_of
 
@@ -281,9 +282,12 @@ class AgentSensor:
             self._blind = True
             _log.info(
                 "agent_sensor.denied pid=%d reason=%r; a SkyWalking agent in such a process is not"
-                " seen, it takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                " seen; %s",
                 pid,
                 error.strerror,
+                rights.remedy(
+                    rights.own_capabilities(), rights.LOOK_INTO_ANY_PROCESS, rights.READ_ANY_FILE
+                ),
             )
 
 

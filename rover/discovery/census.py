@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from rover.discovery import rights
 from rover.discovery.procfs import TICKS_PER_SECOND, KernelThread
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
@@ -314,8 +315,8 @@ class Census:
             return
         self._hidden |= unreadable.files
         log.warning(
-            "/proc keeps back files=%s times=%d; processes are reported with fewer facts; the "
-            "agent needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and a /proc without hidepid",
+            "/proc keeps back files=%s times=%d; processes are reported with fewer facts; %s",
             ",".join(sorted(unreadable.files)),
             unreadable.times,
+            rights.remedy(rights.own_capabilities(), rights.LOOK_INTO_ANY_PROCESS),
         )

@@ -13,9 +13,11 @@ the programs, then of the attached tracepoints, in the order of their names; or
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import platform
+import resource
 import signal
 import socket
 import sys
@@ -36,7 +38,21 @@ TRACEFS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing")
 
 # bits of include/uapi/linux/capability.h
 CAP_SYS_ADMIN: Final = 21
+CAP_SYS_RESOURCE: Final = 24
 TRACING_CAPABILITIES: Final = {"PERFMON": 38, "BPF": 39}
+
+# versions as LINUX_VERSION_CODE has them
+RING_BUFFERS_SINCE: Final = 0x050800
+MAPS_NO_LOCKED_MEMORY_SINCE: Final = 0x050B00
+
+SYSTEM_CALLS: Final = {
+    "x86_64": {"bpf": 321, "perf_event_open": 298},
+    "aarch64": {"bpf": 280, "perf_event_open": 241},
+}
+BPF_PROG_LOAD: Final = 5
+PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
+MAINLINE_PARANOID: Final = 2
+"""Linux itself knows no higher level; from 3 or 4 on, distributions ask for CAP_SYS_ADMIN."""
 
 PR_SET_PDEATHSIG: Final = 1
 CLONE_NEWNS: Final = 0x00020000
@@ -86,8 +102,8 @@ def find_tracefs(libc: ctypes.CDLL) -> tuple[Path, bool]:
         reason = os.strerror(ctypes.get_errno())
         raise LoadError(
             f"tracefs is not mounted and cannot be mounted at {place}: {reason}",
-            f"mount it on the host: mount -t tracefs tracefs {place}; in a pod, mount the host's "
-            f"{place} as a hostPath volume",
+            f"mount it on the host: mount -t tracefs tracefs {place}; a pod needs a volume with "
+            f"hostPath: {{path: {place}}} at that mountPath",
         )
     return place, True
 
@@ -160,7 +176,7 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
         try:
             return bcc.BPF(src_file=request["source"], cflags=defines), name
         except Exception as error:  # bcc raises nothing finer
-            if missing_capabilities():  # BCC makes the maps as it compiles
+            if own_missing_capabilities() or forbidden_calls():  # BCC makes maps as it compiles
                 raise refusal(error) from error
             failures.append(f"{name} headers: {error}")
     raise LoadError(
@@ -169,13 +185,67 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
     )
 
 
-def missing_capabilities() -> list[str]:
-    """Return which capabilities for tracing this process lacks; CAP_SYS_ADMIN stands for both."""
+def missing_capabilities(effective: int, kernel: int, memory_lockable: int) -> list[str]:
+    """Return which capabilities a process lacks to load and attach.
+
+    Args:
+        effective: its capabilities, a bit each; CAP_SYS_ADMIN stands for both that tracing needs.
+        kernel: version, as LINUX_VERSION_CODE.
+        memory_lockable: bytes to which it may raise RLIMIT_MEMLOCK; -1 for any.
+    """
+    missing = [name for name, bit in TRACING_CAPABILITIES.items() if not effective >> bit & 1]
+    if effective >> CAP_SYS_ADMIN & 1:
+        missing = []
+    locks = kernel < MAPS_NO_LOCKED_MEMORY_SINCE and memory_lockable != resource.RLIM_INFINITY
+    if locks and not effective >> CAP_SYS_RESOURCE & 1:
+        missing.append("SYS_RESOURCE")
+    return missing
+
+
+def own_missing_capabilities() -> list[str]:
+    """Return what this process lacks."""
     status = Path("/proc/self/status").read_text()
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
-    if effective >> CAP_SYS_ADMIN & 1:
-        return []
-    return [name for name, bit in TRACING_CAPABILITIES.items() if not effective >> bit & 1]
+    return missing_capabilities(
+        effective, version_code(), resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    )
+
+
+def forbidden_calls() -> dict[str, int]:
+    """Return the system calls that are refused whatever they are asked, with their errno.
+
+    They are called with nothing to do, which is EINVAL or EFAULT to those who may call them.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    forbidden = {}
+    for name, number in SYSTEM_CALLS.get(platform.machine(), {}).items():
+        libc.syscall(number, BPF_PROG_LOAD if name == "bpf" else None, None, 0, 0, 0)
+        if ctypes.get_errno() in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+            forbidden[name] = ctypes.get_errno()
+    return forbidden
+
+
+def policy(forbidden: dict[str, int], paranoid: int) -> str:
+    """Say what forbids these system calls to a process that has the capabilities, and what to do.
+
+    Args:
+        forbidden: errno by name, not empty.
+        paranoid: kernel.perf_event_paranoid.
+    """
+    if set(forbidden.items()) == {("perf_event_open", errno.EACCES)} and (
+        paranoid > MAINLINE_PARANOID
+    ):
+        return (
+            f"kernel.perf_event_paranoid is {paranoid}, for which this distribution's kernel asks "
+            "for CAP_SYS_ADMIN: on the host, sysctl kernel.perf_event_paranoid=2; or in a pod add "
+            "securityContext.capabilities.add: [SYS_ADMIN] and take allowPrivilegeEscalation out"
+        )
+    without = "; or the kernel has none" if errno.ENOSYS in forbidden.values() else ""
+    return (
+        f"the agent has the capabilities, so a seccomp profile or an LSM forbids "
+        f"{' and '.join(f'{name}(2)' for name in forbidden)}: in a pod set "
+        f"securityContext.seccompProfile: {{type: Unconfined}}{without}"
+    )
 
 
 def refusal(error: Exception) -> LoadError:
@@ -186,18 +256,17 @@ def refusal(error: Exception) -> LoadError:
         lockdown = ""
     if "[confidentiality]" in lockdown:
         advice = "the kernel is locked down (confidentiality), which forbids tracing programs"
-    elif missing := missing_capabilities():
+    elif version_code() < RING_BUFFERS_SINCE:
+        advice = f"Linux 5.8 or later is needed, this is {platform.release()}"
+    elif missing := own_missing_capabilities():
         advice = (
             f"missing {', '.join('CAP_' + name for name in missing)}: run as root, or in a pod add "
             f"securityContext.capabilities.add: [{', '.join(missing)}]"
         )
-    elif any(word in str(error) for word in ("ermission", "ermitted", "super-user")):
-        advice = (
-            "the agent has CAP_BPF and CAP_PERFMON, so a seccomp profile or an LSM policy forbids "
-            "bpf(2) or perf_event_open(2)"
-        )
+    elif forbidden := forbidden_calls():
+        advice = policy(forbidden, int(PARANOID.read_text()) if PARANOID.exists() else 0)
     else:
-        advice = "Linux 5.8 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS is needed"
+        advice = "the kernel needs CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
     return LoadError(f"the kernel refused the eBPF programs: {error}", advice)
 
 

@@ -81,7 +81,9 @@ def check_pid_namespace() -> None:
     if inode != INITIAL_PID_NAMESPACE:
         raise ProbeError(
             "the agent runs in a pid namespace of its own, so the kernel's events would name "
-            "pids that it cannot see; in a pod set `hostPID: true`, in a container --pid=host"
+            "pids that it cannot see, and it sees no process outside: in a pod set "
+            "`hostPID: true`, in a container --pid=host; where that is set, the node itself is a "
+            "container (as kind's are), and scanning finds all of its processes"
         )
 
 

@@ -1,0 +1,40 @@
+"""What to do where the kernel keeps facts of processes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+# bits of include/uapi/linux/capability.h; one of them is enough
+READ_ANY_FILE: Final = {"DAC_READ_SEARCH": 2, "DAC_OVERRIDE": 1}
+LOOK_INTO_ANY_PROCESS: Final = {"SYS_PTRACE": 19}
+
+
+def remedy(effective: int, *needed: dict[str, int]) -> str:
+    """Say what lets an agent read what was denied to it.
+
+    Args:
+        effective: its capabilities, a bit each.
+        needed: alternatives of which it must have one, by name with their bit, the least one first.
+    """
+    missing = [
+        next(iter(each))
+        for each in needed
+        if not any(effective >> bit & 1 for bit in each.values())
+    ]
+    if missing:
+        return (
+            f"missing {', '.join('CAP_' + name for name in missing)}: run as root, or in a pod add "
+            f"securityContext.capabilities.add: [{', '.join(missing)}]"
+        )
+    return (
+        "the agent has the capabilities, so a policy of the host (AppArmor, SELinux, hidepid) "
+        "forbids it: in a pod set securityContext.appArmorProfile: {type: Unconfined} and "
+        "securityContext.seLinuxOptions: {type: spc_t}"
+    )
+
+
+def own_capabilities() -> int:
+    """Return this process's effective capabilities, a bit each."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return int(status.partition("CapEff:")[2].split()[0], 16)
