@@ -158,6 +158,8 @@ def test_a_running_agent_tells_its_figures_and_why(agent: tuple[RunningAgent, in
     reported = [s for s in families["rover_processes"].samples if s.labels["reason"] == "reported"]
     assert reported[0].value >= 2
     assert families["rover_entities"].samples[0].value == reported[0].value
+    told = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert [name for name in families if name.startswith("rover") and name not in told] == []
     for name in ("rover_proc_reads", "rover_settled_processes", "rover_reconciles"):
         assert families[name].samples
 
