@@ -56,13 +56,10 @@ class Credentials:
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
-        self._stamps: dict[str, Stamp | None] = {}
         self._complaint = ""
-        self.token = ""
-        self.certificates: Certificates | None = None
-        self._read_token()
-        self._read_certificates()
         self._stamps = self._look()
+        self.token = self._read_token()
+        self.certificates = self._read_certificates()
         ignored = [name for name, path in self._tls_files() if path and not settings.enable_tls]
         if ignored:
             log.warning(
@@ -79,18 +76,17 @@ class Credentials:
         stamps = self._look()
         if stamps == self._stamps:
             return False
-        before = (self.token, self.certificates)
         try:
-            self._read_token()
-            self._read_certificates()
+            found = (self._read_token(), self._read_certificates())
         except BackendError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 log.warning("credentials not renewed: %s", error)
             return False
         self._stamps, self._complaint = stamps, ""
-        if before == (self.token, self.certificates):
+        if found == (self.token, self.certificates):
             return False
+        self.token, self.certificates = found
         log.info("credentials renewed: files=%s", ",".join(map(str, stamps)))
         return True
 
@@ -107,7 +103,7 @@ class Credentials:
             ("core.backend.client_key_path", settings.client_key_path),
         )
 
-    def _read_token(self) -> None:
+    def _read_token(self) -> str:
         settings = self._settings
         where, token = "core.backend.authentication", settings.authentication
         if path := settings.authentication_file:
@@ -118,12 +114,12 @@ class Credentials:
         token = token.strip()
         if not all(" " <= character <= "~" for character in token):
             raise BackendError(f"{where} holds characters that a token cannot have; use ASCII")
-        self.token = token
+        return token
 
-    def _read_certificates(self) -> None:
+    def _read_certificates(self) -> Certificates | None:
         settings = self._settings
         if not settings.enable_tls:
-            return
+            return None
         ca, client, key = (
             (f"{name} {path}", _read(f"{name} {path}", path) if path else None)
             for name, path in self._tls_files()
@@ -142,9 +138,8 @@ class Credentials:
                 ) from error
         if client[1] is not None:
             load_client(context, settings)
-        self.certificates = Certificates(
-            _system_roots() if ca[1] is None else ca[1], key[1], client[1]
-        )
+        roots = _system_roots() if ca[1] is None else ca[1]
+        return Certificates(roots, key[1], client[1])
 
 
 def load_client(context: ssl.SSLContext, settings: BackendSettings) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 FIRST_PAUSE: Final = 0.25
 """Upper bound of the pause after the first failure, seconds."""
 FIRST_PAUSE_BUSY: Final = 1.0
+NEWS_RATE: Final = 10.0
+"""Reports of news a second, while they keep coming."""
+NEWS_BURST: Final = 5
+"""Reports of news that go out at once after a quiet time."""
 HALF: Final = 0.5
 """Floor of the pauses that must not be short by chance."""
 
@@ -33,6 +37,23 @@ class Backoff:
         # 2**30 of anything is over every cap; the number must not grow for weeks
         bound = min(self.cap, self.first * float(1 << min(attempts, 30)))
         return bound * (self.floor + (1 - self.floor) * chance())
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Lets some sends through at once, and so many a second when they keep coming."""
+
+    rate: float
+    """Sends a second."""
+    burst: int
+    """Sends in a row after a quiet time."""
+    full_at: float = 0.0
+    """When the whole burst is free again, monotonic seconds."""
+
+    def take(self, now: float) -> float:
+        """Use one send; give the time from which the next is free."""
+        self.full_at = max(self.full_at, now) + 1 / self.rate
+        return self.full_at - (self.burst - 1) / self.rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover import metrics
 from rover.reporter.exchange import Exchange
 from rover.reporter.line import Line
+from rover.reporter.pace import NEWS_BURST, NEWS_RATE, Bucket
 from rover.reporter.state import Phase, SessionState
 from rover.reporter.trouble import CallError, Trouble, advice
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.reporter")
 
-COALESCE: Final = 0.05
-"""Seconds between two reports of news: the first goes out at once, what follows is gathered."""
 BEAT_JITTER: Final = 0.1
 """Share of the period by which a beat may come early, so that a fleet does not beat as one."""
 RETURN_FIRST: Final = 60.0
@@ -100,7 +99,9 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.state = SessionState(since=time.time(), backend=str(dialer.endpoints[0]))
+        self.state = SessionState(
+            reason="not started", since=time.time(), backend=str(dialer.endpoints[0])
+        )
         self._roster = roster
         self._dialer = dialer
         self._line = Line(dialer)
@@ -122,7 +123,9 @@ class Session:
         """Everything is to be reported anew."""
         self._beat = 0
         self._next_beat = 0.0
+        self._news = Bucket(NEWS_RATE, NEWS_BURST)
         self._next_news = 0.0
+        """Nothing is sent before; also keeps this agent back after an outage."""
         self._return_at = 0.0
         self._return_after = RETURN_FIRST
         self._losses = 0
@@ -273,7 +276,7 @@ class Session:
             roster.all_due()
             exchange.host_ip = self._dialer.host_ip(self._line.endpoint)
         if due := roster.due_at(now):
-            self._next_news = now + COALESCE
+            self._next_news = self._news.take(now)
             exchange.announce(due, now, self._beat)
         if beating or roster.fresh:
             exchange.beat(roster.to_beat(only_fresh=not beating), self._beat)

@@ -32,7 +32,7 @@ class SessionState:
     """The session at one moment; times are seconds since the epoch, 0 for never."""
 
     phase: Phase = Phase.CONNECTING
-    reason: str = "starting"
+    reason: str = ""
     """Why it is in this phase."""
     since: float = 0.0
     backend: str = ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover import __version__
 from rover.reporter import hostip, pin
-from rover.reporter.address import endpoints
+from rover.reporter.address import Endpoint, endpoints
 from rover.reporter.credentials import Credentials
 from rover.reporter.proxy import proxy_for
 from rover.reporter.trouble import CallError, Trouble, plain, sort
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rover.config.settings import BackendSettings
-    from rover.reporter.address import Endpoint
 
 log = logging.getLogger("rover.reporter")
 
@@ -145,8 +144,12 @@ class GrpcDialer:
         return self._credentials.refresh()
 
     def host_ip(self, endpoint: Endpoint) -> str:
-        """Tell this host's address as seen from there."""
-        return self._host_ip or hostip.host_ip(endpoint)
+        """Tell this host's address as seen from there, or towards the rest of the world."""
+        if self._host_ip:
+            return self._host_ip
+        # the name of a backend behind a proxy need not be known here, and looking takes long
+        hidden = proxy_for(endpoint, os.environ)
+        return hostip.host_ip(Endpoint("", 0) if hidden else endpoint)
 
     def _channel(self, endpoint: Endpoint) -> grpc.Channel:
         options = [

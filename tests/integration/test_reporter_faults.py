@@ -24,6 +24,7 @@ from reporter_rig import (
     withdrawn,
 )
 
+from rover import metrics
 from rover.backend import BackendOptions, EmbeddedBackend
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import BackendError
@@ -80,6 +81,27 @@ def test_the_reporter_keeps_the_backends_ids(backend):
             state = reporter.entity(row.entity.key)
             assert state.process_id == row.id
     assert reporter.entity(report(99).entity.key) is None
+
+
+def test_what_goes_on_can_be_read_from_the_metrics(backend):
+    def figure(name, **labels):
+        return metrics.REGISTRY.get_sample_value(name, labels) or 0
+
+    before = figure("rover_sent_entities_total", call="report")
+    with reporting(backend.address) as reporter:
+        reporter.publish(announced(*CREW))
+        backend.state.wait_for(EVERYBODY)
+        beats(backend)
+        assert figure("rover_sent_entities_total", call="report") >= before + len(CREW)
+        assert figure("rover_session_state", state="beating") == 1
+        assert figure("rover_session_state", state="backing-off") == 0
+        assert figure("rover_last_heartbeat_timestamp_seconds") > time.time() - 60
+        assert figure("rover_waiting_entities") == 0
+        failed = figure("rover_reports_total", call="beat", result="unavailable")
+        backend.faults.error("UNAVAILABLE", count=1, method="keepAlive")
+        eventually(
+            lambda: figure("rover_reports_total", call="beat", result="unavailable") > failed
+        )
 
 
 def test_a_process_that_ended_beats_no_more(backend):

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import AGENT, Rig, report
 
+from rover.reporter.pace import NEWS_BURST, NEWS_RATE
 from rover.reporter.roster import TRIES_UNANSWERED
-from rover.reporter.session import COALESCE, RETURN_FIRST
+from rover.reporter.session import RETURN_FIRST
 from rover.reporter.state import Standing, standing
 from rover.reporter.trouble import CallError, Trouble
 
@@ -70,11 +71,20 @@ def test_news_in_quick_succession_are_gathered():
     for number in range(1000):
         rig.start(report(number))
         rig.run(0.01)
-    rig.run(COALESCE)
-    seconds = 1000 * 0.01 + COALESCE
+    rig.run(1 / NEWS_RATE)
     reports = [items for name, items in rig.backend.calls[before:] if name == "reportProcesses"]
     assert sum(reports) == 1000
-    assert len(reports) <= seconds / COALESCE + 1
+    assert len(reports) <= 1000 * 0.01 * NEWS_RATE + NEWS_BURST + 1
+
+
+def test_news_now_and_then_wait_for_nothing():
+    rig = Rig(heartbeat=1000)
+    rig.run(5)
+    for number, pause in enumerate([0.02, 0.3, 0.05, 0.2, 0.01, 0.3] * 20):
+        rig.start(report(number))
+        rig.run()
+        assert number + 1000 in rig.visible()
+        rig.run(pause)
 
 
 def test_every_process_beats_in_each_period():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.reporter.pace import Backoff
+from rover.reporter.pace import Backoff, Bucket
 from rover.reporter.trouble import LONGEST_TEXT, Trouble, advice, plain, sort
 
 
@@ -72,3 +72,22 @@ def test_pauses_stay_between_floor_and_cap(attempts, chance):
 def test_pauses_double_up_to_the_cap():
     bounds = [Backoff(0.25, 5, floor=1).pause(attempt, lambda: 0) for attempt in range(7)]
     assert bounds == [0.25, 0.5, 1, 2, 4, 5, 5]
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=1, max_size=80))
+def test_a_bucket_never_lets_more_through_than_its_rate_and_burst(gaps):
+    bucket, now, sent = Bucket(10, 5), 100.0, []
+    free = 0.0
+    for gap in gaps:
+        now = max(now + gap, free)
+        sent.append(now)
+        free = bucket.take(now)
+    for first, at in enumerate(sent):
+        for count, later in enumerate(sent[first:], 1):
+            assert count <= 10 * (later - at) + 5 + 1e-6
+
+
+def test_a_bucket_fills_up_again():
+    bucket = Bucket(10, 5)
+    assert [bucket.take(100.0) <= 100.0 for _ in range(5)] == [True] * 4 + [False]
+    assert bucket.take(101.0) <= 101.0
