@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -17,8 +18,8 @@ BEYOND: Final = ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::
 """Set aside for documentation (RFC 5737, RFC 3849), so the way there is the default route."""
 ANY_PORT: Final = 9
 LAST_RESORT: Final = "127.0.0.1"
-UNREACHABLE: Final = 2
-"""Rank of an address that means this host to every host."""
+BEST, LINK_LOCAL, UNREACHABLE = range(3)
+"""Ranks of addresses: the last mean this host to every host."""
 
 
 def host_ip(endpoint: Endpoint) -> str:
@@ -27,16 +28,19 @@ def host_ip(endpoint: Endpoint) -> str:
     Where the backend is on this host or cannot be resolved, it is that of the default route, then
     any address of an interface that is up, IPv4 first; 127.0.0.1 only where nothing else exists.
     """
-    candidates = (*_towards(endpoint), *_beyond(), *_interfaces())
-    best = min(candidates, key=_rank, default=LAST_RESORT)
-    return LAST_RESORT if _rank(best) == UNREACHABLE else best
+    found: dict[int, str] = {}
+    for address in chain(_towards(endpoint), _beyond(), _interfaces()):
+        found.setdefault(_rank(address), address)
+        if BEST in found:
+            break
+    return found.get(BEST) or found.get(LINK_LOCAL) or LAST_RESORT
 
 
 def _rank(address: str) -> int:
     ip = ipaddress.ip_address(address)
     if ip.is_loopback or ip.is_unspecified:
         return UNREACHABLE
-    return 1 if ip.is_link_local else 0
+    return LINK_LOCAL if ip.is_link_local else BEST
 
 
 def _towards(endpoint: Endpoint) -> Iterator[str]:

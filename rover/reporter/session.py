@@ -99,9 +99,7 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.state = SessionState(
-            reason="not started", since=time.time(), backend=str(dialer.endpoints[0])
-        )
+        self.state = SessionState(since=time.time(), backend=str(dialer.endpoints[0]))
         self._roster = roster
         self._dialer = dialer
         self._line = Line(dialer)
@@ -170,6 +168,7 @@ class Session:
         if self._dialer.refresh():
             self._line.close()
             self._resume_at = now
+            self._enter(Phase.CONNECTING, "credentials changed")
         if now < self._resume_at:
             return self._rest(self._resume_at, for_changes=False)
         if self._closed_idle and not self._something_due(now):
@@ -197,9 +196,9 @@ class Session:
         self._connected("connected")
 
     def _why_connect(self) -> str:
-        if self._outage:
+        if self._outage or self.state.phase is Phase.CONNECTING:
             return self.state.reason
-        if self.state.phase is Phase.CONNECTING:
+        if self.state.phase is Phase.STOPPED:
             return "starting"
         self._losses += 1
         if self._losses == MANY_LOSSES:

@@ -31,8 +31,8 @@ class Phase(Enum):
 class SessionState:
     """The session at one moment; times are seconds since the epoch, 0 for never."""
 
-    phase: Phase = Phase.CONNECTING
-    reason: str = ""
+    phase: Phase = Phase.STOPPED
+    reason: str = "not started"
     """Why it is in this phase."""
     since: float = 0.0
     backend: str = ""

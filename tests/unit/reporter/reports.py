@@ -110,6 +110,8 @@ class Rig:
 
     def __init__(self, backends: int = 1, chance: Callable[[], float] = lambda: 0.5, **pace):
         self.now = 1000.0
+        self.wake_at = 0.0
+        self.listening = True
         self.backends = [Memory() for _ in range(backends)]
         self.backends[1:] = [Memory(self.backends[0].state) for _ in range(backends - 1)]
         self.endpoints = tuple(Endpoint(f"oap-{number}", 11800) for number in range(backends))
@@ -151,17 +153,18 @@ class Rig:
         self.outbox.put(withdrawn(*reports))
 
     def run(self, seconds=0.0):
-        """Let the session work through so many seconds; changes wake it as they would."""
+        """Let the session work through so many seconds, woken just as its thread would be."""
         until = self.now + seconds
         for _ in range(100_000):
+            if self.now < self.wake_at and not (self.listening and len(self.outbox)):
+                if self.wake_at > until:
+                    self.now = until
+                    return
+                self.now = self.wake_at
             self.outbox.empty_into_roster()
             rest = self.session.step()
-            if rest.for_changes and len(self.outbox):
-                continue
-            if self.now + rest.seconds > until:
-                self.now = until
-                return
-            self.now += max(rest.seconds, 1e-6)
+            self.wake_at = self.now + max(rest.seconds, 1e-6)
+            self.listening = rest.for_changes
         raise AssertionError("the session does not come to rest")
 
     @property

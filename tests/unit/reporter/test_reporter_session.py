@@ -77,6 +77,16 @@ def test_news_in_quick_succession_are_gathered():
     assert len(reports) <= 1000 * 0.01 * NEWS_RATE + NEWS_BURST + 1
 
 
+def test_news_that_come_while_others_are_gathered_wait_no_longer_than_that():
+    rig = Rig(heartbeat=1000, check=1000)
+    rig.run(5)
+    for number in range(2 * NEWS_BURST):
+        rig.start(report(number))
+        rig.run(0.01)
+    rig.run(1 / NEWS_RATE)
+    assert len(rig.visible()) == 2 * NEWS_BURST
+
+
 def test_news_now_and_then_wait_for_nothing():
     rig = Rig(heartbeat=1000)
     rig.run(5)
@@ -303,6 +313,18 @@ def test_pressure_while_beating_costs_no_full_report():
     rig.run(60)
     assert rig.phase == "beating"
     assert {row.reports for row in rig.state.snapshot().processes} == {1}
+
+
+def test_new_credentials_while_all_is_well_are_no_lost_connection(caplog):
+    rig = Rig(heartbeat=20)
+    rig.start(*CREW)
+    rig.run(5)
+    rig.credentials_changed = True
+    with caplog.at_level(logging.INFO, "rover.reporter"):
+        rig.run(10)
+    assert "credentials changed" in caplog.text
+    assert "lost" not in caplog.text
+    assert rig.phase == "beating"
 
 
 def test_new_credentials_are_tried_at_once():
