@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,48 +12,10 @@ from agent_rig import RunningAgent, running
 from bench.k8s_api import ApiServer
 from bench.k8s_objects import NODE, container_id, pod, service, uid_of
 from bench.k8s_rig import kubeconfig
+from bench.node import Node
 from rover.backend import EmbeddedBackend, Snapshot, StoredProcess
 
 pytestmark = pytest.mark.kernel
-
-ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-
-
-def unified() -> Path:
-    """Where the cgroup v2 tree is: at the usual place, or beside v1 on a hybrid host."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
-    raise AssertionError("no cgroup v2 tree is mounted")
-
-
-class Node:
-    """Starts processes in cgroups of this host, named as a node's are."""
-
-    def __init__(self) -> None:
-        self.tree = unified()
-        self.made: list[Path] = []
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def run(self, cgroup: str, *command: str) -> int:
-        """Start a program in a cgroup; return its pid."""
-        place = self.tree / cgroup.lstrip("/")
-        for folder in reversed([place, *place.parents]):
-            if folder.is_relative_to(self.tree) and not folder.exists():
-                folder.mkdir()
-                self.made.append(folder)
-        process = subprocess.Popen(["/bin/sh", "-c", ENTER, str(place), *command])
-        self.started.append(process)
-        return process.pid
-
-    def close(self) -> None:
-        for process in self.started:
-            process.kill()
-            process.wait()
-        for folder in reversed(self.made):
-            with contextlib.suppress(OSError):  # others may have put something below it meanwhile
-                folder.rmdir()
 
 
 @pytest.fixture
@@ -243,15 +203,22 @@ def test_a_process_keeps_its_pod_while_it_outlives_the_pods_object(
 
 
 def test_processes_outside_pods_are_reported_where_the_user_wishes(
-    node: Node, api: ApiServer, backend: EmbeddedBackend, start: Callable[..., RunningAgent]
+    node: Node,
+    api: ApiServer,
+    backend: EmbeddedBackend,
+    start: Callable[..., RunningAgent],
+    tmp_path: Path,
 ):
+    program = Path(shutil.copy("/bin/sleep", tmp_path / "plain-container"))
     item = pod("in", labels={"app": "in"})
     api.put("pods", item)
     api.put("services", service("in", selector={"app": "in"}))
     inside = node.run(cgroup_of(item["metadata"]["uid"]), "/bin/sleep", "600")
+    plain = node.run(f"/system.slice/docker-{'1e' * 32}.scope", str(program), "600")
     kubelet = node.run("/system.slice/kubelet.service", "/bin/sleep", "602")
     with start(ROVER_PROCESS_DISCOVERY_KUBERNETES_HOST_PROCESSES="true"):
         assert wait_for(backend, inside).kind == "KUBERNETES"
+        assert wait_for(backend, plain).kind == "VM"
         row = wait_for(backend, kubelet)
         held = backend.state.snapshot()
     assert (row.kind, row.entity.layer, row.entity.process) == ("VM", "OS_LINUX", "sleep")
