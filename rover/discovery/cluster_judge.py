@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rover.k8s.cgroup import containers_of
 from rover.model import Reason, Verdict
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ class ClusterJudge:
     def judge(self, process: Process) -> Verdict:
         """Decide what a process is called by what is known of its pod now."""
         verdict = self._join.judge(process)
-        if verdict is not None:
-            return verdict
-        return self._host.judge(process) if self._host else _OUTSIDE
+        if verdict is None:
+            return self._host.judge(process) if self._host else _OUTSIDE
+        if self._host and verdict.reason is Reason.POD_UNKNOWN and _is_no_pods(process):
+            # a container of the node's own, as a plain `docker run` makes them
+            return self._host.judge(process)
+        return verdict
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
@@ -64,3 +68,8 @@ class ClusterJudge:
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """Return what the join and the host's sensor count."""
         return {"pod_join": self._join.figures, **(self._host.figures() if self._host else {})}
+
+
+def _is_no_pods(process: Process) -> bool:
+    """Tell whether no container in the cgroup's path names a pod."""
+    return not any(ref.pod_uid for ref in containers_of(process.cgroup))
