@@ -1,0 +1,93 @@
+"""What the agent advises where rights are missing, for kernels and hosts that are not this one."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from rover.discovery.rights import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, remedy
+from rover.probes.loader import missing_capabilities, policy
+
+BPF, PERFMON, SYS_RESOURCE, SYS_ADMIN, SYS_PTRACE = 1 << 39, 1 << 38, 1 << 24, 1 << 21, 1 << 19
+DAC_OVERRIDE, DAC_READ_SEARCH = 1 << 1, 1 << 2
+LINUX_5_10, LINUX_5_11 = 0x050A00, 0x050B00
+ANY_MEMORY, SOME_MEMORY = -1, 65_536
+
+
+@pytest.mark.parametrize(
+    ("effective", "missing"),
+    [
+        (0, ["PERFMON", "BPF"]),
+        (BPF, ["PERFMON"]),
+        (PERFMON, ["BPF"]),
+        (BPF | PERFMON, []),
+        (SYS_ADMIN, []),
+    ],
+)
+def test_tracing_takes_two_capabilities_or_the_one_that_stands_for_them(
+    effective: int, missing: list[str]
+):
+    assert missing_capabilities(effective, LINUX_5_11, SOME_MEMORY) == missing
+
+
+@pytest.mark.parametrize(
+    ("kernel", "memory", "also", "missing"),
+    [
+        (LINUX_5_10, SOME_MEMORY, 0, ["SYS_RESOURCE"]),
+        (LINUX_5_10, SOME_MEMORY, SYS_RESOURCE, []),
+        (LINUX_5_10, ANY_MEMORY, 0, []),
+        (LINUX_5_11, SOME_MEMORY, 0, []),
+    ],
+)
+def test_maps_count_as_locked_memory_before_linux_5_11(
+    kernel: int, memory: int, also: int, missing: list[str]
+):
+    assert missing_capabilities(BPF | PERFMON | also, kernel, memory) == missing
+    assert missing_capabilities(SYS_ADMIN | also, kernel, memory) == missing
+
+
+@pytest.mark.parametrize("level", [3, 4])
+def test_a_level_that_linux_does_not_know_is_the_distributions(level: int):
+    advice = policy({"perf_event_open": errno.EACCES}, level)
+    assert f"kernel.perf_event_paranoid is {level}" in advice
+    assert "sysctl kernel.perf_event_paranoid=2" in advice
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "level"),
+    [
+        ({"perf_event_open": errno.EACCES}, 2),
+        ({"perf_event_open": errno.EPERM}, 4),
+        ({"bpf": errno.EPERM, "perf_event_open": errno.EACCES}, 4),
+    ],
+)
+def test_otherwise_a_profile_forbids_tracing(forbidden: dict[str, int], level: int):
+    advice = policy(forbidden, level)
+    assert "seccompProfile: {type: Unconfined}" in advice
+    assert all(f"{name}(2)" in advice for name in forbidden)
+
+
+def test_a_system_call_that_is_not_there_may_be_the_kernels_lack():
+    assert policy({"bpf": errno.ENOSYS}, 2).endswith("or the kernel has none")
+
+
+@pytest.mark.parametrize(
+    ("effective", "line"),
+    [
+        (0, "add: [SYS_PTRACE, DAC_READ_SEARCH]"),
+        (SYS_PTRACE, "add: [DAC_READ_SEARCH]"),
+        (DAC_READ_SEARCH, "add: [SYS_PTRACE]"),
+        (DAC_OVERRIDE, "add: [SYS_PTRACE]"),
+    ],
+)
+def test_what_is_kept_back_names_the_capability_that_is_missing(effective: int, line: str):
+    said = remedy(effective, LOOK_INTO_ANY_PROCESS, READ_ANY_FILE)
+    assert f"securityContext.capabilities.{line}" in said
+
+
+@pytest.mark.parametrize("also", [DAC_OVERRIDE, DAC_READ_SEARCH])
+def test_with_the_capabilities_a_policy_keeps_it_back(also: int):
+    said = remedy(SYS_PTRACE | also, LOOK_INTO_ANY_PROCESS, READ_ANY_FILE)
+    assert "missing" not in said
+    assert "appArmorProfile: {type: Unconfined}" in said
