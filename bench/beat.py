@@ -118,14 +118,15 @@ def main() -> None:
             for method in ("keepAlive", "reportProcesses")
         }
         name = f"{amount} entities"
-        limit(figures, f"{name}, beat", found["beat_ms"] - found["idle_ms"], "ms CPU", 50)
-        figures.add("  no entities, a second", found["idle_ms"], "ms CPU")
+        limit(figures, f"{name}, a second with its beat", found["beat_ms"], "ms CPU", 50)
+        figures.add("  a second with a beat for nobody", found["idle_ms"], "ms CPU")
         full = found["full_ms"] - found["beat_ms"]
         figures.add("  full report, beside its beat", full, "ms CPU")
         figures.add("  bytes an entity in a beat", sizes["keepAlive"], "B")
         figures.add("  bytes an entity in a full report", sizes["reportProcesses"], "B")
         limit(figures, "  published to known by the backend", found["known_s"], "s", 5)
-        limit(figures, "  reporter's memory an entity", found["entity_bytes"], "B", 2048)
+        if amount == max(AMOUNTS):  # with few, what is there once weighs more than they do
+            limit(figures, "  reporter's memory an entity", found["entity_bytes"], "B", 2048)
         figures.add("  imports and an idle connection", found["connected_mb"], "MB")
         figures.add("  resident, made-up entities included", found["rss_mb"], "MB")
     figures.end()
