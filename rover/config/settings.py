@@ -126,9 +126,7 @@ class RegexFinderSettings:
     The variables make one finder where the file has no list of them.
     """
 
-    match_cmd: Pattern = key(
-        Kind.PATTERN, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_MATCH_CMD"
-    )
+    match_cmd: Pattern = key(Kind.PATTERN, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_MATCH_CMD")
     layer: str = key(
         Kind.TEXT, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_LAYER", otherwise="OS_LINUX"
     )
