@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bench import rig
 from bench.measure import Figures, cost, limit, share
@@ -48,6 +49,12 @@ def cpu(pid: int, seconds: float) -> float:
     return share(before, cost(pid))
 
 
+def started_on_host() -> int:
+    """Processes and threads that this host has ever started: says how much at rest it was."""
+    text = Path("/proc/stat").read_text()
+    return int(text.partition("\nprocesses ")[2].split()[0])
+
+
 def churned(pid: int, rate: int) -> tuple[float, float]:
     """Percent of a core, and the rate that was reached."""
     halves = [
@@ -73,7 +80,11 @@ def measure(figures: Figures, name: str, pid: int, processes: int, *, ours: bool
         else:
             figures.add(f"{name}, {what}", value, unit)
 
-    add(f"CPU at rest, {processes} processes", cpu(pid, REST), "% core", 0.2)
+    starts = started_on_host()
+    at_rest = cpu(pid, REST)
+    starts = (started_on_host() - starts) / REST
+    add(f"CPU at rest, {processes} processes", at_rest, "% core", 0.2)
+    figures.add("  starts a second on the host meanwhile, threads too", starts, "/s")
     add(f"resident memory, {processes} processes", cost(pid).rss / 2**20, "MB", 60)
     for rate, aim in ((1000, 1.0), (2000, 0.5)):
         used, reached = churned(pid, rate)
