@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pod_rig import Cluster
+from node_rig import Cluster
 
 from bench.k8s_objects import container_id, owner_object, pod
 from bench.node import Node

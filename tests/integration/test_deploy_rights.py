@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from agent_rig import RunningAgent
-from pod_rig import Cluster, denying, without
+from node_rig import Cluster, denying, without
 
 from bench.k8s_objects import NODE, container_id, pod, service
 from bench.node import Node
