@@ -29,7 +29,7 @@ SHORTCUTS: Final = {
 def configured(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that settings come from; it is called with ``loaded``."""
 
-    @click.option("--config", type=click.Path(path_type=Path), help="Configuration file.")
+    @click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file.")
     @click.option(
         "--set",
         "assignments",
