@@ -93,6 +93,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*args)
         self._places = threading.BoundedSemaphore(CLIENTS)
 
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6 and not self.server_address[0]:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
@@ -130,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND, {"error": f"there are {places}"})
 
     def _explain(self, pid: str) -> None:
-        if not ipaddress.ip_address(self.client_address[0]).is_loopback:
+        if not _is_loopback(self.client_address[0]):
             # an answer holds the command line, which may hold what is nobody else's business
             self._say(HTTPStatus.FORBIDDEN, {"error": "/why answers to this host alone"})
             return
@@ -172,4 +177,16 @@ def _parse(address: str) -> tuple[str, int]:
 
 
 def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+    """Tell what to listen with; every address is those of both families, where the host has both.
+
+    A cluster's pods may have addresses of either family alone.
+    """
+    both = not host and socket.has_dualstack_ipv6()
+    return socket.AF_INET6 if both or ":" in host else socket.AF_INET
+
+
+def _is_loopback(client: str) -> bool:
+    ip = ipaddress.ip_address(client)
+    # an IPv4 client of a socket for both families
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
