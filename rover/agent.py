@@ -41,6 +41,7 @@ log = logging.getLogger("rover.agent")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
+ATTACHED: Final = "attached"
 IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 """Variable that every container of a pod has."""
 
@@ -84,7 +85,7 @@ class Agent:
             __version__,
             self.agent_id,
             self._settings.core.backend.addr,
-            self._ebpf,
+            self._ebpf if self._ebpf == ATTACHED else "none",
             "active" if kubernetes_active(self._settings, os.environ) else "inactive",
             time.monotonic() - began,
         )
@@ -164,7 +165,7 @@ class Agent:
                 error,
             )
             return None
-        self._ebpf = "attached"
+        self._ebpf = ATTACHED
         return probes
 
     def _judge(self) -> tuple[Judge, Cluster | None]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytest_plugins = ["pytester"]
+
+# a busy machine makes no claim false
+hypothesis.settings.register_profile("rover", deadline=None)
+hypothesis.settings.load_profile("rover")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -43,7 +43,9 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--require-ebpf", is_flag=True, default=None, help="End where eBPF does not work."
     )
-    @click.option("--kubeconfig", metavar="FILE", help="Sets process_discovery.kubernetes...")
+    @click.option(
+        "--kubeconfig", metavar="FILE", help="Sets process_discovery.kubernetes.kubeconfig."
+    )
     @functools.wraps(command)
     def with_settings(
         config: Path | None,

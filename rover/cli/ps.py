@@ -71,7 +71,14 @@ def print_table(found: list[Why]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=100_000)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    # on a terminal the command takes what the names leave
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="",
+        expand=console.is_terminal,
+    )
     for column in COLUMNS:
         last = column == "COMMAND"
         table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
@@ -84,7 +91,10 @@ def print_table(found: list[Why]) -> None:
                 names = (entity.layer, entity.service, entity.instance, entity.process)
             cells = (pid, *map(printable, names), printable(status), command)
             table.add_row(*map(Text, cells))
-    console.print(table)
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def entities(why: Why) -> list[tuple[Any, str]]:

@@ -77,12 +77,12 @@ def _run_embedded(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _until_signalled(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT ask for an orderly end; a second one gets the default treatment."""
+    """Let SIGTERM and SIGINT ask for an orderly end, which is over within 5 s; more change nothing.
 
-    def ask(number: int, _frame: object) -> None:
-        signal.signal(
-            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        )
+    Ctrl-C reaches a whole group, and `timeout` sends twice: a second one is no sign of impatience.
+    """
+
+    def ask(_number: int, _frame: object) -> None:
         stop()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -96,7 +96,7 @@ def find_tracefs(libc: ctypes.CDLL) -> tuple[Path, bool]:
         )
     if (
         libc.unshare(CLONE_NEWNS)
-        or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        or not _keep_to_itself(libc)
         or libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None)
     ):
         reason = os.strerror(ctypes.get_errno())
@@ -106,6 +106,18 @@ def find_tracefs(libc: ctypes.CDLL) -> tuple[Path, bool]:
             f"hostPath: {{path: {place}}} at that mountPath",
         )
     return place, True
+
+
+def _keep_to_itself(libc: ctypes.CDLL) -> bool:
+    """Let no mount below /sys show in other namespaces; tell whether that is so.
+
+    /sys is the mount that tracefs goes onto; below a root that is no mount point itself, as in a
+    chroot, it is also the only one of the two that can be told.
+    """
+    return any(
+        libc.mount(b"none", place, None, MS_REC | MS_PRIVATE, None) == 0
+        for place in (b"/sys", b"/")
+    )
 
 
 def read_formats(tracefs: Path) -> tuple[list[str], list[str], bool]:

@@ -107,11 +107,15 @@ def test_an_address_that_is_none_is_refused(address: str):
 
 
 FROM_ANOTHER_ADDRESS = """
-import http.client, subprocess, sys
+import fcntl, http.client, socket, struct, sys
 sys.path[:0] = sys.argv[1:]
 from test_status import Fake
 from rover.status import StatusServer
-subprocess.run("ip link set lo up && ip addr add 10.77.0.1/32 dev lo", shell=True, check=True)
+SIOCSIFADDR, SIOCSIFFLAGS, IFF_UP = 0x8916, 0x8914, 1
+address = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton("10.77.0.1"))
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    fcntl.ioctl(control, SIOCSIFADDR, struct.pack("16s16s", b"lo", address))
+    fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
 server = StatusServer(":0", Fake())
 for path in ("/why?pid=1", "/healthz"):
     connection = http.client.HTTPConnection("10.77.0.1", server.port, timeout=5)
