@@ -55,7 +55,7 @@ class Programs:
 
     def __call__(self, name: str = "") -> Path:
         self.made += 1
-        path = self.original.with_name(name or f"sleeper-{self.made}")
+        path = self.original.with_name(name or f"program-{os.getpid()}-{self.made}")
         path.hardlink_to(self.original)
         return path
 
