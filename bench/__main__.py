@@ -2,7 +2,7 @@
 
 Each is a program of its own (``python -m bench.NAME``). Run them on an otherwise idle machine, as
 root; together they take about half an hour. The soaks are not among them: they take as long as they
-are told to (``bench.soak``, ``bench.chaos``, ``bench.outage``, ``bench.k8s_soak``).
+are told to (``bench.soak``, ``bench.outage``, ``bench.k8s_soak``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHES = ("latency", "footprint", "scale", "storm", "kernel", "reading", "beat", "k8s_scale")
+BENCHES = (
+    "latency",
+    "footprint",
+    "scale",
+    "storm",
+    "kernel",
+    "reading",
+    "beat",
+    "k8s_scale",
+    "k8s_pod",
+)
 
 
 def main() -> int:

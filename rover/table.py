@@ -65,8 +65,8 @@ class Table:
 
     @property
     def entities(self) -> int:
-        """How many entities are reported."""
-        return len(self._published)
+        """How many entities a live process leads."""
+        return len(self._claims)
 
     def pids(self) -> set[int]:
         """Return the pids of all rows."""

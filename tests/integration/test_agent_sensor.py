@@ -39,7 +39,9 @@ class Agent:
     """A process with an agent, perhaps in namespaces of its own."""
 
     def __init__(self, spawn, *wrapper, **environment):
-        command = [*wrapper, sys.executable, "-c", AGENT]
+        # the environment's own link may lie below a /tmp that the wrapper hides
+        python = str(Path(sys.executable).resolve())
+        command = [*wrapper, python, "-c", AGENT]
         pipe = subprocess.PIPE
         self.outer = spawn(
             *command, stdin=pipe, stdout=pipe, env={"PATH": os.environ["PATH"], **environment}
