@@ -1,4 +1,4 @@
-"""What the agent costs: ``python -m bench.footprint [--json] [--pid PID]``.
+"""What the agent costs: ``python -m bench.footprint [--json] [--processes N] [--pid PID]``.
 
 Memory and CPU with 500 and 2,000 processes at rest, and CPU while 1,000 and 2,000 short processes a
 second come and go. Beside it, in the same run, an agent of the polling kind: one that reads all of
@@ -100,7 +100,8 @@ def main() -> None:
             time.sleep(30)
             measure(figures, f"pid {pid}", pid, 500, ours=False)
     else:
-        for processes in (500, 2000):
+        at = sys.argv.index("--processes") + 1 if "--processes" in sys.argv else 0
+        for processes in (int(sys.argv[at]),) if at else (500, 2000):
             with rig.backend() as server, rig.sleepers(processes) as group:
                 with rig.agent(server) as pid:
                     rig.wait_for_pids(server, set(group.pids))
