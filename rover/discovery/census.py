@@ -35,6 +35,8 @@ DEEP_EVERY: Final = 10
 """Every so many reconciles read the stat of each process even where nothing was lost."""
 DEFECTS_TOLD: Final = 10
 """Tracebacks in the log; all are counted."""
+IN_HAND_NS: Final = NANOSECONDS // 4
+"""A process that has settled this lately may still be on its way from the kernel's maps."""
 DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
 
@@ -278,7 +280,8 @@ class Census:
         stat = self._reader.stat(pid)
         if stat is None or stat.ended:
             return
-        if boot_clock_ns() - stat.start_ticks * NS_PER_TICK < self._settle_ns:
+        slack = IN_HAND_NS if self._probes else 0
+        if boot_clock_ns() - stat.start_ticks * NS_PER_TICK < self._settle_ns + slack:
             return  # the kernel has it in hand; without eBPF the next scan finds it
         if self._probes:
             self.figures.unfollowed += self._probes.follow([pid])
