@@ -77,7 +77,7 @@ class Agent:
         began = time.monotonic()
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # whatever stopped the start, what did start is undone
             self._unwind()
             raise
         log.info(
