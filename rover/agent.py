@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,7 @@ from rover.k8s.index import PodIndex
 from rover.probes import settling
 from rover.reporter import Reporter
 from rover.status import StatusServer
+from rover.stopping import StopRequest
 from rover.table import Table
 
 if TYPE_CHECKING:
@@ -50,18 +50,24 @@ class Agent:
     """One agent on one host, from `start` to `stop`; made in the main thread."""
 
     def __init__(
-        self, settings: Settings, *, watch: Callable[[Changes], None] | None = None
+        self,
+        settings: Settings,
+        *,
+        watch: Callable[[Changes], None] | None = None,
+        stopping: StopRequest | None = None,
     ) -> None:
         """Hold what to build from.
 
         Args:
             settings: the effective configuration.
             watch: is told of every change beside the reporter, for display.
+            stopping: set to ask for the agent's end, and by the agent where a defect ends it; one
+                of its own where none is given.
         """
         self._settings = settings
         self._watch = watch
         self._defect: BaseException | None = None
-        self._stopping = threading.Event()
+        self._stopping = stopping or StopRequest()
         self._undo: list[Callable[[], object]] = []
 
     def start(self) -> None:

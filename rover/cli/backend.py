@@ -14,6 +14,7 @@ import click
 
 from rover.cli.live import GONE_AFTER, mute, show
 from rover.errors import BackendError, ConfigError
+from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def backend(
     from rover.backend import EmbeddedBackend  # noqa: PLC0415
 
     running = EmbeddedBackend(_options(**given))
-    stop = threading.Event()
+    stop = StopRequest()
     with _signals(stop.set, lambda: _print_state(running)), running:
         where = f"rover backend listens on {running.address}"
         if running.control_address:
@@ -191,7 +192,7 @@ def _signals(end: Callable[[], None], dump: Callable[[], None]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def _watching(running: EmbeddedBackend, stop: threading.Event) -> Iterator[None]:
+def _watching(running: EmbeddedBackend, stop: StopRequest) -> Iterator[None]:
     """Print each change as a line of JSON; a slow reader slows the calls down."""
 
     def tell(changes: tuple[Change, ...]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rover.backend import Change, State
     from rover.model import Changes
+    from rover.stopping import StopRequest
 
 GONE_AFTER: Final = 50.0
 """Seconds without a beat: two and a half of the usual heartbeat periods."""
@@ -28,7 +29,7 @@ AGEING: Final = 1.0
 def show(
     state: State,
     withdrawn: queue.SimpleQueue[Changes] | None,
-    stop: threading.Event,
+    stop: StopRequest,
     *,
     gone_after: float = GONE_AFTER,
     title: str = "",
@@ -90,7 +91,7 @@ def _news(
     inbox: _Inbox,
     withdrawn: queue.SimpleQueue[Changes] | None,
     view: View,
-    stop: threading.Event,
+    stop: StopRequest,
 ) -> Iterator[tuple[View, list[str]]]:
     """Give the view and what is new in it, at once and then each time it may have changed.
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import queue
 import signal
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import click
 from rover.agent import Agent
 from rover.cli.logs import write_logs
 from rover.cli.options import configured
+from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,8 +64,8 @@ def _run_embedded(settings: Settings) -> None:
         core = settings.core
         core = replace(core, backend=replace(core.backend, addr=backend.address, enable_tls=False))
         changes: queue.SimpleQueue[Changes] = queue.SimpleQueue()
-        agent = Agent(replace(settings, core=core), watch=changes.put)
-        stop = threading.Event()
+        stop = StopRequest()
+        agent = Agent(replace(settings, core=core), watch=changes.put, stopping=stop)
         with _until_signalled(stop.set):
             agent.start()
             try:

@@ -18,6 +18,7 @@ from rover.cli.live import show
 from rover.cli.screen import _drawn, _page
 from rover.cli.view import FORGET_AFTER, View, duration, printable
 from rover.model import Changes, Entity, Process, ProcessKey, Report
+from rover.stopping import StopRequest
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ class Watched(io.StringIO):
 def showing(state, changes=None, **options):
     """Run the view in a thread with standard output led to what this gives."""
     output = Watched()
-    stop = threading.Event()
+    stop = StopRequest()
     thread = threading.Thread(target=show, args=(state, changes, stop), kwargs=options)
     with contextlib.redirect_stdout(output):
         thread.start()

@@ -1,0 +1,61 @@
+"""The wish to end may come from a signal handler, between any two instructions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+from rover.stopping import StopRequest
+
+
+def test_it_is_set_once_and_for_all():
+    stop = StopRequest()
+    assert not stop.is_set()
+    assert not stop.wait(0)
+    stop.set()
+    stop.set()
+    assert stop.is_set()
+    assert stop.wait()
+    assert stop.wait(0)
+    assert stop.is_set()
+
+
+def test_every_waiting_thread_is_woken():
+    stop = StopRequest()
+    woken = []
+    threads = [threading.Thread(target=lambda: woken.append(stop.wait(10))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert woken == [True] * 4
+
+
+SIGNALLED = """
+import signal, time
+from rover.stopping import StopRequest
+
+stop = StopRequest()
+
+def ask(number, frame):
+    stop.set()
+    stop.is_set()
+
+signal.signal(signal.SIGALRM, ask)
+signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+until = time.monotonic() + 1
+while time.monotonic() < until:
+    for _ in range(1000):
+        stop.wait(0)
+    stop = StopRequest()
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_signal_at_any_moment_of_a_wait_is_no_deadlock():
+    """The same program with `threading.Event` does not survive its first second."""
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], timeout=30, check=False)
+    assert done.returncode == 0, signal.strsignal(-done.returncode)
