@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
 from rover.answers import AgentAnswers
+from rover.config.settings import kubernetes_active
 from rover.discovery.agent_sensor import AgentSensor
 from rover.discovery.analyzers import Analyzers
 from rover.discovery.census import Census
@@ -30,7 +31,7 @@ from rover.stopping import StopRequest
 from rover.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from rover.config.settings import Settings
     from rover.discovery.judge import Judge
@@ -42,8 +43,6 @@ log = logging.getLogger("rover.agent")
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
 ATTACHED: Final = "attached"
-IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
-"""Variable that every container of a pod has."""
 
 
 class Agent:
@@ -86,6 +85,8 @@ class Agent:
         except BaseException:  # whatever stopped the start, what did start is undone
             self._unwind()
             raise
+        if self._stopping.is_set():
+            return
         log.info(
             "started version=%s agent_id=%s backend=%s ebpf=%s kubernetes=%s seconds=%.2f",
             __version__,
@@ -123,12 +124,20 @@ class Agent:
         self._undo.append(identity.close)
         self.agent_id = identity.id
 
+        status = StatusServer(settings.status.addr) if settings.status.addr else None
+        if status:
+            self._undo.append(status.close)
+
         self.reporter = Reporter(settings.core.backend, settings.process_discovery, identity.id)
         self.reporter.start()
         self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
         probes = self._attach()
-        judge, cluster = self._judge()
+        if self._stopping.is_set():
+            self._undo.extend([probes.close] if probes else [])
+            return
+        host = Host(self.agent_id)
+        judge, cluster = judges(settings, host, self._post, self._fail)
         census = Census(
             table=Table(),
             reader=ProcReader(),
@@ -148,21 +157,22 @@ class Agent:
         if cluster:
             cluster.start()
             self._undo.append(cluster.stop)
-            self._host.name = cluster.node_name
+            host.name = cluster.node_name
         self.discovery.start()
         self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
-        if settings.status.addr:
-            answers = AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf)
-            self._undo.append(StatusServer(settings.status.addr, answers).close)
+        if status:
+            status.serve(AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf))
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
         try:
-            probes = settling.attach()
+            probes = settling.attach(self._stopping.is_set)
         except ProbeError as error:
             self._ebpf = str(error).partition("\n")[0]
+            if self._stopping.is_set():
+                return None
             if self._settings.process_discovery.require_ebpf:
                 raise
             log.warning(
@@ -173,31 +183,6 @@ class Agent:
             return None
         self._ebpf = ATTACHED
         return probes
-
-    def _judge(self) -> tuple[Judge, Cluster | None]:
-        settings = self._settings
-        kubernetes = settings.process_discovery.kubernetes
-        if not kubernetes_active(settings, os.environ):
-            self._host = Host(self.agent_id)
-            return host_judge(settings, self._host), None
-        self._host = Host(self.agent_id, name=kubernetes.node_name)
-        analyzers = Analyzers(
-            kubernetes, settings.process_discovery.ignore, self._host, settings.core.cluster_name
-        )
-        cluster = Cluster(
-            kubernetes,
-            self._post,
-            with_env=analyzers.use_env,
-            failed=self._fail,
-        )
-        join = PodJoin(
-            PodIndex(),
-            analyzers,
-            list_again=cluster.list_pods_again,
-            ask_owner=cluster.ask_owner,
-        )
-        host = host_judge(settings, self._host) if kubernetes.host_processes else None
-        return ClusterJudge(join, host), cluster
 
     def _post(self, news: object) -> None:
         self.discovery.post(news)
@@ -213,17 +198,46 @@ class Agent:
 
     def _unwind(self) -> None:
         while self._undo:
-            self._undo.pop()()
+            undo = self._undo.pop()
+            try:
+                undo()
+            except Exception as error:  # the parts below it must still come to their end
+                log.exception("defect while stopping; please report it")
+                self._defect = self._defect or error
 
 
-def kubernetes_active(settings: Settings, environment: Mapping[str, str]) -> bool:
-    """Tell whether pods are watched: as configured, else where the agent runs in a pod."""
-    active = settings.process_discovery.kubernetes.active
-    return IN_CLUSTER in environment if active is None else active
+def judges(
+    settings: Settings,
+    host: Host,
+    post: Callable[[object], None],
+    failed: Callable[[BaseException], None],
+) -> tuple[Judge, Cluster | None]:
+    """Build what names processes, and where Kubernetes is active the cluster that it hears of.
+
+    Args:
+        settings: the effective configuration.
+        host: the agent's host; takes the node's name once the cluster is started.
+        post: takes news of the cluster, for the judge's `apply`; called by several threads.
+        failed: told of a defect that ended a watch.
+    """
+    if not kubernetes_active(settings, os.environ):
+        return _host_judge(settings, host), None
+    kubernetes = settings.process_discovery.kubernetes
+    analyzers = Analyzers(
+        kubernetes, settings.process_discovery.ignore, host, settings.core.cluster_name
+    )
+    cluster = Cluster(kubernetes, post, with_env=analyzers.use_env, failed=failed)
+    join = PodJoin(
+        PodIndex(),
+        analyzers,
+        list_again=cluster.list_pods_again,
+        ask_owner=cluster.ask_owner,
+    )
+    outside = _host_judge(settings, host) if kubernetes.host_processes else None
+    return ClusterJudge(join, outside), cluster
 
 
-def host_judge(settings: Settings, host: Host) -> HostJudge:
-    """Build what names processes outside pods."""
+def _host_judge(settings: Settings, host: Host) -> HostJudge:
     scanner = settings.process_discovery.scanner
     sensor = AgentSensor(scanner.agent_stale_after)
     finders = HostFinders(

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from rover.config.address import listener
 from rover.errors import RoverError
 from rover.metrics import REGISTRY
 
@@ -30,6 +31,8 @@ log = logging.getLogger("rover.status")
 
 CLIENT_TIMEOUT: Final = 5.0
 """Seconds that a client may take to send its request or to read the answer."""
+PID_DIGITS: Final = 10
+"""Of the largest that a pid's type holds."""
 CLIENTS: Final = 8
 """Requests answered at once; more are turned away, so that nobody exhausts the agent."""
 
@@ -48,15 +51,22 @@ class Answers(Protocol):
 
 
 class StatusServer:
-    """Serves until closed, in threads of its own."""
+    """Serves until closed, in threads of its own.
 
-    def __init__(self, address: str, answers: Answers) -> None:
+    It listens before there is anything to answer, so that an address that is taken is told before
+    anything else begins; who asks meanwhile waits.
+    """
+
+    def __init__(self, address: str) -> None:
         """Listen on HOST:PORT or :PORT; IPv6 hosts stand in brackets.
 
         Raises:
             RoverError: the address is not of this form, or cannot be listened on.
         """
-        host, port = _parse(address)
+        try:
+            host, port = listener(address)
+        except ValueError as error:
+            raise RoverError(f"status.addr {address!r}: {error}") from error
         server_class = type("_Server", (_Server,), {"address_family": _family(host)})
         try:
             self._server = server_class((host, port), _Handler)
@@ -65,12 +75,17 @@ class StatusServer:
                 f"cannot serve status on {address}: {error.strerror or error}; "
                 "choose another status.addr, or leave it empty for none"
             ) from error
+        self._host = host
+        self._thread: threading.Thread | None = None
+
+    def serve(self, answers: Answers) -> None:
+        """Begin to answer."""
         self._server.answers = answers
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="status", daemon=True
         )
         self._thread.start()
-        log.info("status served address=%s:%d", host or "*", self.port)
+        log.info("status served address=%s:%d", self._host or "*", self.port)
 
     @property
     def port(self) -> int:
@@ -79,9 +94,10 @@ class StatusServer:
 
     def close(self) -> None:
         """Stop listening; requests under way may still finish."""
-        self._server.shutdown()
+        if self._thread:
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
-        self._thread.join()
 
 
 class _Server(ThreadingHTTPServer):
@@ -139,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             # an answer holds the command line, which may hold what is nobody else's business
             self._say(HTTPStatus.FORBIDDEN, {"error": "/why answers to this host alone"})
             return
-        if not (pid.isascii() and pid.isdigit()):
+        if not (pid.isascii() and pid.isdigit() and len(pid) <= PID_DIGITS):
             self._say(HTTPStatus.BAD_REQUEST, {"error": "say which: /why?pid=N"})
             return
         try:
@@ -167,13 +183,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base's
         log.debug(format, *args)
-
-
-def _parse(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
-        raise RoverError(f"status.addr {address!r} is not HOST:PORT or :PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -14,6 +14,9 @@ import click
 
 from rover.errors import RoverError
 
+INTERRUPTED: Final = 130
+"""Exit code of what SIGINT ended, as shells have it."""
+
 COMMANDS: Final = {
     "start": "discover this host's processes and report them",
     "backend": "run a backend of our own that speaks SkyWalking's protocol",
@@ -45,6 +48,13 @@ class Commands(click.Group):
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run the command; Ctrl-C before it hears of that itself ends it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         """Run, and end with the error's own exit code and message."""

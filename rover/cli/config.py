@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from rover.config.load import find_file, load
+from rover.cli.options import configured, tell
+from rover.config.load import load
 from rover.config.show import Row, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rover.config.load import Loaded
-
+from rover.config.load import Loaded
 
 _PLAIN: Final = re.compile(r"[\w./]*[A-Za-z_/][\w./:-]*(?<!:)")
 _WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
@@ -38,13 +38,13 @@ def check(file: Path) -> None:
     not; then each error is told with its line, its key and what to do.
     """
     loaded = load(file, os.environ)
-    _warn(loaded)
+    tell(loaded)
     changed = sum(row.origin.source.value != "default" for row in rows(loaded))
     click.echo(f"{file} is good: {changed} values set here, the rest are defaults")
 
 
 @config.command()
-@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file.")
+@configured
 @click.option(
     "-o",
     "--output",
@@ -53,27 +53,16 @@ def check(file: Path) -> None:
     show_default=True,
     help="How to print.",
 )
-def show(file: Path | None, output: str) -> None:
+def show(loaded: Loaded, *, output: str) -> None:
     """Show every value in effect and where it comes from; secrets are masked.
 
     Without --config the file is the one that ROVER_CONFIG names, or /etc/rover/rover.yaml.
     """
-    loaded = load(find_file(file, os.environ), os.environ)
     if output == "json":
         click.echo(json.dumps(_as_json(loaded), indent=2, ensure_ascii=False))
         return
-    _warn(loaded)
+    tell(loaded)
     click.echo(_as_text(rows(loaded)))
-
-
-def _warn(loaded: Loaded) -> None:
-    for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    if loaded.ignored:
-        click.echo(
-            f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have",
-            err=True,
-        )
 
 
 def _as_json(loaded: Loaded) -> Mapping[str, object]:

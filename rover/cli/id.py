@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rover.cli.options import configured
+from rover.cli.options import configured, tell
 from rover.identity import read_agent_id
 
 if TYPE_CHECKING:
@@ -17,4 +17,5 @@ if TYPE_CHECKING:
 @configured
 def id(loaded: Loaded) -> None:  # noqa: A001 - the command's name
     """Print this host's agent id, the one it has or would get."""
+    tell(loaded)
     click.echo(read_agent_id(loaded.settings.core.state_dir))

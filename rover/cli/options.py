@@ -58,6 +58,17 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
     return with_settings
 
 
+def tell(loaded: Loaded) -> None:
+    """Print on stderr what is likely a mistake in the configuration, and what of it is ignored."""
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if loaded.ignored:
+        click.echo(
+            f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have",
+            err=True,
+        )
+
+
 def load_settings(
     config: Path | None, assignments: tuple[str, ...], shortcuts: dict[str, Any]
 ) -> Loaded:

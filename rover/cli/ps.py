@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover.agent import host_judge
+from rover.agent import judges
 from rover.answers import explain
 from rover.cli.logs import write_logs
-from rover.cli.options import configured
+from rover.cli.options import configured, tell
 from rover.discovery.host import Host
 from rover.discovery.once import scan_once
 from rover.errors import RoverError, StateError
@@ -20,10 +21,13 @@ from rover.model import Reason
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
+    from rover.config.settings import Settings
     from rover.table import Why
 
 log = logging.getLogger("rover.cli")
 
+LISTED_WITHIN = 10.0
+"""Seconds that the API server may take to list pods and services."""
 UNKNOWN_ID = "unknown"
 COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND")
 
@@ -35,10 +39,9 @@ COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND"
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) -> None:
     """Scan once: what would be reported and as what, and why the rest would not."""
-    settings = loaded.settings
+    tell(loaded)
     write_logs("WARN")
-    judge = host_judge(settings, Host(known_id(settings.core.state_dir)))
-    found = scan_once(judge)
+    found = scan(loaded.settings)
     missing = set(pids) - {why.process.pid for why in found}
     if missing:
         raise RoverError(f"no process has pid {', '.join(map(str, sorted(missing)))}")
@@ -51,6 +54,34 @@ def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) 
         click.echo(json.dumps(explained, indent=2, ensure_ascii=False))
     else:
         print_table(found)
+
+
+def scan(settings: Settings) -> list[Why]:
+    """Explain every process as an agent with these settings would, asking the cluster as it does.
+
+    Raises:
+        KubernetesError: the cluster is to be asked, and there are no credentials for it.
+    """
+    news: queue.SimpleQueue[object] = queue.SimpleQueue()
+    host = Host(known_id(settings.core.state_dir))
+    judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
+    if cluster is None:
+        return scan_once(judge)
+    cluster.start()
+    host.name = cluster.node_name
+    try:
+        if not cluster.wait_listed(LISTED_WITHIN):
+            for watch in cluster.states():
+                if not watch.listed:
+                    log.warning(
+                        "%s are not listed after %g s, so pods are shown without them: %s",
+                        watch.resource,
+                        LISTED_WITHIN,
+                        watch.fault or "no answer",
+                    )
+        return scan_once(judge, news)
+    finally:
+        cluster.stop()
 
 
 def known_id(state_dir: str) -> str:

@@ -53,16 +53,43 @@ def children(section: str) -> frozenset[str]:
     )
 
 
+@cache
+def _spellings() -> dict[str, str]:
+    return {setting.path.lower(): setting.path for setting in all_keys()}
+
+
+def spelling(path: str) -> str:
+    """Give a key as the file spells it, whatever the case of its letters; an unknown one as is."""
+    return _spellings().get(path.lower(), path)
+
+
 def nearest(path: str, others: Iterable[str] = ()) -> str:
     """Find the known key most like an unknown one, or ""."""
+    if meant := mistaken(path, others):
+        return meant
+    near = difflib.get_close_matches(path.lower(), _known(path, others), 1, 0.6)
+    return spelling(near[0]) if near else ""
+
+
+def mistaken(path: str, others: Iterable[str] = ()) -> str:
+    """Find the known key that an unknown one is a slip of: mistyped, or in the wrong place."""
     parent, _, name = path.rpartition(".")
-    siblings = {f"{parent}.{child}" if parent else child for child in children(parent)}
-    known = {setting.path.replace("[]", "") for setting in all_keys()} | siblings | {*others}
     # A key in the wrong place is more likely than one that merely looks alike elsewhere.
     if near := difflib.get_close_matches(name.lower(), [*children(parent), *others], 1, 0.7):
-        return f"{parent}.{near[0]}" if parent else near[0]
-    moved = sorted(key for key in known if key.rpartition(".")[2].lower() == name.lower())
-    if moved:
-        return moved[0]
-    near = difflib.get_close_matches(path.lower(), known, 1, 0.6)
-    return near[0] if near else ""
+        return spelling(f"{parent}.{near[0]}" if parent else near[0])
+    known = _known(path, others)
+    return min((key for key in known if key.rpartition(".")[2].lower() == name.lower()), default="")
+
+
+def _known(path: str, others: Iterable[str]) -> set[str]:
+    parent = path.rpartition(".")[0]
+    keys = {setting.path.replace("[]", "") for setting in all_keys()}
+    # what stands at the top may be a section that belongs below another
+    above = {section for key in keys for section in _parents(key)} if not parent else set()
+    siblings = {f"{parent}.{child}" if parent else child for child in children(parent)}
+    return keys | above | siblings | {*others}
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := path.rpartition(".")[0]:
+        yield path

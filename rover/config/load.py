@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rover.config.analyzers import variables as analyzer_variables
 from rover.config.document import Scalar, Section, Sequence
-from rover.config.keys import all_keys, children, nearest
+from rover.config.keys import all_keys, children, mistaken, nearest, spelling
 from rover.config.origin import DEFAULT, Origin, Source
 from rover.config.reading import MAX_ITEMS, read_value
 from rover.config.sections import pod_analyzers, regex_finders
@@ -24,6 +24,7 @@ from rover.config.settings import (
     RegexFinderSettings,
     ScanMode,
     Settings,
+    kubernetes_active,
 )
 from rover.config.sources import Findings, Sources
 from rover.errors import ConfigError
@@ -87,15 +88,16 @@ def load(
     """
     findings = Findings()
     document = Section(1, {}) if file is None else _read(file)
-    sources = Sources(document, str(file or ""), environment, flags or {}, findings)
+    spelled = {spelling(path): value for path, value in (flags or {}).items()}
+    sources = Sources(document, str(file or ""), environment, spelled, findings)
     settings: Settings = _section(Settings, "", sources, findings)
-    _check_mode(settings, findings)
+    _check_mode(settings, environment, findings)
     _check_names(sources, findings)
     _check_variables(sources, findings)
     if findings.problems:
         in_order = sorted(findings.problems, key=lambda problem: problem[0])
         raise ConfigError(_joined([what for _, what in in_order]))
-    ignored = tuple(name for name in FOREIGN_SECTIONS if name in document.entries)
+    ignored = tuple(entry.key for entry in document.entries.values() if _is_foreign(entry))
     return Loaded(settings, findings.origins, ignored, tuple(findings.warnings), file)
 
 
@@ -144,14 +146,18 @@ def _value(path: str, key: Key, default: object, sources: Sources, findings: Fin
         return default
 
 
-def _check_mode(settings: Settings, findings: Findings) -> None:
-    scanner = settings.process_discovery.scanner
+def _check_mode(settings: Settings, environment: Mapping[str, str], findings: Findings) -> None:
+    """Find modes that name nothing, and rules that nobody asks."""
+    discovery = settings.process_discovery
+    scanner, origin = discovery.scanner, findings.origins[MODE]
+    if scanner.mode is ScanMode.AGENT_SENSOR and scanner.regex:
+        findings.warn(origin, MODE, f"AGENT_SENSOR takes no notice of {REGEX}; AUTO does")
     if scanner.mode is ScanMode.REGEX and not scanner.regex and not findings.problems:
-        findings.problem(
-            findings.origins[MODE],
-            MODE,
-            f"REGEX needs at least one item in {REGEX} with match_cmd and service_name",
-        )
+        what = f"REGEX needs at least one item in {REGEX} with match_cmd and service_name"
+        if kubernetes_active(settings, environment) and not discovery.kubernetes.host_processes:
+            findings.warn(origin, MODE, f"{what}; pods are named without it")
+        else:
+            findings.problem(origin, MODE, what)
 
 
 def _check_names(sources: Sources, findings: Findings) -> None:
@@ -163,8 +169,23 @@ def _check_names(sources: Sources, findings: Findings) -> None:
                 Origin(Source.FLAG, path), path, f"there is no such key{_advice(path)}"
             )
     for entry in sources.document.entries.values():
-        if entry.key.lower() not in FOREIGN_SECTIONS:
+        if not _is_foreign(entry):
             _check_entry("", entry, sources, findings)
+
+
+def _is_foreign(entry: Entry) -> bool:
+    """Tell whether a top-level key is another module's: SkyWalking Rover's file has a section each.
+
+    A section that only a slip keeps from being one of ours is none.
+    """
+    name = entry.key.lower()
+    if name in FOREIGN_SECTIONS:
+        return True
+    return (
+        isinstance(entry.value, Section)
+        and name not in children("")
+        and not mistaken(name, FOREIGN_SECTIONS)
+    )
 
 
 def _check_entry(parent: str, entry: Entry, sources: Sources, findings: Findings) -> None:

@@ -7,16 +7,21 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rover.config.address import endpoints, listener
 from rover.config.patterns import Pattern, compile_pattern
 from rover.config.scalars import format_duration, parse_boolean, parse_count, parse_duration
 from rover.config.settings import Key, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rover.config.origin import Given
 
 MAX_ITEMS: Final = 200
 """Of any list in a configuration."""
 _MAX_TEXT: Final = 4096
+_LONGEST: Final = 7 * 24 * 3600.0
+"""Seconds of any duration: what is to happen less than once a week is a slip of the unit."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _QUOTED: Final = re.compile(r"""(["'])([^"'\\]*)\1""")
 _LEVELS: Final = {"WARNING": "WARN", "TRACE": "DEBUG", "FATAL": "ERROR", "PANIC": "ERROR"}
@@ -46,16 +51,29 @@ def read_value(key: Key, given: Given, default: object) -> object:
         case Kind.FLAG:
             value = parse_boolean(plain_text(given), yaml=given.plain)
         case Kind.COUNT:
-            value = _at_least(key.minimum, parse_count(plain_text(given)))
+            value = _within(key, parse_count(plain_text(given)))
         case Kind.SECONDS:
-            value = _at_least(key.minimum, parse_duration(plain_text(given)), unit=True)
+            value = _duration(key, parse_duration(plain_text(given)))
         case Kind.CHOICE:
             choice = _choice(key, plain_text(given))
             value = type(default)(choice) if isinstance(default, Enum) else choice
         case _:
-            text = plain_text(given)
-            value = "" if given.is_default and text == key.placeholder else text
+            value = _text(key, given)
     return value
+
+
+def _text(key: Key, given: Given) -> str:
+    """Keep a text as it stands; an address must be one that can be parsed where it is used."""
+    text = plain_text(given)
+    if given.is_default and text == key.placeholder:
+        text = ""
+    if key.needed and not text:
+        raise ValueError("is empty; give it, or leave the key out")
+    if key.kind is Kind.ENDPOINTS:
+        endpoints(text)
+    if key.kind is Kind.LISTENER and text:
+        listener(text)
+    return text
 
 
 def plain_text(given: Given) -> str:
@@ -107,10 +125,18 @@ def _words(given: Given) -> tuple[str, ...]:
     return tuple(word for word in map(plain_text, given.items) if word)
 
 
-def _at_least(minimum: float | None, number: float, *, unit: bool = False) -> float:
-    if minimum is not None and number < minimum:
-        least = format_duration(minimum) if unit else f"{minimum:g}"
-        raise ValueError(f"it must be at least {least}")
+def _duration(key: Key, seconds: float) -> float:
+    most = _LONGEST if key.maximum is None else key.maximum
+    if seconds > most:
+        raise ValueError(f"it must be at most {format_duration(most)}")
+    return _within(key, seconds, format_duration)
+
+
+def _within(
+    key: Key, number: float, told: Callable[[float], str] = lambda number: f"{number:g}"
+) -> float:
+    if key.minimum is not None and number < key.minimum:
+        raise ValueError(f"it must be at least {told(key.minimum)}")
     return number
 
 

@@ -46,12 +46,22 @@ def regex_finders(
     for number, (givens, origin) in enumerate(listed):
         filled = [name for name in ("match_cmd", "service_name") if _is_filled(givens.get(name))]
         if not filled or (mode is ScanMode.AGENT_SENSOR and "match_cmd" not in filled):
+            if givens and not any(map(_is_placeholder, givens.values())):
+                findings.warn(
+                    origin,
+                    f"{path}[{number}]",
+                    "names nothing without match_cmd and service_name, and is left out",
+                )
             continue
         builder = _Builder(f"{path}[{number}]", givens, origin, findings)
         finder = builder.build(RegexFinderSettings, HOST_NAMES)
         if finder is not None:
             finders.append(finder)
     return tuple(finders)
+
+
+def _is_placeholder(given: Given) -> bool:
+    return given.is_default or bool(given.origin.variables)
 
 
 def _is_filled(given: Given | None) -> bool:

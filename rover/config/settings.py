@@ -14,6 +14,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rover.config.patterns import Pattern
     from rover.config.template import Filter, Template
 
@@ -31,6 +33,8 @@ class Kind(Enum):
     CHOICE = "one of a few words"
     TEMPLATE = "template"
     FILTERS = "list of filters"
+    ENDPOINTS = "addresses"
+    LISTENER = "address to listen on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,9 @@ class Key:
     secret: bool = False
     """Never printed, only whether it is set."""
     minimum: float | None = None
+    maximum: float | None = None
+    needed: bool = False
+    """Text that may not be empty."""
     choices: tuple[str, ...] = ()
     otherwise: str | None = None
     """In items of a list: the text that stands for a key left out; None where it must be given."""
@@ -85,7 +92,7 @@ class LoggerSettings:
 class BackendSettings:
     """``core.backend``: where the OAP is and how to speak to it."""
 
-    addr: str = key(Kind.TEXT, "localhost:11800", "ROVER_BACKEND_ADDR")
+    addr: str = key(Kind.ENDPOINTS, "localhost:11800", "ROVER_BACKEND_ADDR")
     """host:port, or several with commas: the first that answers is used."""
     enable_tls: bool = key(
         Kind.FLAG, default=False, env="ROVER_BACKEND_ENABLE_TLS", name="enable_TLS"
@@ -114,7 +121,7 @@ class CoreSettings:
 
     cluster_name: str = key(Kind.TEXT, "", "ROVER_CORE_CLUSTER_NAME")
     """Prefix of service names, ``cluster::name``, unless the name already holds ``::``."""
-    state_dir: str = key(Kind.TEXT, "/var/lib/rover", "ROVER_STATE_DIR")
+    state_dir: str = key(Kind.TEXT, "/var/lib/rover", "ROVER_STATE_DIR", needed=True)
     """Ours: keeps the agent id across restarts."""
     backend: BackendSettings = BackendSettings()
 
@@ -220,7 +227,9 @@ class DiscoverySettings:
         Kind.COUNT, 10, "ROVER_PROCESS_DISCOVERY_PROPERTIES_REPORT_PERIOD", minimum=1
     )
     """All properties are sent again every so many beats."""
-    settle_time: float = key(Kind.SECONDS, 0.1, "ROVER_PROCESS_DISCOVERY_SETTLE_TIME", minimum=0)
+    settle_time: float = key(
+        Kind.SECONDS, 0.1, "ROVER_PROCESS_DISCOVERY_SETTLE_TIME", minimum=0, maximum=60
+    )
     """Ours: how long a process must live before anyone hears of it."""
     reconcile_period: float = key(
         Kind.SECONDS, 30.0, "ROVER_PROCESS_DISCOVERY_RECONCILE_PERIOD", minimum=1
@@ -238,7 +247,7 @@ class DiscoverySettings:
 class StatusSettings:
     """``status``, ours: what the agent tells of itself over HTTP."""
 
-    addr: str = key(Kind.TEXT, "", "ROVER_STATUS_ADDR")
+    addr: str = key(Kind.LISTENER, "", "ROVER_STATUS_ADDR")
     """HOST:PORT or :PORT for /metrics, /healthz, /readyz and /why; empty: no port is opened."""
 
 
@@ -254,3 +263,12 @@ class Settings:
 
 FOREIGN_SECTIONS: Final = ("profiling", "pprof", "access_log")
 """Top-level keys of SkyWalking Rover's file whose modules this agent does not have."""
+
+IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
+"""Variable that every container of a pod has."""
+
+
+def kubernetes_active(settings: Settings, environment: Mapping[str, str]) -> bool:
+    """Tell whether pods are watched: as configured, else where the agent runs in a pod."""
+    active = settings.process_discovery.kubernetes.active
+    return IN_CLUSTER in environment if active is None else active

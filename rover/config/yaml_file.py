@@ -81,7 +81,8 @@ class _Composer:
     def __init__(self, events: Iterator[yaml.Event], name: str) -> None:
         self._events = events
         self._name = name
-        self._anchors: dict[str, Node] = {}
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        """With the number of values in it: each alias costs as much as what it stands for."""
         self._left = MAX_NODES
 
     def document(self) -> Section:
@@ -102,23 +103,29 @@ class _Composer:
         return root
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
-        self._left -= 1
-        if self._left < 0:
-            raise self._error(event, f"more than {MAX_NODES} values; is this the right file?")
+        before = self._left
+        self._charge(event, 1)
         if depth > MAX_DEPTH:
             raise self._error(event, f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise self._error(event, f"there is no anchor &{event.anchor} above")
-            return self._anchors[event.anchor]
+            node, size = self._anchors[event.anchor]
+            self._charge(event, size)
+            return node
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in _CORE_TAGS:
             shown = tag.replace("tag:yaml.org,2002:", "!!")
             raise self._error(event, f"the tag {shown} has no meaning here; remove it")
         node = self._compose(event, depth)
         if anchor := getattr(event, "anchor", None):
-            self._anchors[anchor] = node
+            self._anchors[anchor] = (node, before - self._left)
         return node
+
+    def _charge(self, event: yaml.Event, values: int) -> None:
+        self._left -= values
+        if self._left < 0:
+            raise self._error(event, f"more than {MAX_NODES} values; is this the right file?")
 
     def _compose(self, event: yaml.Event, depth: int) -> Node:
         line = _line(event)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from rover.config.template.contexts import PodNames
+from rover.discovery.complaints import Complaints
 from rover.discovery.context import ProcessContext, RoverContext
 from rover.discovery.naming import render_entity
 from rover.discovery.pod_context import PodContext, container_context
@@ -71,6 +72,7 @@ class Analyzers:
         self._host = host
         self._rover = RoverContext(host)
         self._cluster_name = cluster_name
+        self._complaints = Complaints()
         uses = frozenset[str]().union(
             *[template.uses for _, each in self._analyzers for template in _templates(each)]
         )
@@ -109,6 +111,7 @@ class Analyzers:
                     continue
                 entity = render_entity(analyzer, context, self._cluster_name)
             except TemplateError as error:
+                self._complaints.note(name, str(error), process.pid)
                 faults.append(f"{name}: {error}")
                 continue
             matched.append(name)

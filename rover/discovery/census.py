@@ -33,10 +33,14 @@ log = logging.getLogger("rover.discovery")
 NS_PER_TICK: Final = NANOSECONDS // TICKS_PER_SECOND
 DEEP_EVERY: Final = 10
 """Every so many reconciles read the stat of each process even where nothing was lost."""
+INIT: Final = 1
+"""Process 1 is handed all orphans: as such, the agent has children that are not its own."""
 DEFECTS_TOLD: Final = 10
 """Tracebacks in the log; all are counted."""
 IN_HAND_NS: Final = NANOSECONDS // 4
 """A process that has settled this lately may still be on its way from the kernel's maps."""
+IN_HAND_S: Final = 0.5
+"""Seconds after which the kernel's maps have been looked at for it; if not, its event was lost."""
 DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
 
@@ -100,6 +104,9 @@ class Census:
         self._settle_ns = int(settle_time * NANOSECONDS)
         self._own_pids = own_pids
         self._doubts: dict[int, tuple[float, int]] = {}
+        self._young: set[int] = set()
+        """Left to the kernel by the latest reconcile."""
+        self._young_at: float | None = None
         self._lost = False
         self._lost_told = (0, 0, 0)
         self._hidden: set[str] = set()
@@ -117,6 +124,13 @@ class Census:
         for pid in pids:
             self._admit(pid)
         self._tell_hidden()
+        effective = rights.own_capabilities()
+        if option := rights.hidepid(self._reader.mounts(), effective):
+            log.warning(
+                "/proc is mounted with %s: processes of other users may be missing; %s",
+                option,
+                rights.remedy(effective, rights.LOOK_INTO_ANY_PROCESS),
+            )
 
     def why(self, pid: int) -> Why | None:
         """Explain a live process or kernel thread; None where there is no such pid."""
@@ -133,6 +147,11 @@ class Census:
         taken = probes.take(self._settle_ns)
         for ended in taken.ended:
             self._end(ended, probes)
+        reused = {ended.pid for ended in taken.ended}.intersection(
+            process.pid for process in taken.settled
+        )
+        if reused:  # the end of the earlier process has just had its pid unfollowed
+            self.figures.unfollowed += probes.follow(reused)
         for process in taken.settled:
             self._settle(process.pid)
         self._count(taken, probes)
@@ -143,11 +162,19 @@ class Census:
         return self._lost
 
     def next_doubt(self) -> float | None:
-        """Return the time.monotonic() of the next look at a process without leader."""
-        return min((at for at, _ in self._doubts.values()), default=None)
+        """Return the time.monotonic() of the next look at a process that one look left open."""
+        times = [at for at, _ in self._doubts.values()]
+        if self._young_at is not None:
+            times.append(self._young_at)
+        return min(times, default=None)
 
     def resolve_doubts(self, now: float) -> None:
-        """Look again at processes whose leader has ended."""
+        """Look again at processes whose leader has ended, and at those a reconcile found young."""
+        if self._young_at is not None and self._young_at <= now:
+            young, self._young, self._young_at = self._young, set(), None
+            for pid in young:
+                if self.table.get(pid) is None:
+                    self._find(pid)
         for pid in [pid for pid, (at, _) in self._doubts.items() if at <= now]:
             _, looks = self._doubts.pop(pid)
             row = self.table.get(pid)
@@ -233,11 +260,12 @@ class Census:
         known = self.table.get(process.pid)
         if known is not None and known.process.key != process.key:
             self._judge.forget(known.process.key)
-        if process.pid in self._own_pids or process.ppid in self._own_pids:
-            verdict = Verdict(reason=Reason.SELF)
-        else:
-            verdict = self._ask(process)
+        verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
         self.table.put(process, verdict)
+
+    def _is_own(self, process: Process) -> bool:
+        parent = process.ppid
+        return process.pid in self._own_pids or (parent in self._own_pids and parent != INIT)
 
     def _ask(self, process: Process) -> Verdict:
         try:
@@ -282,7 +310,12 @@ class Census:
             return
         slack = IN_HAND_NS if self._probes else 0
         if boot_clock_ns() - stat.start_ticks * NS_PER_TICK < self._settle_ns + slack:
-            return  # the kernel has it in hand; without eBPF the next scan finds it
+            # The kernel has it in hand, unless its event was lost: then it is found at the next
+            # look. Without eBPF the next scan finds it.
+            if self._probes:
+                self._young.add(pid)
+                self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+            return
         if self._probes:
             self.figures.unfollowed += self._probes.follow([pid])
         found = self._admit(pid)
@@ -300,6 +333,8 @@ class Census:
             same = not self._is_gone(row.process, stat) and stat is not None
             same = same and stat is not None and stat.image == row.process.image
         if not same:
+            if self._probes:
+                self.figures.unfollowed += self._probes.follow([pid])
             self._admit(pid)
             self.figures.repairs_changed += 1
 

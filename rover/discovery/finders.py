@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover.config.settings import ScanMode
 from rover.config.template.contexts import HostNames
+from rover.discovery.complaints import Complaints
 from rover.discovery.context import FinderContext, ProcessContext, RoverContext
 from rover.discovery.naming import is_blank, render_entity, service_in_cluster
 from rover.discovery.systemd import SERVICE, service_unit
@@ -58,6 +59,7 @@ class HostFinders:
         self._host = host
         self._rover = RoverContext(host)
         self._cluster_name = cluster_name
+        self._complaints = Complaints()
 
     @property
     def ask_agents(self) -> bool:
@@ -89,6 +91,7 @@ class HostFinders:
             try:
                 entity = render_entity(finder, context, self._cluster_name)
             except TemplateError as error:
+                self._complaints.note(detail, str(error), process.pid)
                 return Verdict(reason=Reason.TEMPLATE, detail=f"{detail}: {error}")
             return Verdict((Report(entity, process),), detail=detail)
         return None

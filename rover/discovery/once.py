@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING
+import queue
+import time
+from typing import TYPE_CHECKING, Final
 
 from rover.discovery.census import Census
 from rover.discovery.procfs import ProcReader
@@ -14,8 +17,20 @@ if TYPE_CHECKING:
     from rover.table import Why
 
 
-def scan_once(judge: Judge) -> list[Why]:
-    """Read every process and explain each, kernel threads included, in the order of the pids."""
+QUIET: Final = 0.3
+"""Seconds without news after which the cluster has told all that the scan made it ask for."""
+MOST_NEWS: Final = 5.0
+"""Seconds for which news is taken in at most."""
+
+
+def scan_once(judge: Judge, news: queue.SimpleQueue[object] | None = None) -> list[Why]:
+    """Read every process and explain each, kernel threads included, in the order of the pids.
+
+    Args:
+        judge: names them.
+        news: what the cluster has told so far and will tell, of owners for example; None where
+            there is no cluster.
+    """
     census = Census(
         table=Table(),
         reader=ProcReader(),
@@ -24,6 +39,12 @@ def scan_once(judge: Judge) -> list[Why]:
         settle_time=0,
         own_pids=frozenset({os.getpid()}),
     )
+    while news and not news.empty():
+        judge.apply(news.get())
     census.scan()
+    until = time.monotonic() + MOST_NEWS
+    with contextlib.suppress(queue.Empty):
+        while news and time.monotonic() < until:
+            census.judge_again(judge.apply(news.get(timeout=QUIET)))
     pids = sorted(census.table.pids() | census.kernel_threads.keys())
     return [why for pid in pids if (why := census.why(pid))]

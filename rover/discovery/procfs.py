@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from rover.model import Process, ProcessKey
@@ -156,6 +157,13 @@ class ProcReader:
             if not os.path.lexists(f"{root}/self/{name}")
         }
 
+    def mounts(self) -> str:
+        """Read what is mounted where, as the agent sees it; empty where that cannot be read."""
+        try:
+            return Path(self.root, "self/mountinfo").read_text("utf-8", "replace")
+        except OSError:
+            return ""
+
     def stat(self, pid: int) -> Stat | None:
         """Read the one line that tells whether a process is the same; None when it is gone."""
         try:
@@ -191,10 +199,11 @@ class ProcReader:
             return None
         if stat.kernel_thread:
             return KernelThread(key, stat.ppid, sys.intern(stat.name))
+        # of the leader, though it may have ended: a thread's has the thread's own id for NSpid
+        uid, namespace_pid = parse_status(self._text("status", directory))
         if stat.state in "Zx":
             # the leader has ended, its threads live on and still hold what it held
             directory = self._living_thread(directory, pid)
-        uid, namespace_pid = parse_status(self._text("status", directory))
         exe = self._link("exe", directory).removesuffix(DELETED)
         return Process(
             key=key,
@@ -242,6 +251,8 @@ class ProcReader:
         try:
             return decode(os.fsencode(os.readlink(name, dir_fd=directory)))
         except PermissionError:
+            # the kernel's answer for a process that has just been reaped, too (proc_pid_readlink)
+            _read("stat", FILE_BYTES, directory)
             self.unreadable.note(name)
             return ""
 

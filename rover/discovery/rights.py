@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
+
+from rover.config.settings import IN_CLUSTER
 
 # bits of include/uapi/linux/capability.h; one of them is enough
 READ_ANY_FILE: Final = {"DAC_READ_SEARCH": 2, "DAC_OVERRIDE": 1}
@@ -27,11 +30,34 @@ def remedy(effective: int, *needed: dict[str, int]) -> str:
             f"missing {', '.join('CAP_' + name for name in missing)}: run as root, or in a pod add "
             f"securityContext.capabilities.add: [{', '.join(missing)}]"
         )
+    policy = (
+        "the agent has the capabilities, so a policy of the host (AppArmor, SELinux) forbids it"
+    )
+    if IN_CLUSTER not in os.environ:
+        return policy
     return (
-        "the agent has the capabilities, so a policy of the host (AppArmor, SELinux, hidepid) "
-        "forbids it: in a pod set securityContext.appArmorProfile: {type: Unconfined} and "
+        f"{policy}: set securityContext.appArmorProfile: {{type: Unconfined}} and "
         "securityContext.seLinuxOptions: {type: spc_t}"
     )
+
+
+def hidepid(mountinfo: str, effective: int) -> str:
+    """Tell the hidepid= under which /proc hides others' processes, "" where it hides none.
+
+    Args:
+        mountinfo: lines of /proc/self/mountinfo.
+        effective: the agent's capabilities, a bit each.
+    """
+    if effective >> LOOK_INTO_ANY_PROCESS["SYS_PTRACE"] & 1:
+        return ""
+    found = ""
+    for line in mountinfo.splitlines():
+        mount, _, source = line.partition(" - ")
+        if mount.split(" ")[4:5] == ["/proc"]:
+            # the latest mount on a point covers those before
+            options = source.rpartition(" ")[2].split(",")
+            found = next((each for each in options if each.startswith("hidepid=")), "")
+    return "" if found in {"hidepid=0", "hidepid=off"} else found
 
 
 def own_capabilities() -> int:

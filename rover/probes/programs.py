@@ -10,12 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rover.errors import ProbeError
 from rover.probes import layout, loader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log = logging.getLogger("rover.probes")
 
@@ -27,6 +31,8 @@ MESSAGES_KEPT: Final = 4_096
 """Characters of the compiler's messages that go into an error."""
 ANSWER_BYTES: Final = 65_536
 DESCRIPTORS: Final = 32
+LOOK_UP: Final = 0.2
+"""Seconds between two looks whether the programs are still wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +93,22 @@ def check_pid_namespace() -> None:
         )
 
 
-def load(*, timeout: float = 30.0, **request: Any) -> Programs:  # noqa: ANN401 - JSON
+def load(
+    *,
+    timeout: float = 30.0,
+    given_up: Callable[[], bool] = lambda: False,
+    **request: Any,  # noqa: ANN401 - JSON
+) -> Programs:
     """Compile, load and attach in a child; return when it is done, 0.4 s on an idle host.
 
     Args:
         timeout: seconds after which the child is ended.
+        given_up: asked several times a second; where it says so, the child is ended at once.
         request: what the loader's request may hold beside the sizes, for tests.
 
     Raises:
-        ProbeError: eBPF does not work here; the message says what was tried and what to do.
+        ProbeError: eBPF does not work here; the message says what was tried and what to do. Or it
+            was given up.
     """
     check_pid_namespace()
     request = {
@@ -107,7 +120,7 @@ def load(*, timeout: float = 30.0, **request: Any) -> Programs:  # noqa: ANN401 
         },
         **request,
     }
-    answer, descriptors, messages = _run_child(request, timeout)
+    answer, descriptors, messages = _run_child(request, timeout, given_up)
     if "error" in answer:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -135,7 +148,9 @@ def load(*, timeout: float = 30.0, **request: Any) -> Programs:  # noqa: ANN401 
     )
 
 
-def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], list[int], str]:
+def _run_child(
+    request: dict[str, Any], timeout: float, given_up: Callable[[], bool]
+) -> tuple[dict[str, Any], list[int], str]:
     """Return the child's answer, the descriptors that came with it and what it printed."""
     python = interpreter()
     ours, theirs = socket.socketpair()
@@ -149,16 +164,14 @@ def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any],
                 stdout=printed,
                 stderr=printed,
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                # Ctrl-C is the parent's to hear: it ends the child itself
+                process_group=0,
             )
             theirs.close()
-            ours.settimeout(timeout)
-            try:
-                answer, descriptors, _, _ = socket.recv_fds(
-                    ours, ANSWER_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-                )
-            except TimeoutError:
-                answer, descriptors = b"", []
+            received = _receive(ours, time.monotonic() + timeout, given_up)
+            if received is None:
                 child.kill()
+            answer, descriptors = received or (b"", [])
             status = child.wait()
         messages = os.pread(printed, MESSAGES_KEPT, 0).decode(errors="replace").strip()
     except OSError as error:
@@ -172,6 +185,8 @@ def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any],
         if status == -signal.SIGKILL
         else f"ended with status {status}"
     )
+    if given_up():
+        raise ProbeError("loading the eBPF programs was given up, for the agent is to end")
     return (
         {
             "error": f"the eBPF loader ({python}) {how} without an answer",
@@ -180,3 +195,23 @@ def _run_child(request: dict[str, Any], timeout: float) -> tuple[dict[str, Any],
         descriptors,
         messages,
     )
+
+
+def _receive(
+    child: socket.socket, until: float, given_up: Callable[[], bool]
+) -> tuple[bytes, list[int]] | None:
+    """Wait for the answer, empty where the child has ended, and its descriptors.
+
+    Returns:
+        None where it came too late or is no longer wanted.
+    """
+    while (left := until - time.monotonic()) > 0 and not given_up():
+        child.settimeout(min(left, LOOK_UP))
+        try:
+            answer, descriptors, _, _ = socket.recv_fds(
+                child, ANSWER_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
+        except TimeoutError:
+            continue
+        return answer, descriptors
+    return None

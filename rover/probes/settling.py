@@ -13,7 +13,7 @@ from rover.probes import layout, libbpf, programs
 from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, RingEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 NANOSECONDS: Final = 1_000_000_000
 _FIRST: Final = ctypes.c_uint32(0)
@@ -171,14 +171,17 @@ class Probes:
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(0))
 
 
-def attach() -> Probes:
+def attach(given_up: Callable[[], bool] = lambda: False) -> Probes:
     """Load and attach the programs; seconds at most, see `programs.load`.
 
+    Args:
+        given_up: asked now and then whether it is no longer wanted.
+
     Raises:
-        ProbeError: eBPF does not work here.
+        ProbeError: eBPF does not work here, or it was given up.
     """
     libbpf.library()
-    loaded = programs.load()
+    loaded = programs.load(given_up=given_up)
     try:
         return Probes(loaded)
     except OSError as error:

@@ -12,7 +12,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rover.reporter.address import Endpoint
+    from rover.config.address import Endpoint
 
 BEYOND: Final = ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1"))
 """Set aside for documentation (RFC 5737, RFC 3849), so the way there is the default route."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rover.reporter.trouble import CallError, Trouble
 
 if TYPE_CHECKING:
-    from rover.reporter.address import Endpoint
+    from rover.config.address import Endpoint
 
 MOST_TIMEOUTS: Final = 2
 """Calls in a row without an answer in time, before the connection itself is doubted."""

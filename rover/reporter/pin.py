@@ -23,8 +23,8 @@ from rover.reporter.trouble import CallError, Trouble, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rover.config.address import Endpoint
     from rover.config.settings import BackendSettings
-    from rover.reporter.address import Endpoint
 
 
 class Pin(NamedTuple):

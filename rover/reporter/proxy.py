@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rover.reporter.address import Endpoint
+    from rover.config.address import Endpoint
 
 PROXY_VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 EXEMPT_VARIABLES: Final = ("no_grpc_proxy", "no_proxy")

@@ -13,8 +13,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__
+from rover.config.address import Endpoint, endpoints
+from rover.errors import BackendError
 from rover.reporter import hostip, pin
-from rover.reporter.address import Endpoint, endpoints
 from rover.reporter.credentials import Credentials
 from rover.reporter.proxy import proxy_for
 from rover.reporter.trouble import CallError, Trouble, plain, sort
@@ -122,7 +123,10 @@ class GrpcDialer:
     """
 
     def __init__(self, settings: BackendSettings, heartbeat: float, host_ip: str = "") -> None:
-        self.endpoints = endpoints(settings.addr)
+        try:
+            self.endpoints = endpoints(settings.addr)
+        except ValueError as error:
+            raise BackendError(f"core.backend.addr {settings.addr!r}: {error}") from error
         self._settings = settings
         self._host_ip = host_ip
         self._credentials = Credentials(settings)

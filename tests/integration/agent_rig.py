@@ -92,6 +92,7 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            sys.stderr.write(log.read_text())
             raise
         if sys.exc_info()[0]:
             sys.stderr.write(log.read_text())

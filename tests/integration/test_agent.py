@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -316,3 +318,52 @@ def test_where_ebpf_is_required_its_absence_ends_the_agent(
     log = agent.log.read_text()
     assert re.search("rover: (tracefs|the kernel refused)", log)
     assert "Traceback" not in log
+
+
+def test_sigterm_ends_an_agent_whose_loader_hangs(backend: EmbeddedBackend, tmp_path: Path):
+    with running(backend, tmp_path) as agent:
+        loader = wait_for_loader(agent.pid)
+        os.kill(loader, signal.SIGSTOP)
+        assert agent.terminate() < 5
+        assert agent.process.returncode == 0
+        assert not Path(f"/proc/{loader}").exists()
+    assert "eBPF does not work" not in agent.log.read_text()
+
+
+def test_ctrl_c_during_the_start_ends_all_of_it_without_a_word_of_trouble(
+    tmp_path: Path, spawn: Spawn
+):
+    with (tmp_path / "log").open("w+") as log:
+        options = ("--embedded", "--state-dir", str(tmp_path / "state"))
+        agent = spawn(ROVER, "start", *options, stdout=log, stderr=log, start_new_session=True)
+        wait_for_loader(agent.pid)
+        os.killpg(agent.pid, signal.SIGINT)
+        assert agent.wait(5) == 0
+        log.seek(0)
+        said = log.read()
+    assert "Traceback" not in said
+    assert "eBPF does not work" not in said
+
+
+def test_a_status_port_that_is_taken_is_told_before_anything_is_reported(
+    backend: EmbeddedBackend, tmp_path: Path
+):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with running(backend, tmp_path, "--set", f"status.addr={address}") as agent:
+            assert agent.process.wait(10) == 1
+    assert f"cannot serve status on {address}" in agent.log.read_text()
+    assert not backend.state.snapshot().processes
+
+
+def wait_for_loader(agent: int, within: float = 10.0) -> int:
+    """Wait until the agent's child that loads the programs runs."""
+    deadline = time.monotonic() + within
+    children = Path(f"/proc/{agent}/task/{agent}/children")
+    while time.monotonic() < deadline:
+        for child in children.read_text().split():
+            with contextlib.suppress(OSError):
+                if b"loader.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        time.sleep(0.005)
+    raise AssertionError(f"no loader within {within:g} s")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from census_rig import Rig, running
 
-from rover.discovery.procfs import KernelThread, ProcReader
+from rover.discovery import procfs
+from rover.discovery.procfs import KernelThread, ProcReader, parse_status
 from rover.model import Process, Reason, Verdict
 from rover.probes.layout import Counter
 
@@ -160,6 +161,24 @@ def test_a_process_without_leader_is_read_through_its_threads(spawn: Spawn, even
     process = ProcReader().read(child.pid)
     assert "syscall" in process.command_line
     assert process.exe
+    assert process.namespace_pid == child.pid
+
+
+def test_a_process_reaped_while_it_is_read_is_gone_and_no_refusal(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+):
+    # readlink(2) of its links then says EACCES, as where access rights keep them back
+    child = spawn("/bin/sleep", "70")
+    reader = ProcReader()
+
+    def reap(text: bytes) -> tuple[int, int]:
+        child.kill()
+        child.wait()
+        return parse_status(text)
+
+    monkeypatch.setattr(procfs, "parse_status", reap)
+    assert reader.read(child.pid) is None
+    assert not reader.unreadable.files
 
 
 def test_the_exec_of_a_thread_keeps_the_process(rig: Rig, spawn: Spawn, eventually: Callable):

@@ -173,6 +173,7 @@ def test_a_proc_that_hides_processes_gives_fewer_facts_and_one_warning(
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
     assert child.pid not in {row["pid"] for row in json.loads(said.stdout)}
+    assert said.stderr.count("/proc is mounted with hidepid=") == 1
     visible = subprocess.run(
         [*command, str(ROVER), "ps", str(child.pid), "-o", "json", "--state-dir", str(tmp_path)],
         capture_output=True, text=True, check=False,

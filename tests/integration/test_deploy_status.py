@@ -34,7 +34,8 @@ def status(host: str, port: int, path: str) -> int:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    served = StatusServer(":0", Well())
+    served = StatusServer(":0")
+    served.serve(Well())
     yield served.port
     served.close()
 
@@ -48,7 +49,8 @@ def test_every_address_is_those_of_both_families(port: int, path: str):
 
 def test_a_host_without_ipv6_is_served_over_ipv4(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
-    served = StatusServer(":0", Well())
+    served = StatusServer(":0")
+    served.serve(Well())
     try:
         assert status("127.0.0.1", served.port, "/healthz") == 200
     finally:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from agent_rig import RunningAgent, running
+from agent_rig import ROVER, RunningAgent, running
 
 from bench.k8s_api import ApiServer
 from bench.k8s_objects import NODE, container_id, pod, service, uid_of
@@ -126,6 +130,40 @@ def test_each_shape_of_cgroup_leads_to_its_pod(
         held = backend.state.snapshot()
     assert {row.pid for row in held.processes} == set(pids.values()), "processes outside pods"
     assert not held.violations
+
+
+def ps(kubeconfig: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kubernetes = "process_discovery.kubernetes"
+    active = ("--set", f"{kubernetes}.active=true", "--set", f"{kubernetes}.node_name={NODE}")
+    return subprocess.run(
+        [ROVER, "ps", "--kubeconfig", kubeconfig, *active, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_ps_asks_the_cluster_as_the_agent_does(node: Node, api: ApiServer, tmp_path: Path):
+    api.put("services", service("shop", selector={"tier": "shop"}))
+    item = pod("shop-1", labels={"tier": "shop"})
+    api.put("pods", item)
+    pid = node.run(cgroup_of(item["metadata"]["uid"]), "/bin/sleep", "600")
+    outside = os.getpid()
+    said = ps(kubeconfig(tmp_path, api.url), "-o", "json", str(pid), str(outside))
+    told = {process["pid"]: process for process in json.loads(said.stdout)}
+    (entity,) = told[pid]["entities"]
+    assert (entity["layer"], entity["service"]) == ("K8S_SERVICE", "shop.default")
+    assert told[outside]["reason"] == "runs outside any pod"
+    assert said.stderr == ""
+
+
+def test_ps_says_so_where_the_cluster_does_not_answer(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        said = ps(kubeconfig(tmp_path, url), str(os.getpid()))
+    assert said.returncode == 0
+    assert "pods are not listed after 10 s" in said.stderr
 
 
 def test_a_mesh_pod_has_an_entity_for_each_analyzer_that_matches(

@@ -66,7 +66,7 @@ class ProcessFacts(Protocol):
 
     @property
     def user(self) -> str:
-        """Name of the effective user, or its number where it has no name."""
+        """Name of the real user, or its number where it has no name."""
 
 
 class FinderFacts(Protocol):

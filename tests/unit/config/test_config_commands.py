@@ -1,6 +1,7 @@
 """``rover config check`` and ``rover config show``."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def rover(monkeypatch):
 def test_a_good_file_is_called_good(rover):
     result = rover("config", "check", FILES / "rover-0.7.yaml")
     assert (result.exit_code, "is good" in result.stdout) == (0, True)
-    assert "ignored: profiling, pprof, access_log" in result.stderr
+    assert "ignored: profiling, access_log, pprof" in result.stderr
 
 
 def test_a_bad_file_ends_with_two_and_all_errors(rover, tmp_path):
@@ -77,3 +78,18 @@ def test_secrets_are_masked(output, rover):
     assert result.exit_code == 0
     assert "s3cret" not in result.output
     assert "********" in result.output
+
+
+def test_ctrl_c_before_a_command_hears_of_it_ends_with_130(rover, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rover.cli.options.load", interrupted)
+    result = rover("config", "show")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_what_flags_set_is_shown_with_its_origin(rover):
+    result = rover("config", "show", "--set", "core.Cluster_Name=east", "--state-dir", "/srv/rover")
+    assert re.search(r"^core\.cluster_name: east +# flag$", result.output, re.MULTILINE)
+    assert re.search(r"^core\.state_dir: /srv/rover +# flag$", result.output, re.MULTILINE)

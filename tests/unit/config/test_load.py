@@ -62,7 +62,9 @@ SAMPLES = {
     Kind.TEXT: ("some/text", "some/text"),
     Kind.FLAG: ("true", True),
     Kind.COUNT: ("7", 7),
-    Kind.SECONDS: ("1m30s", 90.0),
+    Kind.SECONDS: ("0m30s", 30.0),
+    Kind.ENDPOINTS: ("oap-0:1, oap-1", "oap-0:1, oap-1"),
+    Kind.LISTENER: ("localhost:9090", "localhost:9090"),
     Kind.WORDS: ("a, b,,c", ("a", "b", "c")),
 }
 
@@ -196,6 +198,22 @@ def test_other_modules_keys_are_ignored_and_said(section, loaded):
         ("heartbeat_period: 1s", "did you mean process_discovery.heartbeat_period?"),
         ("core:\n  addr: x", "did you mean core.backend.addr?"),
         ("profilng: {}", "did you mean profiling?"),
+        ("scanner:\n  mode: AUTO", "did you mean process_discovery.scanner?"),
+        (
+            "core:\n  backend:\n    enableTLS: true",
+            "enableTLS: there is no such key; did you mean core.backend.enable_TLS?",
+        ),
+        (
+            "core:\n  backend:\n    addr: oap:²",
+            "rover.yaml:3: core.backend.addr: 'oap:²': the port is '²'",
+        ),
+        ("status:\n  addr: here", "rover.yaml:2: status.addr: 'here': is no address"),
+        ('core:\n  state_dir: ""', "rover.yaml:2: core.state_dir: is empty; give it"),
+        (
+            "process_discovery:\n  settle_time: 100000h",
+            "rover.yaml:2: process_discovery.settle_time: '100000h': it must be at most 1m",
+        ),
+        ("process_discovery:\n  reconcile_period: 1000h", "it must be at most 168h"),
         ("zzz: 1", "rover.yaml:1: zzz: there is no such key; see docs/configuration.md"),
         ("core: x", "rover.yaml:1: core: there must be keys below it"),
         ("core: [x]", "there must be keys below it"),
@@ -221,6 +239,15 @@ def test_an_error_is_told_with_file_line_key_and_advice(text, told, error_of):
     message = error_of(text)
     assert told in message
     assert message.startswith("rover.yaml:1:") or "rover.yaml:2" in message or "3" in message
+
+
+def test_a_section_of_a_module_that_nobody_here_knows_is_ignored_and_said(loaded):
+    assert loaded("continuous_profiling:\n  period: 5s\n").ignored == ("continuous_profiling",)
+
+
+def test_a_flag_is_read_without_regard_to_case():
+    flags = {"core.backend.enable_tls": "true"}
+    assert load(None, {}, flags).settings.core.backend.enable_tls is True
 
 
 def test_an_error_in_a_variable_or_flag_is_told_with_its_name():

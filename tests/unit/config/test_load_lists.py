@@ -109,7 +109,7 @@ def test_rovers_latest_file_means_the_same_three():
     result = load(FILES / "rover-0.7.yaml", {})
     assert [texts(analyzer) for analyzer in analyzers(result)] == DEFAULTS
     assert result.settings.process_discovery.kubernetes.active is True
-    assert result.ignored == ("profiling", "pprof", "access_log")
+    assert result.ignored == ("profiling", "access_log", "pprof")
     assert result.warnings == ()
 
 
@@ -270,6 +270,23 @@ def test_what_is_wrong_with_a_finder_is_told_with_its_place(lines, told, error_o
 
 def test_a_finder_to_be_filled_in_by_variables_is_none_until_then(loaded):
     assert finders(loaded(finder_file("match_cmd: ${X:}", "service_name: ${Y:}"))) == ()
+
+
+def test_a_finder_without_what_it_looks_for_is_warned_of(loaded):
+    result = loaded("process_discovery: {scanner: {regex: [{layer: MYSQL}]}}")
+    assert result.settings.process_discovery.scanner.regex == ()
+    assert "regex[0]: names nothing without match_cmd and service_name" in result.warnings[0]
+
+
+def test_finders_that_the_mode_does_not_ask_are_warned_of(loaded):
+    finder = "{match_cmd: a, service_name: b}"
+    result = loaded(f"process_discovery: {{scanner: {{mode: AGENT_SENSOR, regex: [{finder}]}}}}")
+    assert "AGENT_SENSOR takes no notice of process_discovery.scanner.regex" in result.warnings[0]
+
+
+def test_mode_regex_without_a_finder_is_no_error_where_pods_are_named(loaded):
+    text = "process_discovery: {scanner: {mode: REGEX}, kubernetes: {active: true}}"
+    assert "pods are named without it" in loaded(text).warnings[0]
 
 
 def test_mode_regex_needs_a_finder(error_of):

@@ -1,7 +1,5 @@
 """YAML within bounds."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,11 +97,10 @@ def test_what_has_no_place_in_a_configuration_is_refused_with_its_line(text, tol
     assert told in error_of(text)
 
 
-def test_a_bomb_of_aliases_costs_nothing():
+def test_a_bomb_of_aliases_is_refused_for_what_it_stands_for():
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12)]
-    began = time.monotonic()
-    parse("l0: &l0 [x]\n" + "\n".join(levels), "f.yaml")
-    assert time.monotonic() - began < 1
+    with pytest.raises(ConfigError, match=r"f\.yaml:[0-9]+: more than 20000 values"):
+        parse("l0: &l0 [x]\n" + "\n".join(levels), "f.yaml")
 
 
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path):

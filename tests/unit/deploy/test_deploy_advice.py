@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from rover.discovery.rights import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, remedy
+from rover.discovery.rights import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, hidepid, remedy
 from rover.probes.loader import missing_capabilities, policy
 
 BPF, PERFMON, SYS_RESOURCE, SYS_ADMIN, SYS_PTRACE = 1 << 39, 1 << 38, 1 << 24, 1 << 21, 1 << 19
@@ -87,7 +87,38 @@ def test_what_is_kept_back_names_the_capability_that_is_missing(effective: int, 
 
 
 @pytest.mark.parametrize("also", [DAC_OVERRIDE, DAC_READ_SEARCH])
-def test_with_the_capabilities_a_policy_keeps_it_back(also: int):
-    said = remedy(SYS_PTRACE | also, LOOK_INTO_ANY_PROCESS, READ_ANY_FILE)
-    assert "missing" not in said
-    assert "appArmorProfile: {type: Unconfined}" in said
+def test_with_the_capabilities_a_policy_keeps_it_back(also: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    on_a_host = remedy(SYS_PTRACE | also, LOOK_INTO_ANY_PROCESS, READ_ANY_FILE)
+    assert on_a_host.endswith("a policy of the host (AppArmor, SELinux) forbids it")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    in_a_pod = remedy(SYS_PTRACE | also, LOOK_INTO_ANY_PROCESS, READ_ANY_FILE)
+    assert "set securityContext.appArmorProfile: {type: Unconfined}" in in_a_pod
+
+
+MOUNTS = """\
+22 27 0:21 / /sys rw,nosuid - sysfs sysfs rw
+23 27 0:22 / /proc rw,nosuid - proc proc rw{options}
+24 23 0:23 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw,hidepid=9
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "effective", "told"),
+    [
+        (",hidepid=invisible,gid=4", 0, "hidepid=invisible"),
+        (",hidepid=2", DAC_READ_SEARCH, "hidepid=2"),
+        (",hidepid=invisible", SYS_PTRACE, ""),
+        (",hidepid=off", 0, ""),
+        ("", 0, ""),
+    ],
+)
+def test_a_proc_that_hides_processes_is_told_from_its_mount(
+    options: str, effective: int, told: str
+):
+    assert hidepid(MOUNTS.format(options=options), effective) == told
+
+
+def test_the_mount_that_covers_another_counts():
+    covered = MOUNTS.format(options=",hidepid=2") + "25 23 0:24 / /proc rw - proc proc rw\n"
+    assert hidepid(covered, 0) == ""

@@ -175,6 +175,15 @@ def test_a_template_that_fails_concerns_its_process_alone(broken, said, mode):
     assert judge(process(command_line="other")).reports
 
 
+def test_a_template_that_fails_is_warned_of_once_however_many_processes_it_fails_on(caplog):
+    judge = finders(regexes=[regex("nginx", instance='{{.Rover.HostIPV4 "en0"}}')]).judge
+    for pid in range(42, 142):
+        judge(process(key=ProcessKey(pid, 1)))
+    (warning,) = caplog.messages
+    assert "regex nginx fails, on pid 42 first" in warning
+    assert 'interface "en0" has no IPv4 address' in warning
+
+
 @pytest.mark.parametrize(
     ("facts", "template", "expected"),
     [

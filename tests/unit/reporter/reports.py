@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFProcessPingPkgList, EBPFProcessReportList
 from rover._proto.service import REPORT_PROCESSES
 from rover.backend.state import State
+from rover.config.address import Endpoint
 from rover.model import Changes, Entity, Process, ProcessKey, Report
-from rover.reporter.address import Endpoint
 from rover.reporter.outbox import Outbox
 from rover.reporter.pace import Pace
 from rover.reporter.roster import Roster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rover.reporter.address import Endpoint
+from rover.config.address import Endpoint
 from rover.reporter.proxy import proxy_for
 
 PROXY = "http://proxy:3128"

@@ -1,4 +1,4 @@
-"""Where the backend is: the setting ``core.backend.addr`` as a list of endpoints."""
+"""Addresses as people write them: where the backend is, and where status is served."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from rover.errors import BackendError
-
 DEFAULT_PORT: Final = 11800
 MOST_PORT: Final = 65535
 HOST_AND_PORT: Final = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]+))(?::(?P<port>.*))?"
 )
+LISTENER: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]*)):(?P<port>.*)")
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -53,14 +52,18 @@ def endpoints(addr: str) -> tuple[Endpoint, ...]:
     The port may be left out. IPv6 addresses stand in brackets, or bare without a port.
 
     Raises:
-        BackendError: One of them is no address.
+        ValueError: One of them is no address; the message is the advice.
     """
-    found = tuple(
-        dict.fromkeys(_endpoint(part.strip()) for part in addr.split(",") if part.strip())
-    )
-    if not found:
-        raise BackendError("core.backend.addr is empty; write host:port, such as oap:11800")
-    return found
+    parts = [part.strip() for part in addr.split(",") if part.strip()]
+    if not parts:
+        raise ValueError("write host:port, such as oap:11800")
+    found = []
+    for part in parts:
+        try:
+            found.append(_endpoint(part))
+        except ValueError as error:
+            raise ValueError(f"{part!r} {error}" if len(parts) > 1 else str(error)) from error
+    return tuple(dict.fromkeys(found))
 
 
 def _endpoint(text: str) -> Endpoint:
@@ -68,26 +71,38 @@ def _endpoint(text: str) -> Endpoint:
         return Endpoint("", 0, "/" + text.removeprefix("unix:").lstrip("/"))
     plain = text.removeprefix("dns:///")
     if scheme := SCHEME.match(plain):
-        raise BackendError(
-            f"core.backend.addr {text!r} starts with {scheme[0]!r}; write host:port, and set "
-            "core.backend.enable_TLS for an encrypted link"
+        raise ValueError(
+            f"starts with {scheme[0]!r}; write host:port, and set core.backend.enable_TLS for an"
+            " encrypted link"
         )
     if _is_ipv6(plain):
         return Endpoint(plain, DEFAULT_PORT)
     match = HOST_AND_PORT.fullmatch(plain)
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
-        raise BackendError(f"core.backend.addr {text!r} is no address; write host:port")
-    return Endpoint(match["v6"] or match["name"], _port(match["port"], text))
+        raise ValueError("is no address; write host:port")
+    port = DEFAULT_PORT if match["port"] is None else _port(match["port"], least=1)
+    return Endpoint(match["v6"] or match["name"], port)
 
 
-def _port(text: str | None, whole: str) -> int:
-    if text is None:
-        return DEFAULT_PORT
-    if text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= MOST_PORT:
+def listener(addr: str) -> tuple[str, int]:
+    """Read HOST:PORT or :PORT, where to listen; an IPv6 host stands in brackets.
+
+    Returns:
+        The host, "" for every address, and the port, 0 for any that is free.
+
+    Raises:
+        ValueError: It is no such address; the message is the advice.
+    """
+    match = LISTENER.fullmatch(addr)
+    if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
+        raise ValueError("is no address to listen on; write HOST:PORT or :PORT")
+    return match["v6"] or match["name"] or "", _port(match["port"], least=0)
+
+
+def _port(text: str, *, least: int) -> int:
+    if text.isascii() and text.isdecimal() and least <= int(text[:6]) <= MOST_PORT:
         return int(text)
-    raise BackendError(
-        f"core.backend.addr {whole!r}: the port is {text!r}, not a number from 1 to {MOST_PORT}"
-    )
+    raise ValueError(f"the port is {text!r}, not a number from {least} to {MOST_PORT}")
 
 
 def _is_ipv6(text: str) -> bool:

@@ -1,11 +1,12 @@
-"""The backend's address is read as people write it."""
+"""Addresses are read as people write them."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from rover.errors import BackendError
-from rover.reporter.address import Endpoint, endpoints
+from rover.config.address import Endpoint, endpoints, listener
 from rover.reporter.hostip import host_ip
 
 
@@ -30,8 +31,8 @@ def test_an_address_is_understood(text, targets):
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "empty"),
-        (" , ", "empty"),
+        ("", "host:port"),
+        (" , ", "host:port"),
         ("http://oap:12800", "enable_TLS"),
         ("oap:port", "'port'"),
         ("oap:0", "'0'"),
@@ -44,9 +45,29 @@ def test_an_address_is_understood(text, targets):
     ],
 )
 def test_what_is_no_address_is_refused_by_name(text, word):
-    with pytest.raises(BackendError, match=r"core\.backend\.addr") as refusal:
+    with pytest.raises(ValueError, match=re.escape(word)):
         endpoints(text)
-    assert word in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":9090", ("", 9090)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+        ("localhost:80", ("localhost", 80)),
+    ],
+)
+def test_where_to_listen_is_understood(text, address):
+    assert listener(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["9090", ":", ":²", ":65536", ":-1", "::1:80", "[x]:80", "a b:80", ""]
+)
+def test_what_cannot_be_listened_on_is_refused(text):
+    with pytest.raises(ValueError, match=r"HOST:PORT|port"):
+        listener(text)
 
 
 @pytest.mark.parametrize(
