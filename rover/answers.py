@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rover.table import Why
 
 LATE: Final = 60.0
-"""Seconds beyond its own period after which a discovery thread that did nothing counts as stuck."""
+"""Seconds beyond its own period after which a discovery thread that did nothing counts as stuck,
+and for which the reporter may fail by one defect after the other."""
 
 
 def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> dict[str, Any]:
@@ -85,10 +86,13 @@ class AgentAnswers:
         """Tell whether both threads do their work; a backend that is away is no illness."""
         idle = time.monotonic() - self._discovery.looked_at
         discovering = self._discovery.is_alive and idle < self._discovery.period + LATE
-        reporting = self._reporter.is_alive
-        return discovering and reporting, {
+        ended = "" if self._reporter.is_alive else "has ended"
+        defect = self._reporter.defect
+        if defect and time.monotonic() - defect.since > LATE:
+            ended = ended or f"fails time and again by a defect: {defect.what}"
+        return discovering and not ended, {
             "discovery": "works" if discovering else f"has done nothing for {idle:.0f} s",
-            "reporter": "works" if reporting else "has ended",
+            "reporter": ended or "works",
         }
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:

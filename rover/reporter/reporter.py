@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
 from rover.reporter.outbox import Outbox
@@ -28,6 +28,14 @@ CLOSING: Final = 0.5
 """Seconds of a stop that are kept for ending a call that does not return."""
 
 
+class Defect(NamedTuple):
+    """An error that nobody foresaw, which comes back."""
+
+    what: str
+    since: float
+    """time.monotonic() of the first failure without a success since."""
+
+
 class Reporter:
     """Keeps the backend's view of this host equal to what is published.
 
@@ -40,6 +48,9 @@ class Reporter:
 
     Raises:
         BackendError: The address, a certificate or the token cannot be used.
+
+    Attributes:
+        defect: What the session has failed by at each attempt of late; None where it works.
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class Reporter:
         self._outbox = Outbox(roster)
         self._session = Session(roster, dialer, agent_id, pace)
         self._stop_by: float | None = None
+        self.defect: Defect | None = None
         self._thread = threading.Thread(target=self._run, name="rover-reporter", daemon=True)
 
     def start(self) -> None:
@@ -104,15 +116,16 @@ class Reporter:
         return None if entry is None else standing(entry)
 
     def _run(self) -> None:
-        bug = ""
         while self._stop_by is None:
             self._outbox.empty_into_roster()
             try:
                 seconds, for_changes = self._session.step()
+                self.defect = None
             except Exception as error:  # a bug must not end the beats of all other entities
-                if repr(error) != bug:
-                    bug = repr(error)
+                known, now = self.defect, time.monotonic()
+                if known is None or known.what != repr(error):
                     log.exception("session step failed by a defect, trying again")
+                self.defect = Defect(repr(error), known.since if known else now)
                 seconds, for_changes = PAUSE_AFTER_BUG, False
             metrics.OUTBOX.set(len(self._outbox))
             self._outbox.wait(seconds, for_changes=for_changes)
