@@ -21,7 +21,7 @@ from rover.discovery.loop import Discovery
 from rover.discovery.pod_join import PodJoin
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
-from rover.identity import AgentIdentity
+from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.probes import settling
@@ -120,7 +120,7 @@ class Agent:
 
     def _start(self) -> None:
         settings = self._settings
-        identity = AgentIdentity.acquire(settings.core.state_dir)
+        identity = AgentIdentity.acquire(settings.core.state_dir, machine(settings))
         self._undo.append(identity.close)
         self.agent_id = identity.id
 
@@ -204,6 +204,12 @@ class Agent:
             except Exception as error:  # the parts below it must still come to their end
                 log.exception("defect while stopping; please report it")
                 self._defect = self._defect or error
+
+
+def machine(settings: Settings) -> Machine:
+    """Read what tells this machine from others, its place in a cluster included."""
+    active = kubernetes_active(settings, os.environ)
+    return Machine.here(settings.process_discovery.kubernetes.node_name if active else "")
 
 
 def judges(

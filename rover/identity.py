@@ -6,7 +6,7 @@ Where the id comes from
     an id. No file, or one that cannot be read as ours, gives the same id again.
 
 What the file adds
-    Facts come and go: the node's UID needs the API server, ``product_uuid`` needs root. The file
+    Facts come and go: the node's name needs its variable, ``product_uuid`` needs root. The file
     keeps the id when a fact is missing or newly known, and keeps an id that was written by hand (a
     file that holds a bare UUID is taken as it stands). Beside the id it holds the facts' hashes.
 
@@ -15,10 +15,11 @@ When it changes
     the machine-id was made anew. The id is then derived from the new facts.
 
 Facts, all that are there
-    The Kubernetes node's UID where it is given; the machine-id of the host (through
-    ``/proc/1/root`` in a container that sees the host's processes, since its own may come with the
-    image); the firmware's ``product_uuid``, which sets apart virtual machines that were copied
-    without giving the copy a new machine-id. MAC addresses are no fact: they change with bonding,
+    The Kubernetes node's name where it is given, since nodes that are containers of one host may
+    have all else in common, and it takes no right as asking for the node's UID would; the
+    machine-id of the host (through ``/proc/1/root`` in a container that sees the host's processes,
+    since its own may come with the image); the firmware's ``product_uuid``, which sets apart
+    virtual machines that were copied without giving the copy a new machine-id. MAC addresses are no fact: they change with bonding,
     docks and cloud interfaces. Hosts that agree in all of these, such as system containers copied
     together with their machine-id, cannot be told apart; such a copy needs a new machine-id.
 """
@@ -78,25 +79,25 @@ PLACEHOLDER_UUIDS: Final = frozenset(
 class Machine:
     """What tells this machine from others; an empty field is not known."""
 
-    node_uid: str = ""
-    """UID of the Kubernetes node object."""
+    node: str = ""
+    """Name of the Kubernetes node, unique in its cluster."""
     machine_id: str = ""
     """machine-id(5), 32 hexadecimal digits."""
     hardware: str = ""
     """product_uuid of the firmware, lower case."""
 
     @classmethod
-    def here(cls, node_uid: str = "", root: Path = Path("/")) -> Machine:
+    def here(cls, node: str = "", root: Path = Path("/")) -> Machine:
         """Read the facts of the running machine; what cannot be read is left empty."""
         machine_id = next(filter(MACHINE_ID.fullmatch, _lines(root, MACHINE_ID_PATHS)), "")
         hardware = next(filter(UUID_TEXT.fullmatch, _lines(root, (HARDWARE_PATH,))), "")
         if hardware in PLACEHOLDER_UUIDS:
             hardware = ""
-        return cls(node_uid.strip(), machine_id, hardware)
+        return cls(node.strip(), machine_id, hardware)
 
     def hashes(self) -> dict[str, str]:
         """Give the known facts by kind, hashed: machine-id(5) asks to keep the value itself in."""
-        facts = {"node": self.node_uid, "machine": self.machine_id, "hardware": self.hardware}
+        facts = {"node": self.node, "machine": self.machine_id, "hardware": self.hardware}
         return {
             kind: hashlib.sha256(f"rover\n{kind}\n{value}".encode()).hexdigest()
             for kind, value in facts.items()
@@ -209,10 +210,9 @@ def read_agent_id(state_dir: Path | str, machine: Machine | None = None) -> str:
 def derive(directory: Path, machine: Machine) -> str:
     """Make the id that this machine gets for this directory, always the same.
 
-    The node's UID stands alone where it is known, since it is unique already. With no fact at all
-    the id holds until the next boot, which is all that can be promised then.
+    With no fact at all the id holds until the next boot, which is all that can be promised then.
     """
-    facts = machine.node_uid or "\n".join(filter(None, (machine.machine_id, machine.hardware)))
+    facts = "\n".join(filter(None, (machine.node, machine.machine_id, machine.hardware)))
     if not facts:
         facts = next(_lines(Path("/"), ("proc/sys/kernel/random/boot_id",)), "") or str(
             uuid.uuid4()

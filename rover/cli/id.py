@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rover.agent import machine
 from rover.cli.options import configured, tell
 from rover.identity import read_agent_id
 
@@ -18,4 +19,4 @@ if TYPE_CHECKING:
 def id(loaded: Loaded) -> None:  # noqa: A001 - the command's name
     """Print this host's agent id, the one it has or would get."""
     tell(loaded)
-    click.echo(read_agent_id(loaded.settings.core.state_dir))
+    click.echo(read_agent_id(loaded.settings.core.state_dir, machine(loaded.settings)))

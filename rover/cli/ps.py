@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover.agent import judges
+from rover.agent import judges, machine
 from rover.answers import explain
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
@@ -63,7 +63,7 @@ def scan(settings: Settings) -> list[Why]:
         KubernetesError: the cluster is to be asked, and there are no credentials for it.
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
-    host = Host(known_id(settings.core.state_dir))
+    host = Host(known_id(settings))
     judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
     if cluster is None:
         return scan_once(judge)
@@ -84,10 +84,10 @@ def scan(settings: Settings) -> list[Why]:
         cluster.stop()
 
 
-def known_id(state_dir: str) -> str:
+def known_id(settings: Settings) -> str:
     """Return the agent's id, or a word in its place where this user may not read it."""
     try:
-        return read_agent_id(state_dir)
+        return read_agent_id(settings.core.state_dir, machine(settings))
     except StateError as error:
         log.warning("%s; .Rover.InstanceID is shown as %s", error, UNKNOWN_ID)
         return UNKNOWN_ID

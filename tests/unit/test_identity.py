@@ -94,11 +94,11 @@ def test_a_fact_that_cannot_be_read_today_changes_nothing(tmp_path, less):
 
 def test_a_fact_that_becomes_known_is_remembered_under_the_same_id(tmp_path):
     first = agent_id(tmp_path, Machine(machine_id=HOST.machine_id))
-    assert agent_id(tmp_path, Machine("node-uid", HOST.machine_id)) == first
+    assert agent_id(tmp_path, Machine("a-node", HOST.machine_id)) == first
     assert agent_id(tmp_path, Machine("other-node", HOST.machine_id)) != first
 
 
-def test_nodes_made_from_one_image_differ_by_their_uid(tmp_path):
+def test_nodes_made_from_one_image_differ_by_their_name(tmp_path):
     assert agent_id(tmp_path / "a", Machine("one", HOST.machine_id)) != agent_id(
         tmp_path / "a", Machine("two", HOST.machine_id)
     )
