@@ -19,9 +19,10 @@ Facts, all that are there
     have all else in common, and it takes no right as asking for the node's UID would; the
     machine-id of the host (through ``/proc/1/root`` in a container that sees the host's processes,
     since its own may come with the image); the firmware's ``product_uuid``, which sets apart
-    virtual machines that were copied without giving the copy a new machine-id. MAC addresses are no fact: they change with bonding,
-    docks and cloud interfaces. Hosts that agree in all of these, such as system containers copied
-    together with their machine-id, cannot be told apart; such a copy needs a new machine-id.
+    virtual machines that were copied without giving the copy a new machine-id. MAC addresses are no
+    fact: they change with bonding, docks and cloud interfaces. Hosts that agree in all of these,
+    such as system containers copied together with their machine-id, cannot be told apart; such a
+    copy needs a new machine-id.
 """
 
 from __future__ import annotations
