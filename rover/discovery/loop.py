@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rover import heap
 from rover.discovery.figures import figures_of
 from rover.errors import RoverError
 from rover.metrics import gauge
@@ -78,6 +79,7 @@ class Discovery:
         self._stopping = threading.Event()
         self._scanned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
+        self._tide = heap.Tide()
         self._look_at: float | None = None
         self.looked_at = time.monotonic()
         self._reconcile_at = 0.0
@@ -135,6 +137,7 @@ class Discovery:
             self._census.scan()
             self._turn()
             self._scanned.set()
+            heap.settle()
             self._reconcile_at = time.monotonic() + self.period
             with select.epoll() as poll:
                 poll.register(self._bell, select.EPOLLIN)
@@ -186,6 +189,7 @@ class Discovery:
         if self._scanned.is_set() and now >= self._reconcile_at:
             repaired = census.reconcile()
             self._reconciled_at, self._reconcile_at = now, now + self.period
+            self._tide.note(len(census.table))
             if repaired and self._probes:
                 log.info("reconcile repaired rows=%d", repaired)
         changes = census.table.changes()

@@ -320,6 +320,14 @@ def test_where_ebpf_is_required_its_absence_ends_the_agent(
     assert "Traceback" not in log
 
 
+def test_an_agent_has_an_allocator_that_gives_memory_back_and_keeps_its_name(
+    agent: RunningAgent,
+):
+    here = Path(f"/proc/{agent.pid}")
+    assert b"PYTHONMALLOC=malloc" in (here / "environ").read_bytes().split(b"\0")
+    assert (here / "comm").read_text() == "rover\n"
+
+
 def test_sigterm_ends_an_agent_whose_loader_hangs(backend: EmbeddedBackend, tmp_path: Path):
     with running(backend, tmp_path) as agent:
         loader = wait_for_loader(agent.pid)
