@@ -73,6 +73,7 @@ class Discovery:
         self._failed = failed
         # what no event tells has to be found by comparing
         seeing_all = probes is not None and not probes.loaded.missing
+        self._settle_time = settings.settle_time
         self.period = settings.reconcile_period if seeing_all else settings.scanner.period
         self._mail: queue.Queue[object] = queue.Queue(MAILBOX)
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -154,14 +155,26 @@ class Discovery:
                 self._probes.close()
 
     def _wait(self, poll: select.epoll) -> None:
-        """Sleep until something is due or has come, but not less than the look interval."""
-        rest = self.looked_at + LOOK_INTERVAL - time.monotonic()
+        """Sleep until something is due or has come, but not less than the look interval.
+
+        In as few sleeps as can be: on a host where much comes and goes, waking up costs most.
+        """
+        soonest = self.looked_at + LOOK_INTERVAL
+        came = self._sleep(poll, soonest)
+        if self._probes and came == {self._probes.fileno()} and not self._probes.has_ended():
+            # the first of what is to settle: nothing has before that time is over
+            self._look_at = time.monotonic() + self._settle_time
+            came = self._sleep(poll, soonest)
+        if self._bell in came:
+            os.eventfd_read(self._bell)
+        rest = soonest - time.monotonic()
         if rest > 0:
             self._stopping.wait(rest)
-        pause = max(0.0, self._due() - time.monotonic())
-        for descriptor, _ in poll.poll(pause):
-            if descriptor == self._bell:
-                os.eventfd_read(self._bell)
+
+    def _sleep(self, poll: select.epoll, soonest: float) -> set[int]:
+        """Sleep until something is due or has come; return the descriptors that woke the thread."""
+        pause = max(self._due(), soonest) - time.monotonic()
+        return {descriptor for descriptor, _ in poll.poll(max(0.0, pause))}
 
     def _due(self) -> float:
         now = time.monotonic()

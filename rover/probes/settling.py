@@ -69,6 +69,8 @@ class Probes:
         self._values = (PendingValue * layout.PENDING_ENTRIES)()
         self._counts = (layout.Counts * libbpf.possible_cpus())()
         self._ring = libbpf.RingBuffer(loaded.maps["events"], ctypes.sizeof(RingEvent))
+        self._ended: list[Ended] = []
+        """Out of the ring, and not taken yet."""
         self._disarm()
 
     def fileno(self) -> int:
@@ -103,6 +105,14 @@ class Probes:
         """Forget a process that is gone or of no interest."""
         libbpf.delete(self._tracked, ctypes.c_uint32(pid))
 
+    def has_ended(self) -> bool:
+        """Tell whether the descriptor speaks of an end, and not of a first event alone.
+
+        A first event needs no look before the settle time is over.
+        """
+        self._consume()
+        return bool(self._ended)
+
     def take(self, settle_ns: int) -> Taken:
         """Take what has settled and what has ended.
 
@@ -120,7 +130,8 @@ class Probes:
             else:
                 self.unfollow(process.pid)
                 gone += 1
-        ended = self._consume()
+        self._consume()
+        ended, self._ended = self._ended, []
         if next_due is None:
             next_due = self._arm(settle_ns)
         return Taken(settled, ended, gone, unfollowed, next_due)
@@ -149,13 +160,11 @@ class Probes:
                 oldest = since
         return due, None if oldest is None else oldest + settle_ns
 
-    def _consume(self) -> list[Ended]:
-        ended = []
+    def _consume(self) -> None:
         for sample in self._ring.consume():
             event = RingEvent.from_buffer_copy(sample)
             if event.kind != EventKind.WAKE:
-                ended.append(Ended(event.pid, event.at_ns, EventKind(event.kind)))
-        return ended
+                self._ended.append(Ended(event.pid, event.at_ns, EventKind(event.kind)))
 
     def _arm(self, settle_ns: int) -> int | None:
         """Ask for a wake-up; return when to look instead, if something came in meanwhile."""
