@@ -72,6 +72,22 @@ def share(before: Cost, after: Cost) -> float:
     return 100 * (after.cpu - before.cpu) / (after.at - before.at)
 
 
+def slope(samples: Sequence[Cost]) -> tuple[float, float]:
+    """Fit a line to the memory by least squares.
+
+    Returns:
+        MB an hour and its standard error; a trend within twice of that is noise.
+    """
+    times = [sample.at for sample in samples]
+    sizes = [sample.rss / 2**20 for sample in samples]
+    at, size = statistics.mean(times), statistics.mean(sizes)
+    spreading = sum((t - at) ** 2 for t in times)
+    trend = sum((t - at) * (s - size) for t, s in zip(times, sizes, strict=True)) / spreading
+    rests = [s - size - trend * (t - at) for t, s in zip(times, sizes, strict=True)]
+    error = math.sqrt(sum(rest**2 for rest in rests) / max(1, len(rests) - 2) / spreading)
+    return 3600 * trend, 3600 * error
+
+
 def quantile(values: Sequence[float], part: float) -> float:
     ordered = sorted(values)
     return ordered[math.ceil(part * len(ordered)) - 1]

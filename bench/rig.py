@@ -31,11 +31,16 @@ class Sleepers:
         self._names = 0
         self.pids: list[int] = []
 
-    def start(self) -> int:
-        """Start one; return its pid. Takes some 300 us."""
+    def next_program(self) -> Path:
+        """Make an executable with a name that none had before."""
         self._names += 1
         path = self._folder / f"sleeper-{self._names}"
         path.hardlink_to(self._program)
+        return path
+
+    def start(self, path: Path | None = None) -> int:
+        """Start one, of a new name where no program is given; return its pid. Takes some 300 us."""
+        path = path or self.next_program()
         pid = os.posix_spawn(path, [str(path), "3600"], {})
         self.pids.append(pid)
         return pid

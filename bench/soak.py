@@ -12,7 +12,7 @@ import sys
 import time
 
 from bench import rig
-from bench.measure import Cost, Figures, cost, limit
+from bench.measure import Cost, Figures, cost, limit, slope
 
 WAVE, WAVE_TIME = 200, 10.0
 
@@ -29,15 +29,6 @@ def soak(pid: int, seconds: float) -> list[Cost]:
     return samples
 
 
-def slope(samples: list[Cost]) -> float:
-    """MB an hour, by least squares."""
-    times = [sample.at for sample in samples]
-    sizes = [sample.rss / 2**20 for sample in samples]
-    at, size = sum(times) / len(times), sum(sizes) / len(sizes)
-    above = sum((t - at) * (s - size) for t, s in zip(times, sizes, strict=True))
-    return 3600 * above / sum((t - at) ** 2 for t in times)
-
-
 def main() -> None:
     seconds = 1200.0
     if "--seconds" in sys.argv:
@@ -50,7 +41,8 @@ def main() -> None:
     late = samples[len(samples) // 2 :]
     figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
     figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
-    figures.add("slope of the second half", slope(late), "MB/h")
+    trend, error = slope(late)
+    figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
     limit(figures, "descriptors more at the end", late[-1].descriptors - late[0].descriptors, "", 0)
     limit(figures, "threads more at the end", late[-1].threads - late[0].threads, "", 0)
     figures.end()

@@ -1,0 +1,297 @@
+"""Faults and churn at random, then quiet: ``python -m bench.chaos [--seconds 1800] [--seed N]``.
+
+The agent as its users run it, on the kernel's own events, against the embedded backend with its
+faults on demand. Processes start, change their image and end all the while. Afterwards, within a
+beat, the backend must hold exactly what runs, and the agent must be as large as before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from bench import rig
+from bench.measure import Cost, Figures, cost, limit, slope
+from rover.backend import BackendOptions, EmbeddedBackend, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rover.backend import StoredProcess
+
+BEAT = 2.0
+GRACE = 1.0
+"""Seconds beyond a beat: a call that was under way has its deadline to run into."""
+LIVING = 120
+SHORT_RATE = 50
+LOOK = 5.0
+"""Seconds between two looks at what the agent uses."""
+CODES = (
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "UNIMPLEMENTED",
+    "INVALID_ARGUMENT",
+    "UNKNOWN",
+    "INTERNAL",
+    "CANCELLED",
+)
+LATE = frozenset({Rule.ENTITY_OF_TWO_PIDS})
+"""A call that ran into its deadline may still take effect after newer ones."""
+OPTIONS = (
+    f"--set=process_discovery.heartbeat_period={BEAT}s",
+    "--set=core.backend.timeout=1s",
+    "--set=core.backend.check_period=1s",
+    "--log-level=ERROR",
+)
+
+
+@dataclass
+class Result:
+    """What a run came to."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    started: int = 0
+    ended: int = 0
+    execs: int = 0
+    calls: int = 0
+    equal_after: float | None = None
+    """Seconds from the last fault until the backend held what runs; None: never."""
+    missing: tuple[str, ...] = ()
+    """Where it never did: what it lacked or had too much."""
+    broken: tuple[str, ...] = ()
+    """Rules of the protocol that were broken."""
+    samples: list[Cost] = field(default_factory=list)
+
+
+class Host:
+    """Processes that come, change and go, each with an executable and so an entity of its own."""
+
+    def __init__(self, sleepers: rig.Sleepers, random: Random, result: Result) -> None:
+        self._sleepers = sleepers
+        self._random = random
+        self._result = result
+        self.living: dict[int, str] = {}
+        """Name of the process by its pid."""
+        self._changing: dict[int, tuple[subprocess.Popen[bytes], str]] = {}
+
+    def change(self) -> None:
+        """Let one process start, end or become another program."""
+        what = self._random.random()
+        if what < 0.1 and self.living:
+            self._exec()
+        elif what < 0.55 and len(self.living) < LIVING:
+            path = self._sleepers.next_program()
+            self.living[self._sleepers.start(path)] = path.name
+            self._result.started += 1
+        elif self.living:
+            pid = self._random.choice(sorted(self.living))
+            del self.living[pid]
+            self._end(pid)
+            self._result.ended += 1
+
+    def _exec(self) -> None:
+        """Start a shell that becomes another program once it has been reported as itself."""
+        path = self._sleepers.next_program()
+        script = f"read line; exec {path} 3600"
+        shell = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE)
+        assert shell.stdin is not None
+        self._changing[shell.pid] = (shell, path.name)
+
+    def settle_execs(self) -> None:
+        """Let the shells of before become what they are to become."""
+        for pid, (shell, name) in list(self._changing.items()):
+            assert shell.stdin is not None
+            shell.stdin.write(b"\n")
+            shell.stdin.close()
+            shell.returncode = 0  # waited for by its pid, like the others
+            self.living[pid] = name
+            self._result.execs += 1
+        self._changing.clear()
+
+    def _end(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        if pid in self._sleepers.pids:
+            self._sleepers.pids.remove(pid)
+
+    def close(self) -> None:
+        self.settle_execs()
+        for pid in list(self.living):
+            self._end(pid)
+
+
+class Chaos:
+    """One run; the same seed chooses the same steps."""
+
+    def __init__(self, seed: int, server: EmbeddedBackend, agent: int, host: Host) -> None:
+        self.random = Random(seed)
+        self.server = server
+        self.agent = agent
+        self.host = host
+        faults = server.faults
+        pick = self.random
+        self.kinds: dict[str, Callable[[], object]] = {
+            "refuse": faults.refuse,
+            "reset": lambda: faults.reset(connections=pick.randrange(3)),
+            "black hole": faults.black_hole,
+            "slow": lambda: faults.slow(pick.uniform(2_000, 50_000)),
+            "delay": lambda: faults.delay(pick.uniform(0, 1.5)),
+            "error": lambda: faults.error(pick.choice(CODES), rate=pick.uniform(0.1, 1)),
+            "error, counted": lambda: faults.error(pick.choice(CODES), count=pick.randint(1, 3)),
+            "answer lost": lambda: faults.error("UNAVAILABLE", stored=True, rate=0.5),
+            "fewer": lambda: faults.fewer(pick.randint(1, 5), count=pick.randint(1, 3)),
+            "ids dropped": lambda: faults.drop_ids(count=pick.randint(1, 3)),
+            "ids wrong": lambda: faults.wrong_ids(count=pick.randint(1, 3)),
+            "reordered": faults.reorder,
+            "message limit": lambda: faults.limit_message_size(pick.randint(600, 5_000)),
+            "token required": lambda: faults.require_token("another"),
+            "restart": lambda: server.restart(downtime=pick.uniform(0, 1)),
+            "restart, memory lost": lambda: server.restart(keep_memory=False),
+        }
+
+    def run(self, seconds: float, result: Result) -> None:
+        """Do all of it."""
+        end = time.monotonic() + seconds
+        look_at = fault_at = 0.0
+        while (now := time.monotonic()) < end:
+            if now >= look_at:
+                result.samples.append(cost(self.agent))
+                look_at = now + LOOK
+            if now >= fault_at:
+                self._strike(result)
+                fault_at = now + self.random.uniform(0.2, 3.0)
+            for _ in range(self.random.randrange(5)):
+                self.host.change()
+            time.sleep(self.random.uniform(0, 0.2))
+            self.host.settle_execs()
+        self.server.faults.clear()
+        self._calm(result)
+        result.samples.append(cost(self.agent))
+
+    def _strike(self, result: Result) -> None:
+        """End what is in force, and mostly put another fault in its place."""
+        self.server.faults.clear()
+        if self.random.random() < 0.75:
+            name = self.random.choice(sorted(self.kinds))
+            result.faults[name] += 1
+            self.kinds[name]()
+
+    def _calm(self, result: Result) -> None:
+        """Wait until the backend holds what runs."""
+        quiet = time.monotonic()
+        while time.monotonic() < quiet + 5 * BEAT and result.equal_after is None:
+            if not (differing := self._difference(quiet)):
+                result.equal_after = time.monotonic() - quiet
+            result.missing = differing
+            time.sleep(0.02)
+        held = self.server.state.snapshot()
+        result.calls = held.calls_total
+        result.broken = tuple(str(each) for each in held.violations if each.rule not in LATE)
+
+    def _difference(self, since: float) -> tuple[str, ...]:
+        """Compare what has beaten since then with what runs."""
+        rows = [row for row in self.server.state.snapshot().processes if beats(row, since)]
+        by_pid = Counter(row.pid for row in rows)
+        named = {(row.pid, row.entity.process) for row in rows}
+        lacking = [f"{pid} {name}: not held" for pid, name in self.host.living.items()
+                   if (pid, name) not in named]  # fmt: skip
+        dead = [f"{pid}: held and gone" for pid in by_pid if pid is None or not lives(pid)]
+        twice = [f"{pid}: held {times} times" for pid, times in by_pid.items() if times > 1]
+        return (*lacking, *dead, *twice)
+
+
+def beats(row: StoredProcess, since: float) -> bool:
+    return bool(row.visible and row.last_ping and row.last_ping.monotonic > since)
+
+
+def lives(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def chaos(seconds: float, seed: int) -> Result:
+    """Run an agent through it."""
+    result = Result()
+    random = Random(seed)
+    with (
+        EmbeddedBackend(BackendOptions(seed=seed)) as server,
+        rig.agent(server, *OPTIONS) as agent,
+        rig.sleepers() as sleepers,
+        contextlib.closing(Host(sleepers, random, result)) as host,
+        short_ones(seconds),
+    ):
+        rig.wait_for_pids(server, {os.getpid()})
+        Chaos(seed, server, agent, host).run(seconds, result)
+    return result
+
+
+@contextlib.contextmanager
+def short_ones(seconds: float) -> Iterator[None]:
+    command = [sys.executable, "-m", "bench.churn", str(SHORT_RATE), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as churn:
+        try:
+            yield
+        finally:
+            churn.kill()
+
+
+def leaks(samples: list[Cost]) -> dict[str, int]:
+    """Tell how many threads and descriptors there are more at the end than there ever were early.
+
+    gRPC keeps threads for later, and while a connection is made there are a few more.
+    """
+    early, last = samples[: max(1, len(samples) // 5)], samples[-1]
+    return {
+        name: getattr(last, name) - max(getattr(sample, name) for sample in early)
+        for name in ("threads", "descriptors", "processes")
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=1_800.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    figures = Figures(f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}")
+    figures.start()
+    result = chaos(chosen.seconds, chosen.seed)
+    for name, count in sorted(result.faults.items()):
+        figures.add(f"  fault: {name}", count, "")
+    figures.add("long-lived processes started", result.started, "")
+    figures.add("  ended, became another program", result.ended, f"{result.execs:,}")
+    figures.add("calls that reached the backend", result.calls, "")
+    equal = float("nan") if result.equal_after is None else result.equal_after
+    limit(figures, "last fault to the backend's state being the host's", equal, "s", BEAT + GRACE)
+    limit(figures, "rules of the protocol broken", len(result.broken), "", 0)
+    samples = result.samples
+    trend, error = slope(samples[len(samples) // 2 :])
+    figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
+    figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
+    figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
+    for name, more in leaks(samples).items():
+        limit(figures, f"{name} more at the end", more, "", 0)
+    figures.end()
+    for line in (*result.missing, *result.broken):
+        print(line, file=sys.stderr)
+    sys.exit(bool(result.missing or result.broken))
+
+
+if __name__ == "__main__":
+    main()
