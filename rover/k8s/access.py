@@ -66,6 +66,8 @@ class Access:
         self._pool: Any = None
         self._closed = threading.Event()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._adding = threading.Lock()
+        """Held for adding a connection and for walking over them, which bears no change meanwhile."""
         self._renew()
 
     @property
@@ -118,7 +120,9 @@ class Access:
 
     def interrupt(self) -> None:
         """Break what is being waited for; the waiting thread gets an ApiFault. Any thread."""
-        for connection in list(self._connections):
+        with self._adding:
+            connections = list(self._connections)
+        for connection in connections:
             sock = getattr(connection, "sock", None)
             if sock is not None:
                 with contextlib.suppress(OSError):
@@ -172,11 +176,12 @@ class Access:
 
     def _tracked(self, connection_class: Any) -> Any:  # noqa: ANN401 - urllib3 chooses the class
         """Derive a class of connections that `interrupt` finds, whatever they wait for."""
-        connections, closed = self._connections, self._closed
+        connections, adding, closed = self._connections, self._adding, self._closed
 
         class Tracked(connection_class):  # type: ignore[misc]
             def connect(self) -> None:
-                connections.add(self)
+                with adding:
+                    connections.add(self)
                 super().connect()
                 if closed.is_set():
                     self.close()
