@@ -67,7 +67,7 @@ class Access:
         self._closed = threading.Event()
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._adding = threading.Lock()
-        """Held for adding a connection and for walking over them, which bears no change meanwhile."""
+        """Held for adding a connection and for walking over them: no set bears both at once."""
         self._renew()
 
     @property
