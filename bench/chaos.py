@@ -16,7 +16,6 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from bench.measure import Cost, Figures, cost, limit, slope
 from rover.backend import BackendOptions, EmbeddedBackend, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from rover.backend import StoredProcess
 
@@ -93,14 +92,20 @@ class Host:
         if what < 0.1 and self.living:
             self._exec()
         elif what < 0.55 and len(self.living) < LIVING:
-            path = self._sleepers.next_program()
-            self.living[self._sleepers.start(path)] = path.name
-            self._result.started += 1
+            self.start()
         elif self.living:
             pid = self._random.choice(sorted(self.living))
             del self.living[pid]
             self._end(pid)
             self._result.ended += 1
+
+    def start(self) -> int:
+        """Start a process; return its pid."""
+        path = self._sleepers.next_program()
+        pid = self._sleepers.start(path)
+        self.living[pid] = path.name
+        self._result.started += 1
+        return pid
 
     def _exec(self) -> None:
         """Start a shell that becomes another program once it has been reported as itself."""
@@ -122,10 +127,11 @@ class Host:
         self._changing.clear()
 
     def _end(self, pid: int) -> None:
+        if pid in self._sleepers.pids:
+            self._sleepers.end(pid)
+            return
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        if pid in self._sleepers.pids:
-            self._sleepers.pids.remove(pid)
 
     def close(self) -> None:
         self.settle_execs()
@@ -193,7 +199,7 @@ class Chaos:
         """Wait until the backend holds what runs."""
         quiet = time.monotonic()
         while time.monotonic() < quiet + 5 * BEAT and result.equal_after is None:
-            if not (differing := self._difference(quiet)):
+            if not (differing := difference(self.server, self.host.living, quiet, BEAT)):
                 result.equal_after = time.monotonic() - quiet
             result.missing = differing
             time.sleep(0.02)
@@ -201,28 +207,37 @@ class Chaos:
         result.calls = held.calls_total
         result.broken = tuple(str(each) for each in held.violations if each.rule not in LATE)
 
-    def _difference(self, since: float) -> tuple[str, ...]:
-        """Compare what has beaten since then with what runs."""
-        rows = [row for row in self.server.state.snapshot().processes if beats(row, since)]
-        by_pid = Counter(row.pid for row in rows)
-        named = {(row.pid, row.entity.process) for row in rows}
-        lacking = [f"{pid} {name}: not held" for pid, name in self.host.living.items()
-                   if (pid, name) not in named]  # fmt: skip
-        dead = [f"{pid}: held and gone" for pid in by_pid if pid is None or not lives(pid)]
-        twice = [f"{pid}: held {times} times" for pid, times in by_pid.items() if times > 1]
-        return (*lacking, *dead, *twice)
+
+def difference(
+    server: EmbeddedBackend, living: Mapping[int, str], since: float, beat: float
+) -> tuple[str, ...]:
+    """Compare what beats with what runs, as far as it is of this program's making.
+
+    Args:
+        server: what the backend holds.
+        living: names of the processes by pid; each must have beaten since then.
+        since: time.monotonic().
+        beat: seconds between two beats; what has ended must not have beaten for so long.
+
+    Returns:
+        A line for each process that is missing, for each that is held and has ended, and for each
+        of whatever making that is held twice.
+    """
+    rows = server.state.snapshot().processes
+    fresh = {(row.pid, row.entity.process) for row in rows if beats(row, since)}
+    recent = [row for row in rows if beats(row, max(since, time.monotonic() - beat))]
+    times = Counter(row.pid for row in recent)
+    gone = [row for row in recent
+            if row.entity.process.startswith(rig.PREFIX) and row.pid not in living]  # fmt: skip
+    return (
+        *(f"{pid} {name}: not held" for pid, name in living.items() if (pid, name) not in fresh),
+        *(f"{row.pid} {row.entity.process}: held and gone" for row in gone),
+        *(f"{pid}: held {amount} times" for pid, amount in times.items() if amount > 1),
+    )
 
 
 def beats(row: StoredProcess, since: float) -> bool:
     return bool(row.visible and row.last_ping and row.last_ping.monotonic > since)
-
-
-def lives(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-        return stat.rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def chaos(seconds: float, seed: int) -> Result:
@@ -236,7 +251,7 @@ def chaos(seconds: float, seed: int) -> Result:
         contextlib.closing(Host(sleepers, random, result)) as host,
         short_ones(seconds),
     ):
-        rig.wait_for_pids(server, {os.getpid()})
+        rig.wait_for_pids(server, {host.start()})
         Chaos(seed, server, agent, host).run(seconds, result)
     return result
 

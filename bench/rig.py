@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROVER = Path(sys.executable).with_name("rover")
+PREFIX = f"sleeper-{os.getpid()}-"
+"""Of all programs that this process makes: another one beside it has entities of its own."""
+
+
+_NUMBERS = itertools.count(1)
 
 
 class Sleepers:
@@ -28,13 +34,11 @@ class Sleepers:
         self._folder = folder
         self._program = folder / "sleep"
         shutil.copy("/bin/sleep", self._program)
-        self._names = 0
         self.pids: list[int] = []
 
     def next_program(self) -> Path:
         """Make an executable with a name that none had before."""
-        self._names += 1
-        path = self._folder / f"sleeper-{self._names}"
+        path = self._folder / f"{PREFIX}{next(_NUMBERS)}"
         path.hardlink_to(self._program)
         return path
 
@@ -44,6 +48,12 @@ class Sleepers:
         pid = os.posix_spawn(path, [str(path), "3600"], {})
         self.pids.append(pid)
         return pid
+
+    def end(self, pid: int) -> None:
+        """End one of them."""
+        self.pids.remove(pid)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
     def stop(self) -> None:
         for pid in self.pids:

@@ -67,6 +67,8 @@ class Outage:
     since: float
     """Monotonic seconds."""
     trouble: Trouble
+    hint: str = ""
+    """What was said of it last."""
     attempts: int = 0
     forgotten: bool = False
     """What the backend knew does not count any more."""
@@ -334,9 +336,10 @@ class Session:
         now = self._clock()
         outage = self._outage or Outage(now, error.trouble)
         self._losses = 0
-        told = self._outage is not None and outage.trouble is error.trouble
+        hint = advice(error.trouble, error.detail)
+        told = self._outage is not None and (outage.trouble, outage.hint) == (error.trouble, hint)
         self._outage, self._answering = outage, False
-        outage.trouble = error.trouble
+        outage.trouble, outage.hint = error.trouble, hint
         if error.trouble in FORGETFUL and not outage.forgotten:
             outage.forgotten = True
             self._renew()
@@ -349,7 +352,6 @@ class Session:
         self._resume_at = now + pause
         self._next_news = 0.0
         self.state = replace(self.state, last_error=str(error), last_error_at=time.time())
-        hint = advice(error.trouble, error.detail)
         reason = f"{failed}: {error}" + (f"; {hint}" if hint else "")
         self._enter(Phase.BACKING_OFF, reason, logging.DEBUG if told else logging.WARNING)
         return self._rest(self._resume_at, for_changes=False)

@@ -9,10 +9,9 @@ from bench.chaos import BEAT, GRACE, chaos, leaks
 pytestmark = pytest.mark.kernel
 
 
-@pytest.mark.parametrize("seed", [3, 4])
-def test_after_faults_and_churn_at_random_the_backend_holds_what_runs_within_a_beat(seed):
-    result = chaos(25.0, seed)
-    assert sum(result.faults.values()) >= 8
+def test_after_faults_and_churn_at_random_the_backend_holds_what_runs_within_a_beat():
+    result = chaos(40.0, seed=3)
+    assert sum(result.faults.values()) >= 12
     assert result.started > 50
     assert result.execs > 10
     assert not result.missing
