@@ -21,7 +21,7 @@ from rover.probes.settling import NANOSECONDS, boot_clock_ns
 from rover.table import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from rover.discovery.judge import Judge
     from rover.discovery.procfs import ProcReader, Stat
@@ -108,6 +108,8 @@ class Census:
         """Left to the kernel by the latest reconcile."""
         self._young_at: float | None = None
         self._lost = False
+        self._unfollowed = False
+        """Some end will not be sent, for want of room."""
         self._lost_told = (0, 0, 0)
         self._hidden: set[str] = set()
 
@@ -119,8 +121,7 @@ class Census:
     def scan(self) -> None:
         """Read every process; the programs are attached before and drained after this."""
         pids = psutil.pids()
-        if self._probes:
-            self.figures.unfollowed += self._probes.follow(pids)
+        self._follow(pids)
         for pid in pids:
             self._admit(pid)
         self._tell_hidden()
@@ -146,12 +147,12 @@ class Census:
             return None
         taken = probes.take(self._settle_ns)
         for ended in taken.ended:
-            self._end(ended, probes)
+            self._end(ended)
         reused = {ended.pid for ended in taken.ended}.intersection(
             process.pid for process in taken.settled
         )
         if reused:  # the end of the earlier process has just had its pid unfollowed
-            self.figures.unfollowed += probes.follow(reused)
+            self._follow(reused)
         for process in taken.settled:
             self._settle(process.pid)
         self._count(taken, probes)
@@ -197,6 +198,7 @@ class Census:
             self._probes is None
             or bool(self._probes.loaded.missing)
             or self._lost
+            or self._unfollowed
             or figures.reconciles % DEEP_EVERY == 0
         )
         if self._lost:
@@ -206,6 +208,8 @@ class Census:
         before = figures.repairs_new + figures.repairs_gone + figures.repairs_changed
         pids = set(psutil.pids())
         known = self.table.pids() | self.kernel_threads.keys()
+        if self._unfollowed and self._probes:
+            self._unfollowed = bool(self._probes.follow(known & pids))
         for pid in known - pids:
             self._remove(pid)
             figures.repairs_gone += 1
@@ -224,11 +228,19 @@ class Census:
             if row is not None and row.process.key == key:
                 self._put(row.process)
 
+    def _follow(self, pids: Collection[int]) -> None:
+        """Have ends sent; before /proc is read, so that none falls between the two."""
+        if self._probes:
+            refused = self._probes.follow(pids)
+            self.figures.unfollowed += refused
+            self._unfollowed |= bool(refused)
+
     def _count(self, taken: Taken, probes: Probes) -> None:
         figures = self.figures
         figures.settled += len(taken.settled)
         figures.vanished += taken.gone
         figures.unfollowed += taken.unfollowed
+        self._unfollowed |= bool(taken.unfollowed)
         counters = self.kernel = probes.counters()
         lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
         if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
@@ -250,6 +262,8 @@ class Census:
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
             self._put(process)
+            if self._reader.leaderless:
+                self._doubt(pid)
             return process
         self._remove(pid)
         if process is not None:
@@ -285,16 +299,26 @@ class Census:
         if process is not None:
             self._judge.forget(process.key)
 
-    def _end(self, ended: Ended, probes: Probes) -> None:
+    def _doubt(self, pid: int) -> None:
+        """Look again, now and then, whether a process without leader still runs.
+
+        Which of its threads do cannot be told while one is on its way out. Kernels whose exit says
+        that it is the last need none of this, and lose nothing by it.
+        """
+        if self._probes:
+            self._probes.follow_threads(pid)
+        self._doubts[pid] = (time.monotonic() + DOUBT_S[0], 0)
+
+    def _end(self, ended: Ended) -> None:
         row = self.table.get(ended.pid)
         if row is None or row.process.key.start_ticks > ended.at_ns // NS_PER_TICK + 1:
             return  # not of interest, or the end of an earlier process with the same pid
         if ended.kind is not EventKind.EXIT:
             stat = self._reader.stat(ended.pid)
             if not self._is_gone(row.process, stat) and stat and stat.threads > 1:
-                # which of its threads still run cannot be told while one is on its way out
-                probes.follow_threads(ended.pid)
-                self._doubts[ended.pid] = (time.monotonic() + DOUBT_S[0], 0)
+                if stat.image != row.process.image:
+                    self._admit(ended.pid)  # it had not settled since its exec, and now never will
+                self._doubt(ended.pid)
                 return
         self.figures.exits += 1
         self._remove(ended.pid)
@@ -316,8 +340,7 @@ class Census:
                 self._young.add(pid)
                 self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
             return
-        if self._probes:
-            self.figures.unfollowed += self._probes.follow([pid])
+        self._follow([pid])
         found = self._admit(pid)
         if isinstance(found, Process):
             self.figures.repairs_new += 1
@@ -333,10 +356,11 @@ class Census:
             same = not self._is_gone(row.process, stat) and stat is not None
             same = same and stat is not None and stat.image == row.process.image
         if not same:
-            if self._probes:
-                self.figures.unfollowed += self._probes.follow([pid])
+            self._follow([pid])
             self._admit(pid)
             self.figures.repairs_changed += 1
+        elif stat and stat.leaderless and pid not in self._doubts:
+            self._doubt(pid)
 
     def _tell_lost(self) -> None:
         figures, told = self.figures, self._lost_told

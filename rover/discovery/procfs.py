@@ -68,6 +68,11 @@ class Stat:
         """Whether only the exit status is left: no thread runs any more."""
         return self.state in "ZXx" and self.threads <= 1
 
+    @property
+    def leaderless(self) -> bool:
+        """Whether the process goes on without its first thread."""
+        return self.state in "Zx" and self.threads > 1
+
 
 @dataclass(slots=True)
 class Unreadable:
@@ -148,6 +153,8 @@ class ProcReader:
         self.root = root
         self.unreadable = Unreadable()
         self.reads = 0
+        self.leaderless = False
+        """Whether the process read last goes on without its first thread."""
         self._inodes: dict[int, int] = {}
         # a kernel may be built without them; otherwise a file that is not there means that the
         # process is not either
@@ -201,7 +208,8 @@ class ProcReader:
             return KernelThread(key, stat.ppid, sys.intern(stat.name))
         # of the leader, though it may have ended: a thread's has the thread's own id for NSpid
         uid, namespace_pid = parse_status(self._text("status", directory))
-        if stat.state in "Zx":
+        self.leaderless = stat.state in "Zx"
+        if self.leaderless:
             # the leader has ended, its threads live on and still hold what it held
             directory = self._living_thread(directory, pid)
         exe = self._link("exe", directory).removesuffix(DELETED)
