@@ -96,15 +96,19 @@ class AgentAnswers:
         }
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
-        """Tell whether the first scan is handed over, with what else an operator wants to see."""
+        """Tell whether the first scan is handed over and, in a cluster, pods and services listed.
+
+        With that comes what else an operator wants to see.
+        """
         scanned = self._discovery.wait_scanned(0)
         session = self._reporter.session
-        return scanned, {
+        watches = self._cluster.states() if self._cluster else ()
+        return scanned and all(watch.listed for watch in watches), {
             "first_scan": "done" if scanned else "under way",
             "ebpf": self._ebpf,
             "kubernetes": {
                 watch.resource: watch.fault or ("listed" if watch.listed else "not listed yet")
-                for watch in (self._cluster.states() if self._cluster else ())
+                for watch in watches
             },
             "backend": session.backend,
             "session": session.phase.value,

@@ -111,7 +111,8 @@ class Analyzers:
                     continue
                 entity = render_entity(analyzer, context, self._cluster_name)
             except TemplateError as error:
-                self._complaints.note(name, str(error), process.pid)
+                if not pod_context.wanted:  # otherwise it is judged again once they are known
+                    self._complaints.note(name, str(error), process.pid)
                 faults.append(f"{name}: {error}")
                 continue
             matched.append(name)

@@ -52,6 +52,7 @@ _MESSAGES: Final = (
     ServicesListed,
     OwnersFound,
 )
+_PAUSE: Final = "pause"
 _SHOWN: Final = 12
 """Digits of a container id that people recognise it by."""
 
@@ -73,6 +74,8 @@ class _Search:
     ref: ContainerRef
     due: float
     """time.monotonic() of the next look."""
+    is_pause: bool = False
+    """Its process is called as those are that hold a pod's sandbox."""
     looks: int = 0
     state: _State = _State.SEARCHED
 
@@ -139,7 +142,8 @@ class PodJoin:
                 for owner in judgement.wanted:
                     self._ask_owner(found.pod.namespace, owner)
                 return judgement.verdict
-        return Verdict(reason=Reason.POD_UNKNOWN, detail=self._search(refs[0]))
+        detail = self._search(refs[0], is_pause=process.name == _PAUSE)
+        return Verdict(reason=Reason.POD_UNKNOWN, detail=detail)
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
@@ -189,11 +193,11 @@ class PodJoin:
         del now
         return min(self._expire_at, self._due[0][0]) if self._due else self._expire_at
 
-    def _search(self, ref: ContainerRef) -> str:
+    def _search(self, ref: ContainerRef, *, is_pause: bool) -> str:
         """Begin to look for a container, or go on; return what there is to say of it."""
         search = self._searches.get(ref.id)
         if search is None:
-            search = _Search(ref, 0.0)
+            search = _Search(ref, 0.0, is_pause)
             if len(self._searches) >= MAX_LOOKED_FOR:
                 self.unsearched += 1
             else:
@@ -209,6 +213,9 @@ class PodJoin:
         """Have the pods listed if that can help, and decide whether to look again."""
         search.looks += 1
         search.state = self._state_of(search.ref)
+        if search.state is _State.SANDBOX and not search.is_pause and search.looks == 1:
+            # Runtimes that keep no process for the sandbox have the next run of a container first.
+            search.state = _State.SEARCHED
         if search.state is _State.SEARCHED:
             if search.looks < len(LOOKS):
                 self._list_again()
@@ -233,6 +240,8 @@ class PodJoin:
         if not self._index.pods_listed:
             return f"{what}: the node's pods have not been listed yet"
         state = self._state_of(ref)
+        if state is _State.SANDBOX and not search.is_pause and search.state is _State.SEARCHED:
+            state = _State.SEARCHED
         if state is _State.OUTSIDE:
             return f"{what}: no pod has it, and its cgroup names none"
         looks = f", left after {search.looks} looks" if search.state is _State.LEFT else ""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
 
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.config import incluster_config
 
@@ -86,13 +87,22 @@ class Access:
         except KubernetesError as error:
             raise ApiFault(Cause.CREDENTIALS, str(error)) from error
 
-    def get(self, path: str, query: Mapping[str, str], *, read_timeout: float, what: str) -> Answer:
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        read_timeout: float,
+        what: str,
+        status_timeout: float | None = None,
+    ) -> Answer:
         """Ask, and return the answer once its status says that it is one.
 
         Args:
             path: Absolute path at the server.
             query: Parameters.
             read_timeout: Seconds without a byte after which the server counts as hung.
+            status_timeout: The same until the status comes, where that may take less.
             what: "list pods" and the like, for messages: RBAC's verb and resource.
 
         Raises:
@@ -110,9 +120,12 @@ class Access:
                 redirect=False,
                 # Retries are the caller's: here they would multiply the timeout.
                 retries=False,
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=read_timeout),
+                timeout=urllib3.Timeout(
+                    connect=CONNECT_TIMEOUT, read=min(read_timeout, status_timeout or read_timeout)
+                ),
             )
         answer = Answer(response, f"{what} at {self.server}")
+        answer.patience(read_timeout)
         if response.status != _OK:
             with answer:
                 raise _fault_of(response, what)
@@ -124,7 +137,9 @@ class Access:
             connections = list(self._connections)
         for connection in connections:
             sock = getattr(connection, "sock", None)
-            if sock is not None:
+            # TLS to a server through TLS to a proxy is no socket itself
+            sock = getattr(sock, "socket", sock)
+            if isinstance(sock, socket.socket):
                 with contextlib.suppress(OSError):
                     # TLS's own shutdown would pull its state away under the reader.
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -205,6 +220,13 @@ class Answer:
         # Closed rather than given back: what is left of the body would meet the next answer.
         self._response.close()
 
+    def patience(self, seconds: float) -> None:
+        """Count the server as hung after so many seconds without a byte, from now on."""
+        sock = getattr(self._response.connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.settimeout(seconds)
+
     def chunks(self, within: float) -> Iterator[bytes]:
         """Yield the body as it arrives.
 
@@ -270,13 +292,25 @@ def by_kubeconfig(path: str) -> Access:
     def load(configuration: Any) -> None:  # noqa: ANN401 - the client's
         # The client would take an empty path for ~/.kube/config.
         load_file: Any = config.load_kube_config
-        load_file(
-            str(Path(path).expanduser()),
-            client_configuration=configuration,
-            persist_config=False,
-        )
+        file = Path(path).expanduser()
+        load_file(str(file), client_configuration=configuration, persist_config=False)
+        shown = configuration.api_key.get("authorization") or configuration.cert_file
+        if not shown and _has_plugin(file):
+            # the client only logs that, and would go on as an anonymous user
+            raise config.ConfigException(f"the credential plugin of {file} gave none")
 
     return Access(load)
+
+
+def _has_plugin(kubeconfig: Path) -> bool:
+    """Tell whether the current user's credentials come from a program (``exec``)."""
+    content: Any = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    named = {
+        part: {each["name"]: each[part.removesuffix("s")] for each in content.get(part) or ()}
+        for part in ("contexts", "users")
+    }
+    user = named["contexts"][content["current-context"]]["user"]
+    return bool((named["users"].get(user) or {}).get("exec"))
 
 
 @contextlib.contextmanager

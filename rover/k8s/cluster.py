@@ -41,6 +41,9 @@ log = logging.getLogger("rover.k8s")
 OWN_NAMESPACE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 """Where the ServiceAccount's mount tells a pod its namespace."""
 _READ_TIMEOUT: Final = 10.0
+_ATTEMPTS: Final = 4
+_PAUSE: Final = 0.5
+"""Seconds between two attempts."""
 
 
 class Cluster:
@@ -97,7 +100,7 @@ class Cluster:
         how: Any = {"pace": self._pace, "failed": self._failed}
         self._pods = Watch(pods, access, self._post, **how)
         self._services = Watch(SERVICES, connect(), self._post, **how)
-        self._owners = OwnerResolver(connect(), self._post)
+        self._owners = OwnerResolver(connect(), self._post, self._failed)
         self._pods.start()
         self._services.start()
 
@@ -165,16 +168,30 @@ def pods_of(node: str, *, with_env: bool) -> Kind[PodRecord]:
     )
 
 
+def _own_pod(access: Access) -> PodRecord:
+    """Get the agent's own pod; a server that has just started may refuse it for a moment."""
+    namespace = Path(OWN_NAMESPACE).read_text(encoding="utf-8").strip()
+    name = os.environ.get("HOSTNAME") or socket.gethostname()
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+    for attempt in range(_ATTEMPTS):
+        try:
+            with access.get(path, {}, read_timeout=_READ_TIMEOUT, what="get pods") as answer:
+                content = b"".join(answer.chunks(_READ_TIMEOUT))
+            return pod_record(json.loads(content), with_env=False)
+        except ApiFault as fault:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            log.warning("own pod not known yet, asking again: %s", fault)
+            time.sleep(_PAUSE)
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _find_node_name(access: Access, *, in_cluster: bool) -> str:
     """Tell this node's name where the settings do not: by the agent's own pod, or the host's."""
     if not in_cluster:
         return socket.gethostname().lower()
     try:
-        namespace = Path(OWN_NAMESPACE).read_text(encoding="utf-8").strip()
-        name = os.environ.get("HOSTNAME") or socket.gethostname()
-        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        with access.get(path, {}, read_timeout=_READ_TIMEOUT, what="get pods") as answer:
-            pod = pod_record(json.loads(b"".join(answer.chunks(_READ_TIMEOUT))), with_env=False)
+        pod = _own_pod(access)
     except (ApiFault, OSError, ValueError) as error:
         raise KubernetesError(
             "process_discovery.kubernetes.node_name is not set, and the agent's own pod cannot be"

@@ -49,8 +49,9 @@ class ApiFault(KubernetesError):  # noqa: N818 - most faults are the cluster's e
         self.retry_after = retry_after
 
 
-STALE: Final = frozenset({Cause.CREDENTIALS, Cause.TLS})
-"""Causes that reading the credentials again may end: tokens, certificates and issuers rotate."""
+STALE: Final = frozenset({Cause.CREDENTIALS, Cause.TLS, Cause.FORBIDDEN})
+"""Causes that reading the credentials again may end: tokens, certificates and issuers rotate, and
+whoever shows no credentials at all is forbidden what an anonymous user may not do."""
 
 _CAUSES: Final = {
     401: Cause.CREDENTIALS,

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from rover.k8s.faults import STALE, ApiFault, Cause
 from rover.k8s.objects import owner_refs
 from rover.k8s.records import OwnersFound
+from rover.k8s.watch import MAX_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,20 @@ class _Question:
 class OwnerResolver:
     """Answers `ask` by posting OwnersFound."""
 
-    def __init__(self, access: Access, post: Callable[[Message], None]) -> None:
-        """Prepare; the thread starts with the first question."""
+    def __init__(
+        self,
+        access: Access,
+        post: Callable[[Message], None],
+        failed: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        """Prepare; the thread starts with the first question.
+
+        Args:
+            access: To the API, this thread's own.
+            post: Takes the answers; called by the thread.
+            failed: Told of a defect that ended the thread.
+        """
+        self._failed = failed
         self._access = access
         self._post = post
         self._open: dict[str, _Question] = {}
@@ -84,6 +97,13 @@ class OwnerResolver:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # the agent must learn that owners stay unknown
+            log.exception("asking for owners ended by a defect")
+            self._failed(error)
+
+    def _work(self) -> None:
         while (question := self._next()) is not None:
             try:
                 self._answer(question, self._owners_of(question), "")
@@ -140,7 +160,7 @@ class OwnerResolver:
             except ApiFault as unreadable:
                 fault = unreadable
         most = min(_BACKOFF_MOST, _BACKOFF * 2.0 ** min(question.attempts, 16))
-        pause = fault.retry_after + self._random.uniform(0.0, most)
+        pause = min(fault.retry_after, MAX_RETRY_AFTER) + self._random.uniform(0.0, most)
         question.due = time.monotonic() + pause
         question.attempts += 1
         if str(fault) != question.fault:

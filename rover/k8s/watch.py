@@ -54,6 +54,11 @@ class Pace:
     silence: float = 15.0
     """How much longer than that nothing may come before the server counts as hung. Shorter than
     the timeout it would end healthy idle watches."""
+    status: float = 70.0
+    """For the status of an answer to a watch, which comes at once unless the server has it queue
+    (priority and fairness, a minute at most)."""
+    bookmarks: float = 150.0
+    """Silence after a bookmark: they come about every minute, from servers that send them."""
     list_silence: float = 15.0
     """Pause between two bytes of a list after which the server counts as hung."""
     list_within: float = 120.0
@@ -213,14 +218,28 @@ class Watch(Generic[R]):
     def _list(self) -> None:
         """Post all there is, and take the list's version to watch from.
 
-        As the official clients do, the list may come from the server's cache (version "0") unless
-        a version has just expired: a consistent one makes it read the whole cluster's pods.
+        As the official clients do, the list may come from the server's cache, but from none that
+        is behind what was seen already, unless a version has just expired: a consistent one makes
+        it read the whole cluster's pods.
         """
-        kind, what = self._kind, f"list {self._kind.resource}"
         self._relist.clear()
-        self._version = ""
+        seen, self._version = self._version, ""
+        try:
+            records, version = self._pages({} if self._latest else {"resourceVersion": seen or "0"})
+        except ApiFault as fault:
+            if not seen or not _is_of_version(fault):
+                raise
+            records, version = self._pages({})
+        self._counts["lists"] += 1
+        self._tell(self._kind.listed(tuple(records)))
+        self._version, self._latest = version, False
+        self._listed_at = time.monotonic()
+        self._listed.set()
+
+    def _pages(self, page: dict[str, str]) -> tuple[list[R], str]:
+        """Read a list page by page; return what it holds and its version."""
+        kind, what = self._kind, f"list {self._kind.resource}"
         records: list[R] = []
-        page = {} if self._latest else {"resourceVersion": "0"}
         while True:
             query = {**kind.query, "limit": str(PAGE), **page}
             silence = self._pace.list_silence
@@ -237,11 +256,7 @@ class Watch(Generic[R]):
         version = reader.metadata.get("resourceVersion")
         if not isinstance(version, str) or not version:
             raise ApiFault(Cause.MALFORMED, f"{what}: the list has no resourceVersion")
-        self._counts["lists"] += 1
-        self._tell(kind.listed(tuple(records)))
-        self._version, self._latest = version, False
-        self._listed_at = time.monotonic()
-        self._listed.set()
+        return records, version
 
     def _follow(self) -> None:
         """Watch from the version seen last until the server ends it."""
@@ -256,13 +271,18 @@ class Watch(Generic[R]):
         }
         silence = wait + self._pace.silence
         what = f"watch {kind.resource}"
-        with self._access.get(kind.path, query, read_timeout=silence, what=what) as answer:
+        with self._access.get(
+            kind.path, query, read_timeout=silence, status_timeout=self._pace.status, what=what
+        ) as answer:
             self._counts["watches"] += 1
             self._well()
             for line in answer.lines():
                 if self._stopping.is_set() or self._relist.is_set():
                     return
+                bookmarks = self._counts["bookmarks"]
                 self._event(line)
+                if self._counts["bookmarks"] > bookmarks:
+                    answer.patience(min(silence, self._pace.bookmarks))
                 # Not yet all well, but far from all lost.
                 self._failures, self._expiries = min(self._failures, 1), 0
 
@@ -352,10 +372,20 @@ class Watch(Generic[R]):
             self._fault, self._since, self._told = "", time.monotonic(), None
 
 
+def _is_of_version(fault: ApiFault) -> bool:
+    """Tell whether a list failed for the version that it was to have at least.
+
+    A server whose cache is behind says "Too large resource version" with a 504.
+    """
+    return fault.cause in {Cause.REFUSED, Cause.EXPIRED} or "resource version" in str(fault)
+
+
 def _error_event(item: object, what: str) -> ApiFault:
     status = item if isinstance(item, dict) else {}
     code = status.get("code")
     if status.get("reason") in {"Expired", "Gone"}:
         code = _HTTP_GONE
     said = str(status.get("message") or status.get("reason") or "an ERROR event")
-    return status_fault(code if isinstance(code, int) else 0, said, what)
+    details = status.get("details")
+    seconds = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    return status_fault(code if isinstance(code, int) else 0, said, what, str(seconds or ""))

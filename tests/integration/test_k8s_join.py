@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from itertools import product
 from pathlib import Path
@@ -53,12 +54,15 @@ def cgroups():
 
 
 @pytest.fixture
-def run(cgroups):
-    """Run a program in a cgroup."""
+def run(cgroups, tmp_path):
+    """Run a program in a cgroup, by whatever name."""
     started = []
 
-    def start(path):
-        process = psutil.Popen(["sleep", "600"])
+    def start(path, name="sleep"):
+        program = tmp_path / name
+        if not program.exists():
+            shutil.copy("/bin/sleep", program)
+        process = psutil.Popen([str(program), "600"])
         started.append(process)
         (cgroups(path) / "cgroup.procs").write_text(str(process.pid))
         return process.pid
@@ -167,7 +171,7 @@ def test_a_static_pod_is_known_by_the_hash_in_its_path(api, follower, run, event
     item["metadata"]["annotations"] = {"kubernetes.io/config.mirror": config_hash}
     api.put("pods", item)
     eventually(follower.has_truth)
-    sandbox = run(f"{slices(config_hash, 'burstable')}/cri-containerd-{'a' * 64}.scope")
+    sandbox = run(f"{slices(config_hash, 'burstable')}/cri-containerd-{'a' * 64}.scope", "pause")
     verdict = judge(follower, sandbox)
     assert verdict.reason is Reason.POD_UNKNOWN
     assert "the sandbox of pod kube-system/etcd-node-1" in verdict.detail

@@ -193,7 +193,7 @@ def test_what_was_left_is_still_found_by_news_of_it(rig):
 
 def test_the_sandbox_of_a_pod_is_told_and_not_looked_for(rig):
     rig.join.apply(PodSeen(pod()))
-    verdict = rig.join.judge(process(cgroup=in_pod(OTHER)))
+    verdict = rig.join.judge(process(name="pause", cgroup=in_pod(OTHER)))
     assert verdict.reason is Reason.POD_UNKNOWN
     assert "the sandbox of pod default/productpage-v1-abc" in verdict.detail
     rig.pass_time(10_000.0)
@@ -201,9 +201,20 @@ def test_the_sandbox_of_a_pod_is_told_and_not_looked_for(rig):
     assert rig.join.figures["containers_sandbox"] == 1
 
 
+def test_without_a_process_for_the_sandbox_the_next_run_of_a_container_is_looked_for_once(rig):
+    rig.join.apply(PodSeen(pod()))
+    one = process(cgroup=in_pod(OTHER))
+    assert "does not show it yet" in rig.join.judge(one).detail
+    rig.pass_time(LOOKS[0] + 0.1)
+    assert rig.lists == 1
+    rig.pass_time(10_000.0)
+    assert rig.lists == 1
+    assert "the sandbox of pod" in rig.join.judge(one).detail
+
+
 def test_beside_the_sandbox_the_next_run_of_a_container_is_looked_for(rig):
     rig.join.apply(PodSeen(pod()))
-    rig.join.judge(process(1, cgroup=in_pod(OTHER)))
+    rig.join.judge(process(1, name="pause", cgroup=in_pod(OTHER)))
     again = process(2, cgroup=in_pod("3" * 64))
     assert "does not show it yet" in rig.join.judge(again).detail
     rig.pass_time(LOOKS[0] + 0.1)
