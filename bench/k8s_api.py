@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -76,6 +77,8 @@ class ApiServer:
         self.token = token
         self.denied: set[tuple[str, str]] = set()
         """(verb, resource) that RBAC does not allow."""
+        self.knows_strangers = False
+        """Whoever shows no valid token is an anonymous user, who may do nothing."""
         self.bookmark_period = bookmark_period
         self.trickle = trickle
         """Bytes a piece that bodies are sent in, 0 for all at once."""
@@ -231,6 +234,12 @@ class ApiServer:
                 if resource in ("", stream.resource):
                     stream.tail += data
             self.changed.notify_all()
+
+    def send_bookmark(self) -> None:
+        """Send a bookmark of the present version into open watches."""
+        bookmark = {"metadata": {"resourceVersion": str(self.version)}}
+        event = json.dumps({"type": "BOOKMARK", "object": bookmark})
+        self.send_raw(event.encode() + b"\n")
 
     def hang_watches(self) -> None:
         """Keep open watches open and silent."""

@@ -50,7 +50,10 @@ class Handler(BaseHTTPRequestHandler):
         elif self.api.token and self.headers.get("authorization", "").lower() != (
             f"bearer {self.api.token}".lower()
         ):
-            self._status(401, "Unauthorized", "Unauthorized")
+            if self.api.knows_strangers:
+                self._status(403, "Forbidden", 'User "system:anonymous" cannot do that')
+            else:
+                self._status(401, "Unauthorized", "Unauthorized")
         elif (verb, resource) in self.api.denied:
             said = f'{resource} is forbidden: User "rover" cannot {verb} resource "{resource}"'
             self._status(403, "Forbidden", said)
@@ -69,6 +72,9 @@ class Handler(BaseHTTPRequestHandler):
             self._body(200, json.dumps(item).encode())
 
     def _list(self, resource: str, kind: str, version: str, query: dict[str, str]) -> None:
+        if int(query.get("resourceVersion") or 0) > self.api.version:
+            self._status(504, "Timeout", "Too large resource version")
+            return
         found = self.api.page(resource, query)
         if found is None:
             self._status(410, "Expired", "The provided continue parameter is too old")

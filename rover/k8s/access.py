@@ -294,7 +294,7 @@ def by_kubeconfig(path: str) -> Access:
         load_file: Any = config.load_kube_config
         file = Path(path).expanduser()
         load_file(str(file), client_configuration=configuration, persist_config=False)
-        shown = configuration.api_key.get("authorization") or configuration.cert_file
+        shown = configuration.auth_settings() or configuration.cert_file
         if not shown and _has_plugin(file):
             # the client only logs that, and would go on as an anonymous user
             raise config.ConfigException(f"the credential plugin of {file} gave none")

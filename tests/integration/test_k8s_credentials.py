@@ -202,3 +202,87 @@ def test_outside_of_the_cluster_the_hosts_name_is_the_nodes(api, tmp_path):
     access = by_kubeconfig(kubeconfig(tmp_path, api.url))
     name = cluster_module._find_node_name(access, in_cluster=False)
     assert name == socket.gethostname().lower()
+
+
+PLUGIN = """
+apiVersion: v1
+kind: Config
+current-context: test
+clusters: [{{name: test, cluster: {{server: "{server}"}}}}]
+contexts: [{{name: test, context: {{cluster: test, user: test}}}}]
+users:
+- name: test
+  user:
+    exec:
+      apiVersion: client.authentication.k8s.io/v1
+      interactiveMode: Never
+      command: {command}
+"""
+GIVES = """#!/bin/sh
+[ -e {flag} ] || exit 1
+echo '{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",'
+echo ' "status": {{"token": "{token}"}}}}'
+"""
+
+
+@pytest.fixture
+def plugin(api, tmp_path):
+    """A kubeconfig whose credentials come from a program; it works while a file is there."""
+    flag, command = tmp_path / "works", tmp_path / "plugin"
+    command.write_text(GIVES.format(flag=flag, token=FIRST))
+    command.chmod(0o755)
+    config = tmp_path / "kubeconfig"
+    config.write_text(PLUGIN.format(server=api.url, command=command))
+    api.token = FIRST
+    flag.touch()
+    return flag, str(config)
+
+
+def test_a_credential_plugin_is_asked_for_the_token(plugin, api, eventually):
+    with Follower(api, plugin[1]) as follower:
+        eventually(follower.has_truth)
+
+
+def test_a_credential_plugin_that_gives_nothing_is_told_and_not_taken_for_nobody(plugin):
+    flag, config = plugin
+    flag.unlink()
+    with pytest.raises(KubernetesError, match=r"the credential plugin of .* gave none"):
+        by_kubeconfig(config)
+
+
+def test_a_credential_plugin_that_fails_for_a_while_is_asked_again(plugin, api, eventually):
+    flag, config = plugin
+    with Follower(api, config) as follower:
+        eventually(lambda: follower.has_truth() and api.watching() == 2)
+        flag.unlink()
+        api.token = SECOND  # the one that the agent has is of no use any more
+        api.end_watches()
+        eventually(lambda: "the credential plugin" in follower.fault("pods"))
+        api.token = FIRST
+        flag.touch()
+        api.put("pods", pod("late"))
+        eventually(follower.has_truth)
+
+
+def test_whoever_is_forbidden_everything_has_the_credentials_read_again(api, tmp_path, eventually):
+    token = tmp_path / "token"
+    token.write_text(SECOND)
+    api.token = FIRST
+    api.knows_strangers = True
+    with Follower(api, kubeconfig(tmp_path, api.url, token_file=str(token))) as follower:
+        eventually(lambda: follower.fault("pods"))
+        token.write_text(FIRST)
+        eventually(follower.has_truth)
+
+
+def test_the_agents_own_pod_is_asked_for_again_where_the_server_has_just_started(
+    api, tmp_path, monkeypatch
+):
+    own = tmp_path / "namespace"
+    own.write_text("default\n")
+    monkeypatch.setattr(cluster_module, "OWN_NAMESPACE", str(own))
+    monkeypatch.setattr(cluster_module, "_PAUSE", 0.01)
+    monkeypatch.setenv("HOSTNAME", "web-0")
+    api.fail(Fault(403, times=2))
+    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
+    assert cluster_module._find_node_name(access, in_cluster=True) == NODE

@@ -148,3 +148,25 @@ def test_names_that_would_lead_elsewhere_are_quoted(api, resolver, posted, event
 )
 def test_a_kinds_resource_is_its_plural(kind, resource):
     assert plural(kind) == resource
+
+
+def test_a_server_that_wants_to_be_left_alone_for_ever_is_asked_again_all_the_same(
+    resolver, api, posted, eventually, monkeypatch
+):
+    monkeypatch.setattr(owners_module, "MAX_RETRY_AFTER", 0.1)
+    api.fail(Fault(429, headers={"Retry-After": "10000000000"}))
+    resolver.ask("default", REPLICA_SET)
+    eventually(lambda: posted and posted[-1] == OwnersFound(REPLICA_SET.uid, (DEPLOYMENT,)))
+
+
+def test_a_defect_of_the_thread_is_told(api, tmp_path, eventually):
+    failures = []
+
+    def broken(_):
+        raise ZeroDivisionError
+
+    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
+    resolver = OwnerResolver(access, broken, failures.append)
+    resolver.ask("default", REPLICA_SET)
+    eventually(lambda: failures)
+    assert resolver.stop()

@@ -336,3 +336,41 @@ def test_a_defect_in_the_receiver_is_told_not_swallowed(api, tmp_path, eventuall
     watch.start()
     eventually(lambda: told)
     assert "broken on purpose" in watch.state().fault
+
+
+def test_a_refresh_takes_no_list_that_is_behind_what_was_seen(api, followed, eventually):
+    time.sleep(QUICK.refresh_pause)
+    seen = api.version
+    assert followed.cluster.list_pods_again() is None
+    eventually(lambda: len(api.asked("list")) == 2)
+    assert int(api.asked("list")[-1]["resourceVersion"]) == seen
+
+
+def test_where_the_server_is_behind_a_refresh_reads_what_is_consistent(api, followed, eventually):
+    time.sleep(QUICK.refresh_pause)
+    api.fail(Fault(504, resource="pods", verb="list"))
+    followed.cluster.list_pods_again()
+    eventually(lambda: len(api.asked("list")) == 3)
+    assert "resourceVersion" not in api.asked("list")[-1]
+    api.put("pods", pod("late"))
+    eventually(followed.has_truth)
+
+
+def test_a_watch_whose_status_does_not_come_is_given_up_long_before_its_end(
+    api, follow, eventually
+):
+    api.fail(Fault(hang=30.0, resource="pods", verb="watch"))
+    follower = follow(pace=replace(QUICK, server_timeout=60.0, status=0.2))
+    api.put("pods", pod("late"))
+    eventually(follower.has_truth)
+
+
+def test_after_a_bookmark_silence_is_noticed_sooner(api, follow, eventually):
+    api.bookmark_period = 3600.0
+    follower = follow(pace=replace(QUICK, server_timeout=60.0, bookmarks=0.3))
+    eventually(lambda: follower.has_truth() and api.watching() == 2)
+    api.send_bookmark()
+    eventually(lambda: follower.cluster.states()[0].counts.get("bookmarks"))
+    api.hang_watches()
+    api.put("pods", pod("late"))
+    eventually(follower.has_truth)
