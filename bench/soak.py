@@ -7,6 +7,7 @@ caches have filled.
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -29,6 +30,11 @@ def soak(pid: int, seconds: float) -> list[Cost]:
     return samples
 
 
+def quarters(samples: list[Cost]) -> list[list[Cost]]:
+    size = max(1, len(samples) // 4)
+    return [samples[at : at + size] for at in range(0, 4 * size, size) if samples[at:]]
+
+
 def main() -> None:
     seconds = 1200.0
     if "--seconds" in sys.argv:
@@ -39,6 +45,9 @@ def main() -> None:
         rig.wait_for_pids(server, set())
         samples = soak(pid, seconds)
     late = samples[len(samples) // 2 :]
+    for number, part in enumerate(quarters(samples), start=1):
+        memory = statistics.mean(sample.rss for sample in part) / 2**20
+        figures.add(f"memory in quarter {number}", memory, "MB")
     figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
     figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
     trend, error = slope(late)

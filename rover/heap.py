@@ -19,6 +19,9 @@ log = logging.getLogger("rover.heap")
 LEAST_GONE: Final = 1_000
 """Processes that must have gone before it is worth a look: a megabyte or so."""
 
+NOTES: Final = 10
+"""Notes after which memory is given back in any case: five minutes, as often as it is called."""
+
 
 def settle() -> None:
     """Give back what the start needed, and look no more at what it left for cycles."""
@@ -34,15 +37,19 @@ def give_back() -> None:
 
 
 class Tide:
-    """Gives memory back after a flood of processes has gone."""
+    """Gives memory back after a flood of processes has gone, and what trickles, now and then."""
 
     def __init__(self) -> None:
         self._highest = 0
+        self._notes = 0
 
     def note(self, processes: int) -> None:
         """Take note of how many processes are known now; called now and then."""
         self._highest = max(self._highest, processes)
-        if self._highest - processes >= max(LEAST_GONE, processes):
+        self._notes += 1
+        ebbed = self._highest - processes >= max(LEAST_GONE, processes)
+        if ebbed or self._notes >= NOTES:
+            self._notes = 0
             log.debug("memory given back processes=%d at_most=%d", processes, self._highest)
             self._highest = processes
             give_back()

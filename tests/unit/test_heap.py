@@ -24,6 +24,8 @@ def given_back(monkeypatch):
         ([2_000, 1_500, 1_100], 0),
         ([2_000, 1_500, 1_000], 1),
         ([16_000, 9_000, 16_000], 0),
+        ([100] * 9, 0),
+        ([100] * 20, 2),
     ],
 )
 def test_memory_is_given_back_when_most_of_many_processes_have_gone(processes, times, given_back):
