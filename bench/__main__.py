@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 BENCHES = (
+    "start",
     "latency",
     "footprint",
     "scale",

@@ -1,0 +1,70 @@
+"""From the start of the agent to its eyes being open: ``python -m bench.start [--json]``.
+
+Several starts, one after the other, among 500 processes that sleep: when the programs are attached,
+when the backend holds every process, and how long a stop takes. The clock starts before the fork.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+from bench import rig
+from bench.measure import Figures, limit, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STARTS = 10
+PROCESSES = 500
+ATTACHED = "probes attached"
+
+
+def start(server: rig.EmbeddedBackend, pids: Iterable[int]) -> tuple[float, float, float]:
+    """Start and stop an agent; return the seconds to its programs, to the report, to its end."""
+    server.restart(keep_memory=False)
+    with tempfile.TemporaryDirectory() as state:
+        began = time.monotonic()
+        with subprocess.Popen(
+            [rig.ROVER, "start", "--state-dir", state],
+            env={**os.environ, "ROVER_BACKEND_ADDR": server.address},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as agent:
+            assert agent.stderr is not None
+            for line in agent.stderr:
+                if ATTACHED in line:
+                    break
+            attached = time.monotonic() - began
+            wanted = set(pids)
+            server.state.wait_for(
+                lambda held: wanted <= {row.pid for row in held.processes if row.visible}
+            )
+            reported = time.monotonic() - began
+            ending = time.monotonic()
+            agent.terminate()
+            agent.communicate(timeout=10)
+            return attached, reported, time.monotonic() - ending
+
+
+def main() -> None:
+    figures = Figures(f"{STARTS} starts among {PROCESSES} processes")
+    figures.start()
+    with rig.sleepers(PROCESSES) as group, rig.backend() as server:
+        times = [start(server, group.pids) for _ in range(STARTS)]
+    for name, aim, seconds in zip(
+        ("start to the programs attached", "start to all reported", "SIGTERM to the end"),
+        (1, 5, 5),
+        map(spread, zip(*times, strict=True)),
+        strict=True,
+    ):
+        figures.add(f"{name}, p50", seconds["p50"], "s")
+        limit(figures, "  max", seconds["max"], "s", aim)
+    figures.end()
+
+
+if __name__ == "__main__":
+    main()
