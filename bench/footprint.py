@@ -1,9 +1,9 @@
 """What the agent costs: ``python -m bench.footprint [--json] [--processes N] [--pid PID]``.
 
 Memory and CPU with 500 and 2,000 processes at rest, and CPU while 1,000 and 2,000 short processes a
-second come and go. Beside it, in the same run, an agent of the polling kind: one that reads all of
-/proc with psutil every 5 s. With --pid another agent that runs already is measured the same way;
-the baseline and our agent are left out.
+second come and go. Beside it, in the same run, what others do: read all of /proc with psutil every
+5 s, and tell every exec to user space by BCC, as execsnoop does. With --pid another agent that runs
+already is measured the same way; the baselines and our agent are left out.
 """
 
 from __future__ import annotations
@@ -32,10 +32,36 @@ while True:
     time.sleep(5)
 """
 
+SNOOPING = """
+import ctypes, os, bcc
+from rover.probes import loader, programs
+loader.find_tracefs(ctypes.CDLL(None, use_errno=True))
+os.environ["BCC_KERNEL_SOURCE"] = str(programs.source().parent / "shim")
+program = bcc.BPF(text='''
+struct event { u32 pid; char comm[16]; };
+BPF_RINGBUF_OUTPUT(events, 64);
+TRACEPOINT_PROBE(sched, sched_process_exec)
+{
+    struct event event = {.pid = args->pid};
+    bpf_get_current_comm(&event.comm, sizeof(event.comm));
+    events.ringbuf_output(&event, sizeof(event), 0);
+    return 0;
+}
+''')
+sink = open(os.devnull, "w")
+def told(_context, data, _size):
+    event = program["events"].event(data)
+    print(event.pid, event.comm.decode(), file=sink)
+program["events"].open_ring_buffer(told)
+while True:
+    program.ring_buffer_poll()
+"""
+"""Every exec is told to user space, as execsnoop does."""
+
 
 @contextlib.contextmanager
-def polling() -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, "-c", POLLING])
+def baseline(program: str) -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-c", program])
     try:
         yield process.pid
     finally:
@@ -107,9 +133,13 @@ def main() -> None:
                     rig.wait_for_pids(server, set(group.pids))
                     time.sleep(5)
                     measure(figures, "rover", pid, processes, ours=True)
-                with polling() as pid:
-                    time.sleep(5)
-                    measure(figures, "polling with psutil", pid, processes, ours=False)
+                for name, program in (
+                    ("polling with psutil", POLLING),
+                    ("bare execsnoop", SNOOPING),
+                ):
+                    with baseline(program) as pid:
+                        time.sleep(5)
+                        measure(figures, name, pid, processes, ours=False)
     figures.end()
 
 
