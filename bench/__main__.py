@@ -2,7 +2,7 @@
 
 Each is a program of its own (``python -m bench.NAME``). Run them on an otherwise idle machine, as
 root; together they take about half an hour. The soaks are not among them: they take as long as they
-are told to (``bench.soak``, ``bench.outage``, ``bench.k8s_soak``).
+are told to (``bench.soak``, ``bench.chaos``, ``bench.outage``, ``bench.k8s_soak``).
 """
 
 from __future__ import annotations
