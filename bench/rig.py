@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROVER = Path(sys.executable).with_name("rover")
-PREFIX = f"sleeper-{os.getpid()}-"
-"""Of all programs that this process makes: another one beside it has entities of its own."""
+PREFIX = f"nap{os.getpid()}-"
+"""Of all programs that this process makes: another one beside it has entities of its own. Short
+enough for the kernel to keep the whole name, as it does of most programs."""
 
 
 _NUMBERS = itertools.count(1)

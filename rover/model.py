@@ -5,7 +5,7 @@ They hold facts and no behaviour beyond naming; whoever makes one has decided al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -65,7 +65,9 @@ class Process:
         """
         if self.exe.startswith(_MEMORY_FILE):
             return self.name
-        return self.exe.rpartition("/")[2] or self.name
+        name = self.exe.rpartition("/")[2]
+        # mostly the two are alike: one object then serves as both
+        return name if name and name != self.name else self.name
 
 
 class EntityKey(NamedTuple):
@@ -86,16 +88,18 @@ class Entity:
     instance: str
     process: str
     labels: tuple[str, ...] = ()
+    key: EntityKey = field(init=False, compare=False, repr=False)
+    """The part that must be unique: service and instance count to 70 UTF-16 units. Made once, for
+    tables of entities hold it as long as the entity."""
 
-    @property
-    def key(self) -> EntityKey:
-        """The part that must be unique: service and instance count to 70 UTF-16 units."""
-        return EntityKey(
+    def __post_init__(self) -> None:
+        key = EntityKey(
             self.layer,
             utf16_prefix(self.service, NAME_UNITS),
             utf16_prefix(self.instance, NAME_UNITS),
             self.process,
         )
+        object.__setattr__(self, "key", key)
 
 
 @dataclass(frozen=True, slots=True)

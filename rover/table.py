@@ -88,14 +88,16 @@ class Table:
                 self._release(report.entity.key, process.key)
         for key, report in claimed.items():
             claims = self._claims.get(key)
+            claim = _Claim(process.key.start_ticks, process.pid, report)
             if claims is None:
-                # equal keys are one object: the table's own and those of what is published
-                claims = self._claims[key] = []
+                self._claims[key] = [claim]  # no room for more: most entities have but one
+                self._touched.add(key)
+                continue
             at = _place(claims, process.key)
             if not _is_of(claims, at, process.key):
-                claims.insert(at, _Claim(process.key.start_ticks, process.pid, report))
+                claims.insert(at, claim)
             elif claims[at].report != report:
-                claims[at] = claims[at]._replace(report=report)
+                claims[at] = claim
             else:
                 continue
             self._touched.add(key)

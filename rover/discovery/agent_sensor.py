@@ -63,7 +63,7 @@ class _Directory:
     """One place where agents keep their files, with all processes that would use it."""
 
     place: Place
-    members: dict[int, list[_Watched]] = field(default_factory=dict)
+    members: dict[int, tuple[_Watched, ...]] = field(default_factory=dict)
     """By the pid that a process itself sees, which those of several pid namespaces may share."""
     holders: dict[ProcessKey, _Watched] = field(default_factory=dict)
     """Those of them that had a file at the last look."""
@@ -155,7 +155,8 @@ class AgentSensor:
         watched = _Watched(process, directory)
         self._watched[process.key] = watched
         alone = not directory.members
-        directory.members.setdefault(process.namespace_pid, []).append(watched)
+        namesakes = directory.members.get(process.namespace_pid, ())
+        directory.members[process.namespace_pid] = (*namesakes, watched)
         moment = Moment.at(now, self._stale_after)
         if alone:
             self._look(directory, moment)
@@ -170,9 +171,10 @@ class AgentSensor:
         self._lose(watched)
         directory = watched.directory
         pid = watched.process.namespace_pid
-        namesakes = directory.members[pid]
-        namesakes.remove(watched)
-        if not namesakes:
+        namesakes = tuple(one for one in directory.members[pid] if one is not watched)
+        if namesakes:
+            directory.members[pid] = namesakes
+        else:
             del directory.members[pid]
         if not directory.members:
             del self._directories[directory.place]

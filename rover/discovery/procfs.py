@@ -7,7 +7,6 @@ so the facts of two processes that share a pid in turn never mix. Sources: proc(
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,8 +18,9 @@ PF_KTHREAD: Final = 0x00200000
 COMMAND_LINE_BYTES: Final = 65_536
 """More than the backend takes of all properties together (50,000 UTF-16 units)."""
 FILE_BYTES: Final = 16_384
-MAX_NAMESPACES: Final = 4_096
-"""Inodes kept as one object each; a host has a few hundred namespaces."""
+MAX_SHARED: Final = 1_024
+"""Texts, and numbers, that are kept as one object each: enough for what many processes share. The
+interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 DELETED: Final = " (deleted)"
 
@@ -155,7 +155,10 @@ class ProcReader:
         self.reads = 0
         self.leaderless = False
         """Whether the process read last goes on without its first thread."""
-        self._inodes: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        """Parents, users and inodes: few, and each shared by many processes."""
+        self._texts: dict[str, str] = {}
+        """Names and paths, as far as they are."""
         # a kernel may be built without them; otherwise a file that is not there means that the
         # process is not either
         self._absent = {
@@ -205,7 +208,7 @@ class ProcReader:
         if stat.ended:
             return None
         if stat.kernel_thread:
-            return KernelThread(key, stat.ppid, sys.intern(stat.name))
+            return KernelThread(key, stat.ppid, self._text_of(stat.name))
         # of the leader, though it may have ended: a thread's has the thread's own id for NSpid
         uid, namespace_pid = parse_status(self._text("status", directory))
         self.leaderless = stat.state in "Zx"
@@ -215,13 +218,13 @@ class ProcReader:
         exe = self._link("exe", directory).removesuffix(DELETED)
         return Process(
             key=key,
-            ppid=stat.ppid,
-            name=sys.intern(stat.name),
-            exe=sys.intern(exe),
+            ppid=self._number_of(stat.ppid),
+            name=self._text_of(stat.name),
+            exe=self._text_of(exe),
             command_line=parse_command_line(self._text("cmdline", directory, COMMAND_LINE_BYTES)),
-            cwd=sys.intern(self._link("cwd", directory)),
-            uid=uid,
-            cgroup=sys.intern(decode(self._text("cgroup", directory)).rstrip("\n")),
+            cwd=self._text_of(self._link("cwd", directory)),
+            uid=self._number_of(uid),
+            cgroup=self._text_of(decode(self._text("cgroup", directory)).rstrip("\n")),
             pid_namespace=self._namespace("ns/pid", directory),
             mount_namespace=self._namespace("ns/mnt", directory),
             namespace_pid=pid if namespace_pid in (0, pid) else namespace_pid,
@@ -265,10 +268,19 @@ class ProcReader:
             return ""
 
     def _namespace(self, name: str, directory: int) -> int:
-        inode = _inode(self._link(name, directory))
-        if len(self._inodes) >= MAX_NAMESPACES:
-            self._inodes.clear()
-        return self._inodes.setdefault(inode, inode)
+        return self._number_of(_inode(self._link(name, directory)))
+
+    def _number_of(self, number: int) -> int:
+        """Give the one object for a number that many share."""
+        if len(self._numbers) >= MAX_SHARED:
+            self._numbers.clear()
+        return self._numbers.setdefault(number, number)
+
+    def _text_of(self, text: str) -> str:
+        """Give the one object for a text that many share."""
+        if len(self._texts) >= MAX_SHARED:
+            self._texts.clear()
+        return self._texts.setdefault(text, text)
 
 
 def _read(path: str, limit: int, directory: int | None = None) -> bytes:
