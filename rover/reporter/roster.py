@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from rover.model import EntityKey, Report
 
+HASH_DIGITS: Final = 64
+HEX_DIGITS: Final = frozenset("0123456789abcdef")
 TRIES_UNANSWERED: Final = 10
 """Reports of an entity that bring no answer for it, before it waits for the next full report."""
 
@@ -34,7 +36,8 @@ class Entry:
     report: Report
     beat: bytes = b""
     """The item of a beat, serialised; made when it is first needed."""
-    process_id: str = ""
+    kept_id: bytes | str = ""
+    """The backend's id; of the usual hash the bytes, which take half the room of its text."""
     known: bool = False
     """The backend has answered for it on this connection, so it may beat."""
     beaten: bool = False
@@ -44,6 +47,16 @@ class Entry:
     retry_at: float = 0.0
     """Not reported before this time, monotonic seconds."""
     refusal: Refusal | None = None
+
+    @property
+    def process_id(self) -> str:
+        """The id that the backend gave, empty before."""
+        return self.kept_id.hex() if isinstance(self.kept_id, bytes) else self.kept_id
+
+    @process_id.setter
+    def process_id(self, text: str) -> None:
+        is_hash = len(text) == HASH_DIGITS and HEX_DIGITS.issuperset(text)
+        self.kept_id = bytes.fromhex(text) if is_hash else text
 
     def beat_frame(self) -> bytes:
         """Give the item of a beat, the same bytes until the entity changes."""

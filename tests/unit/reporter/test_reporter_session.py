@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reports import AGENT, Rig, report
 
 from rover.reporter.pace import NEWS_BURST, NEWS_RATE
-from rover.reporter.roster import TRIES_UNANSWERED
+from rover.reporter.roster import TRIES_UNANSWERED, Entry
 from rover.reporter.session import RETURN_FIRST
 from rover.reporter.state import Standing, standing
 from rover.reporter.trouble import CallError, Trouble
@@ -769,3 +769,13 @@ def test_after_any_history_the_backend_holds_what_lives_within_a_beat(steps, ran
     assert len(rig.roster) == len(history.alive)
     assert not rig.roster.due
     assert not rig.roster.fresh
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a" * 64, "A" * 64, "0" * 32, "0" * 63, "id-\u00e4", "g" * 64]
+)
+def test_an_id_is_kept_as_it_was_given_whatever_its_form(text):
+    one = report(1)
+    entry = Entry(one.entity.key, one)
+    entry.process_id = text
+    assert entry.process_id == text
