@@ -10,7 +10,7 @@ pytestmark = pytest.mark.kernel
 
 
 def test_after_faults_and_churn_at_random_the_backend_holds_what_runs_within_a_beat():
-    result = chaos(40.0, seed=3)
+    result = chaos(60.0, seed=3)
     assert sum(result.faults.values()) >= 12
     assert result.started > 50
     assert result.execs > 10
