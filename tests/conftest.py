@@ -32,12 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start programs that are ended with the test."""
+    """Start programs that are ended with the test; each has its own arguments and environment."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(arguments, **options)
         started.append(process)
+        _wait_for_exec(process.pid)
         return process
 
     yield start
@@ -48,6 +49,22 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream:
                 stream.close()
+
+
+def _wait_for_exec(pid: int) -> None:
+    """Wait until /proc shows the new program.
+
+    Popen returns as soon as the exec closes its pipe: the kernel has still to lay out the stack
+    then, and shows no arguments and no environment until it has (env_end and start_stack, fields
+    51 and 28 of proc(5), are 0).
+    """
+    deadline = time.monotonic() + 10.0
+    while time.monotonic() < deadline:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        if fields[0] in "ZX" or (fields[48] != "0" and fields[25] != "0"):
+            return
+        time.sleep(0.001)
+    pytest.fail(f"pid {pid} has not begun its program within 10 s")
 
 
 @pytest.fixture
