@@ -25,6 +25,7 @@ from rover.backend import BackendOptions, EmbeddedBackend, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from rover.backend import StoredProcess
 
@@ -32,6 +33,8 @@ BEAT = 2.0
 GRACE = 1.0
 """Seconds beyond a beat: a call that was under way has its deadline to run into."""
 LIVING = 120
+SHARED = 4
+"""Programs that are started more than once: of their processes the oldest is held."""
 SHORT_RATE = 50
 LOOK = 5.0
 """Seconds between two looks at what the agent uses."""
@@ -76,17 +79,25 @@ class Result:
 
 
 class Host:
-    """Processes that come, change and go, each with an executable and so an entity of its own."""
+    """Processes that come, change and go; most are entities of their own, some share one."""
 
-    def __init__(self, sleepers: rig.Sleepers, random: Random, result: Result) -> None:
+    def __init__(self, sleepers: rig.Sleepers, seed: int, result: Result) -> None:
         self._sleepers = sleepers
-        self._random = random
+        self._random = Random(f"processes {seed}")
         self._result = result
+        self._shared = [sleepers.next_program() for _ in range(SHARED)]
         self.living: dict[int, str] = {}
         """Name of the process by its pid."""
         self._changing: dict[int, tuple[subprocess.Popen[bytes], str]] = {}
 
-    def change(self) -> None:
+    def churn(self) -> None:
+        """Let some processes change, and a moment pass."""
+        for _ in range(self._random.randrange(5)):
+            self._change()
+        time.sleep(self._random.uniform(0, 0.2))
+        self._settle_execs()
+
+    def _change(self) -> None:
         """Let one process start, end or become another program."""
         what = self._random.random()
         if what < 0.1 and self.living:
@@ -101,21 +112,26 @@ class Host:
 
     def start(self) -> int:
         """Start a process; return its pid."""
-        path = self._sleepers.next_program()
+        path = self._program()
         pid = self._sleepers.start(path)
         self.living[pid] = path.name
         self._result.started += 1
         return pid
 
+    def _program(self) -> Path:
+        if self._random.random() < 1 / 5:
+            return self._random.choice(self._shared)
+        return self._sleepers.next_program()
+
     def _exec(self) -> None:
         """Start a shell that becomes another program once it has been reported as itself."""
-        path = self._sleepers.next_program()
+        path = self._program()
         script = f"read line; exec {path} 3600"
         shell = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE)
         assert shell.stdin is not None
         self._changing[shell.pid] = (shell, path.name)
 
-    def settle_execs(self) -> None:
+    def _settle_execs(self) -> None:
         """Let the shells of before become what they are to become."""
         for pid, (shell, name) in list(self._changing.items()):
             assert shell.stdin is not None
@@ -134,16 +150,16 @@ class Host:
         os.waitpid(pid, 0)
 
     def close(self) -> None:
-        self.settle_execs()
+        self._settle_execs()
         for pid in list(self.living):
             self._end(pid)
 
 
 class Chaos:
-    """One run; the same seed chooses the same steps."""
+    """One run; the same seed chooses the same faults, whatever the processes do."""
 
     def __init__(self, seed: int, server: EmbeddedBackend, agent: int, host: Host) -> None:
-        self.random = Random(seed)
+        self.random = Random(f"faults {seed}")
         self.server = server
         self.agent = agent
         self.host = host
@@ -179,10 +195,7 @@ class Chaos:
             if now >= fault_at:
                 self._strike(result)
                 fault_at = now + self.random.uniform(0.2, 3.0)
-            for _ in range(self.random.randrange(5)):
-                self.host.change()
-            time.sleep(self.random.uniform(0, 0.2))
-            self.host.settle_execs()
+            self.host.churn()
         self.server.faults.clear()
         self._calm(result)
         result.samples.append(cost(self.agent))
@@ -215,22 +228,23 @@ def difference(
 
     Args:
         server: what the backend holds.
-        living: names of the processes by pid; each must have beaten since then.
+        living: names of the processes by pid; one of each name must have beaten since then.
         since: time.monotonic().
         beat: seconds between two beats; what has ended must not have beaten for so long.
 
     Returns:
-        A line for each process that is missing, for each that is held and has ended, and for each
+        A line for each name that is missing, for each that is held and has ended, and for each
         of whatever making that is held twice.
     """
     rows = server.state.snapshot().processes
-    fresh = {(row.pid, row.entity.process) for row in rows if beats(row, since)}
     recent = [row for row in rows if beats(row, max(since, time.monotonic() - beat))]
+    fresh = {row.entity.process for row in rows
+             if beats(row, since) and (row.pid, row.entity.process) in living.items()}  # fmt: skip
     times = Counter(row.pid for row in recent)
     gone = [row for row in recent
             if row.entity.process.startswith(rig.PREFIX) and row.pid not in living]  # fmt: skip
     return (
-        *(f"{pid} {name}: not held" for pid, name in living.items() if (pid, name) not in fresh),
+        *(f"{name}: not held" for name in set(living.values()) - fresh),
         *(f"{row.pid} {row.entity.process}: held and gone" for row in gone),
         *(f"{pid}: held {amount} times" for pid, amount in times.items() if amount > 1),
     )
@@ -243,12 +257,11 @@ def beats(row: StoredProcess, since: float) -> bool:
 def chaos(seconds: float, seed: int) -> Result:
     """Run an agent through it."""
     result = Result()
-    random = Random(seed)
     with (
         EmbeddedBackend(BackendOptions(seed=seed)) as server,
         rig.agent(server, *OPTIONS) as agent,
         rig.sleepers() as sleepers,
-        contextlib.closing(Host(sleepers, random, result)) as host,
+        contextlib.closing(Host(sleepers, seed, result)) as host,
         short_ones(seconds),
     ):
         rig.wait_for_pids(server, {host.start()})

@@ -8,65 +8,17 @@ already is measured the same way; the baselines and our agent are left out.
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from bench import rig
+from bench import baseline, rig
 from bench.measure import Figures, cost, limit, share
 
 REST = 60.0
 CHURN = 20.0
-
-POLLING = """
-import time, psutil
-while True:
-    for process in psutil.process_iter():
-        try:
-            process.as_dict(["pid", "ppid", "name", "exe", "cmdline", "cwd", "uids", "create_time"])
-        except psutil.Error:
-            pass
-    time.sleep(5)
-"""
-
-SNOOPING = """
-import ctypes, os, bcc
-from rover.probes import loader, programs
-loader.find_tracefs(ctypes.CDLL(None, use_errno=True))
-os.environ["BCC_KERNEL_SOURCE"] = str(programs.source().parent / "shim")
-program = bcc.BPF(text='''
-struct event { u32 pid; char comm[16]; };
-BPF_RINGBUF_OUTPUT(events, 64);
-TRACEPOINT_PROBE(sched, sched_process_exec)
-{
-    struct event event = {.pid = args->pid};
-    bpf_get_current_comm(&event.comm, sizeof(event.comm));
-    events.ringbuf_output(&event, sizeof(event), 0);
-    return 0;
-}
-''')
-sink = open(os.devnull, "w")
-def told(_context, data, _size):
-    event = program["events"].event(data)
-    print(event.pid, event.comm.decode(), file=sink)
-program["events"].open_ring_buffer(told)
-while True:
-    program.ring_buffer_poll()
-"""
-"""Every exec is told to user space, as execsnoop does."""
-
-
-@contextlib.contextmanager
-def baseline(program: str) -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, "-c", program])
-    try:
-        yield process.pid
-    finally:
-        process.kill()
-        process.wait()
 
 
 def cpu(pid: int, seconds: float) -> float:
@@ -133,13 +85,10 @@ def main() -> None:
                     rig.wait_for_pids(server, set(group.pids))
                     time.sleep(5)
                     measure(figures, "rover", pid, processes, ours=True)
-                for name, program in (
-                    ("polling with psutil", POLLING),
-                    ("bare execsnoop", SNOOPING),
-                ):
-                    with baseline(program) as pid:
+                for way, name in baseline.NAMES.items():
+                    with baseline.running(way) as other:
                         time.sleep(5)
-                        measure(figures, name, pid, processes, ours=False)
+                        measure(figures, name, other.pid, processes, ours=False)
     figures.end()
 
 

@@ -1,53 +1,92 @@
 """From exec to accepted by the backend: ``python -m bench.latency [--json]``.
 
 On an idle host, and while 500 short processes a second come and go. The time of an exec is taken
-before posix_spawn, so the spawn itself counts.
+before posix_spawn, so the spawn itself counts. Beside it, until they have merely seen it, an agent
+that polls and a bare execsnoop.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from bench import rig
+from bench import baseline, rig
 from bench.measure import Figures, limit, spread
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PROCESSES = 100
+SHORT_RATE = 500
 AMONG = 500
 
 
-def exec_to_accepted(server: rig.EmbeddedBackend, group: rig.Sleepers) -> dict[str, float]:
-    """Milliseconds, over processes started at random times."""
+def start_at_random(group: rig.Sleepers) -> dict[int, float]:
+    """Start processes at random times; return when each was, as time.monotonic()."""
     started = {}
     for _ in range(PROCESSES):
         time.sleep(random.uniform(0.01, 0.3))
         now = time.monotonic()
         started[group.start()] = now
-    seen = rig.wait_for_pids(server, set(started))
+    return started
+
+
+def delays(started: dict[int, float], seen: dict[int, float]) -> dict[str, float]:
+    """Milliseconds from start to seen."""
     return spread([1000 * (seen[pid] - at) for pid, at in started.items()])
+
+
+def exec_to_accepted(server: rig.EmbeddedBackend, group: rig.Sleepers) -> dict[str, float]:
+    """Milliseconds, over processes started at random times."""
+    started = start_at_random(group)
+    return delays(started, rig.wait_for_pids(server, set(started)))
+
+
+@contextlib.contextmanager
+def short_ones() -> Iterator[None]:
+    churn = subprocess.Popen([sys.executable, "-m", "bench.churn", str(SHORT_RATE), "60"])
+    try:
+        time.sleep(1)
+        yield
+    finally:
+        churn.terminate()
+        churn.wait()
+
+
+def ours(figures: Figures) -> None:
+    with rig.backend() as server, rig.sleepers(AMONG) as group, rig.agent(server):
+        rig.wait_for_pids(server, set(group.pids))
+        quiet = exec_to_accepted(server, group)
+        with short_ones():
+            busy = exec_to_accepted(server, group)
+    limit(figures, f"idle host with {AMONG} processes, p50", quiet["p50"], "ms", 140)
+    limit(figures, "  p99", quiet["p99"], "ms", 200)
+    figures.add("  max", quiet["max"], "ms")
+    figures.add(f"with {SHORT_RATE} short processes a second, p50", busy["p50"], "ms")
+    limit(figures, "  p99", busy["p99"], "ms", 300)
+    figures.add("  max", busy["max"], "ms")
+
+
+def others(figures: Figures) -> None:
+    for way, name in baseline.NAMES.items():
+        with rig.sleepers(AMONG) as group, short_ones(), baseline.running(way) as other:
+            time.sleep(baseline.PERIOD)
+            started = start_at_random(group)
+            time.sleep(baseline.PERIOD + 1)
+        seen = delays(started, other.times(rig.PREFIX))
+        figures.add(f"{name}, seen among as many, p50", seen["p50"], "ms")
+        figures.add("  p99", seen["p99"], "ms")
 
 
 def main() -> None:
     figures = Figures("exec to accepted by the backend")
     figures.start()
-    with rig.backend() as server, rig.sleepers(AMONG) as group, rig.agent(server):
-        rig.wait_for_pids(server, set(group.pids))
-        quiet = exec_to_accepted(server, group)
-        churn = subprocess.Popen([sys.executable, "-m", "bench.churn", "500", "60"])
-        try:
-            time.sleep(1)
-            busy = exec_to_accepted(server, group)
-        finally:
-            churn.terminate()
-            churn.wait()
-    limit(figures, f"idle host with {AMONG} processes, p50", quiet["p50"], "ms", 140)
-    limit(figures, "  p99", quiet["p99"], "ms", 200)
-    figures.add("  max", quiet["max"], "ms")
-    figures.add("with 500 short processes a second, p50", busy["p50"], "ms")
-    limit(figures, "  p99", busy["p99"], "ms", 300)
-    figures.add("  max", busy["max"], "ms")
+    ours(figures)
+    others(figures)
     figures.end()
 
 

@@ -2,15 +2,16 @@
 
 For 100, 1,000 and 10,000 processes that sleep, each an entity of its own: the time from the agent's
 start to the complete first report, resident memory, and the CPU of one beat and of one reconcile.
-The last two are differences: the same agent with a short and with a long period.
+The last two are differences: the same agent with a short and with a long period. Beside it, what
+polling all of them with psutil every 5 s costs.
 """
 
 from __future__ import annotations
 
 import time
 
-from bench import rig
-from bench.measure import Figures, cost, limit
+from bench import baseline, rig
+from bench.measure import Figures, cost, limit, share
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0
@@ -35,6 +36,15 @@ def cpu_with(group: rig.Sleepers, **periods: str) -> float:
     return (after.cpu - before.cpu) / (after.at - before.at)
 
 
+def cpu_of_polling() -> float:
+    """Percent of a core."""
+    with baseline.running("polling") as other:
+        time.sleep(baseline.PERIOD / 2)
+        before = cost(other.pid)
+        time.sleep(2 * WINDOW)
+        return share(before, cost(other.pid))
+
+
 def measure(figures: Figures, size: int) -> float:
     with rig.sleepers(size) as group:
         with rig.backend() as server:
@@ -46,6 +56,7 @@ def measure(figures: Figures, size: int) -> float:
         quiet = cpu_with(group, heartbeat_period="600s", reconcile_period="600s")
         beating = cpu_with(group, heartbeat_period="1s", reconcile_period="600s")
         comparing = cpu_with(group, heartbeat_period="600s", reconcile_period="1s")
+        polling = cpu_of_polling()
     name = f"{size:,} processes"
     last = size == SIZES[-1]
     if last:
@@ -56,6 +67,7 @@ def measure(figures: Figures, size: int) -> float:
         figures.add(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms")
     figures.add(f"{name}: CPU of a reconcile", 1000 * (comparing - quiet), "ms")
     figures.add(f"{name}: CPU at rest beside them", 100 * quiet, "% core")
+    figures.add(f"{name}: {baseline.NAMES['polling']} beside them", polling, "% core")
     figures.add(f"{name}: resident memory", memory / 2**20, "MB")
     return memory
 

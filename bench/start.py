@@ -2,6 +2,7 @@
 
 Several starts, one after the other, among 500 processes that sleep: when the programs are attached,
 when the backend holds every process, and how long a stop takes. The clock starts before the fork.
+Beside it, when an agent that polls has seen them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from bench import rig
+from bench import baseline, rig
 from bench.measure import Figures, limit, spread
 
 if TYPE_CHECKING:
@@ -50,11 +51,21 @@ def start(server: rig.EmbeddedBackend, pids: Iterable[int]) -> tuple[float, floa
             return attached, reported, time.monotonic() - ending
 
 
+def polling(pids: Iterable[int]) -> float:
+    """Seconds from the start of one that polls until it has seen all, reported to nobody."""
+    began = time.monotonic()
+    with baseline.running("polling") as other:
+        time.sleep(baseline.PERIOD)
+    seen = other.times(rig.PREFIX)
+    return max(seen[pid] for pid in pids) - began
+
+
 def main() -> None:
     figures = Figures(f"{STARTS} starts among {PROCESSES} processes")
     figures.start()
     with rig.sleepers(PROCESSES) as group, rig.backend() as server:
         times = [start(server, group.pids) for _ in range(STARTS)]
+        others = polling(group.pids)
     for name, aim, seconds in zip(
         ("start to the programs attached", "start to all reported", "SIGTERM to the end"),
         (1, 5, 5),
@@ -63,6 +74,7 @@ def main() -> None:
     ):
         figures.add(f"{name}, p50", seconds["p50"], "s")
         limit(figures, "  max", seconds["max"], "s", aim)
+    figures.add(f"{baseline.NAMES['polling']}: start to all seen", others, "s")
     figures.end()
 
 

@@ -1,6 +1,7 @@
 """What happens when much happens: ``python -m bench.storm [--json]``.
 
-- 2,000 short processes a second for a minute: what is lost, what is read for nothing, the CPU;
+- 2,000 short processes a second for a minute: what is lost, what is read for nothing, the CPU; how
+  many an agent that polls and a bare execsnoop see of them, and for how much CPU;
 - 200 long-lived processes a second for 10 s: each reported once, and how fast;
 - 16,384 processes forked at once, then gone: losses are counted, and after one reconcile the agent
   knows what /proc knows.
@@ -8,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,14 +18,19 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench import rig
+from bench import baseline, rig
 from bench.measure import Figures, cost, limit, share, spread
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CHURN_RATE, CHURN_TIME = 2_000, 60
+BASELINE_TIME = 20
 STARTS, STARTS_A_SECOND = 2_000, 200
 BOMB = 16_384
 RECONCILE = 30
@@ -65,26 +72,49 @@ class Metrics:
         return sums
 
 
+@contextlib.contextmanager
+def short_ones(seconds: float) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start 2,000 a second; each of the programs that do prints how many it started."""
+    command = [sys.executable, "-m", "bench.churn", str(CHURN_RATE / 2), str(seconds)]
+    halves = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        time.sleep(1)
+        yield halves
+    finally:
+        for half in halves:
+            half.wait()
+
+
+def total(halves: list[subprocess.Popen[bytes]]) -> int:
+    return sum(int(half.communicate()[0]) for half in halves)
+
+
 def churn(figures: Figures, metrics: Metrics, pid: int) -> None:
-    halves = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.churn", str(CHURN_RATE / 2), str(CHURN_TIME)],
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
-    time.sleep(1)
-    before, had = cost(pid), metrics.read()
-    time.sleep(CHURN_TIME - 3)
-    used, got = share(before, cost(pid)), metrics.read()
-    started = sum(int(half.communicate()[0]) for half in halves)
-    rate = started / CHURN_TIME
+    with short_ones(CHURN_TIME) as halves:
+        before, had = cost(pid), metrics.read()
+        time.sleep(CHURN_TIME - 3)
+        used, got = share(before, cost(pid)), metrics.read()
+        rate = total(halves) / CHURN_TIME
     limit(figures, f"{rate:,.0f} short exec/s: events lost", (got - had)["rover_lost"], "", 0)
     limit(figures, "  agent CPU", used, "% core", 0.5)
     ended = (got - had)["rover_unsettled_processes"]
     reads = (got - had)["rover_proc_reads"]
     figures.add("  processes that ended unsettled", ended, "")
     figures.add("  processes read in /proc in that time", reads, "")
+
+
+def others(figures: Figures) -> None:
+    for way, name in baseline.NAMES.items():
+        with baseline.running(way) as other:
+            time.sleep(3)
+            with short_ones(BASELINE_TIME) as halves:
+                before = cost(other.pid)
+                time.sleep(BASELINE_TIME - 3)
+                used = share(before, cost(other.pid))
+                started = total(halves)
+        seen = sum(each.name == "true" for each in other.seen)
+        figures.add(f"  {name} sees of as many", 100 * seen / started, "%")
+        figures.add(f"  {name}, CPU", used, "% core")
 
 
 def starts(figures: Figures, server: rig.EmbeddedBackend) -> None:
@@ -149,6 +179,9 @@ def main() -> None:
     with rig.backend() as server, rig.agent(server, metrics.option) as pid:
         time.sleep(5)
         churn(figures, metrics, pid)
+    others(figures)
+    with rig.backend() as server, rig.agent(server, metrics.option) as pid:
+        time.sleep(5)
         starts(figures, server)
         bomb(figures, metrics, pid)
     figures.end()
