@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rover.model import Changes, EntityKey, Process, ProcessKey, Reason, Report, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class Row(NamedTuple):
@@ -37,21 +37,14 @@ class Why(NamedTuple):
     """Entities that another process is reported as, with that process's pid."""
 
 
-class _Claim(NamedTuple):
-    """One process's claim to an entity; claims sort by age, the oldest leads."""
-
-    start_ticks: int
-    pid: int
-    report: Report
-
-
 class Table:
     """Live processes by pid, and the entities they claim."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
-        self._claims: dict[EntityKey, list[_Claim]] = {}
-        """Sorted: no two processes have the same start and pid."""
+        self._claims: dict[EntityKey, list[Report] | tuple[Report]] = {}
+        """What each claimant would be reported as, the oldest first; no two are of one age. Most
+        entities have one, and a tuple takes half the room of a list."""
         self._published: dict[EntityKey, Report] = {}
         self._touched: set[EntityKey] = set()
         self.reasons: Counter[Reason] = Counter()
@@ -88,16 +81,15 @@ class Table:
                 self._release(report.entity.key, process.key)
         for key, report in claimed.items():
             claims = self._claims.get(key)
-            claim = _Claim(process.key.start_ticks, process.pid, report)
             if claims is None:
-                self._claims[key] = [claim]  # no room for more: most entities have but one
+                self._claims[key] = (report,)
                 self._touched.add(key)
                 continue
             at = _place(claims, process.key)
             if not _is_of(claims, at, process.key):
-                claims.insert(at, claim)
-            elif claims[at].report != report:
-                claims[at] = claim
+                self._several(key).insert(at, report)
+            elif claims[at] != report:
+                self._several(key)[at] = report
             else:
                 continue
             self._touched.add(key)
@@ -121,7 +113,7 @@ class Table:
         announced, withdrawn = [], []
         for key in self._touched:
             claims = self._claims.get(key)
-            report = claims[0].report if claims else None
+            report = claims[0] if claims else None
             if report is None:
                 if self._published.pop(key, None) is not None:
                     withdrawn.append(key)
@@ -139,10 +131,10 @@ class Table:
         leads, follows = [], []
         for report in row.verdict.reports:
             leader = self._claims[report.entity.key][0]
-            if leader.pid == pid:
+            if leader.process.pid == pid:
                 leads.append(report)
             else:
-                follows.append((report, leader.pid))
+                follows.append((report, leader.process.pid))
         reason = row.verdict.reason
         if reason is Reason.REPORTED and not leads:
             reason = Reason.FOLLOWS
@@ -151,17 +143,30 @@ class Table:
     def _release(self, key: EntityKey, process: ProcessKey) -> None:
         claims = self._claims[key]
         at = _place(claims, process)
-        del claims[at]
         if at == 0:
             self._touched.add(key)
-        if not claims:
+        if len(claims) > 1:
+            del self._several(key)[at]
+        else:
             del self._claims[key]
 
+    def _several(self, key: EntityKey) -> list[Report]:
+        """Give an entity's claimants in a form that can be changed."""
+        claims = self._claims[key]
+        if isinstance(claims, tuple):
+            claims = self._claims[key] = list(claims)
+        return claims
 
-def _place(claims: list[_Claim], process: ProcessKey) -> int:
+
+def _age(report: Report) -> tuple[int, int]:
+    key = report.process.key
+    return key.start_ticks, key.pid
+
+
+def _place(claims: Sequence[Report], process: ProcessKey) -> int:
     """Find where a process's claim stands, or would stand."""
-    return bisect_left(claims, (process.start_ticks, process.pid))
+    return bisect_left(claims, (process.start_ticks, process.pid), key=_age)
 
 
-def _is_of(claims: list[_Claim], at: int, process: ProcessKey) -> bool:
-    return at < len(claims) and claims[at][:2] == (process.start_ticks, process.pid)
+def _is_of(claims: Sequence[Report], at: int, process: ProcessKey) -> bool:
+    return at < len(claims) and claims[at].process.key == process
