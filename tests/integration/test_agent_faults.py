@@ -152,3 +152,34 @@ def test_a_link_with_tls_holds_what_runs_through_a_restart_with_other_certificat
     said = agent.log.read_text()
     assert "CERTIFICATE_VERIFY_FAILED" in said
     assert TOKEN not in said
+
+
+def test_a_backend_whose_name_moves_to_another_address_is_followed(
+    tmp_path: Path, crew: rig.Sleepers, eventually: Callable[..., object]
+):
+    hosts = tmp_path / "hosts"
+
+    def name_means(address: str) -> None:
+        hosts.write_text(f"127.0.0.1 localhost\n{address} oap.test\n")
+
+    name_means("127.0.0.9")  # where nobody listens
+    own_hosts = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    wrap = ("unshare", "--mount", "--propagation=private", "sh", "-ec", own_hosts, str(hosts))
+    living = start(crew, 10)
+    with EmbeddedBackend(BackendOptions(host="127.0.0.1")) as first:
+        options = BackendOptions(host="127.0.0.2", port=first.port)
+        address = {"ROVER_BACKEND_ADDR": f"oap.test:{first.port}"}
+        with (
+            EmbeddedBackend(options) as second,
+            running(first, tmp_path, *QUICK, wrap=wrap, environment=address) as agent,
+        ):
+            eventually(lambda: "state=backing-off" in agent.log.read_text())
+            moved = time.monotonic()
+            name_means("127.0.0.1")
+            wait_for_equality(first, living, moved, 10)
+            assert second.state.snapshot().calls_total == 0
+            name_means("127.0.0.2")
+            first.stop()
+            moved = time.monotonic()
+            wait_for_equality(second, living, moved)
+            assert not second.violations
