@@ -4,22 +4,50 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from rover.config.address import Endpoint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rover.config.address import Endpoint
 
 BEYOND: Final = ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::1"))
 """Set aside for documentation (RFC 5737, RFC 3849), so the way there is the default route."""
 ANY_PORT: Final = 9
 LAST_RESORT: Final = "127.0.0.1"
+NOWHERE: Final = Endpoint("", 0)
+PATIENCE: Final = 0.5
+"""Seconds that a name may take to be resolved; it then takes its time, and nobody waits."""
 BEST, LINK_LOCAL, UNREACHABLE = range(3)
 """Ranks of addresses: the last mean this host to every host."""
+
+
+class HostIp:
+    """Looks for the address again and again, and is held up by no resolver that hangs.
+
+    What was found before holds meanwhile, or else the address of the default route.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Endpoint, str] = {}
+        self._asking = threading.Thread()
+
+    def towards(self, endpoint: Endpoint) -> str:
+        """Give the address as seen from there; for one thread."""
+        if not self._asking.is_alive():
+            self._asking = threading.Thread(
+                target=self._ask, args=(endpoint,), name="host-ip", daemon=True
+            )
+            self._asking.start()
+            self._asking.join(PATIENCE)
+        return self._found.get(endpoint) or host_ip(NOWHERE)
+
+    def _ask(self, endpoint: Endpoint) -> None:
+        self._found[endpoint] = host_ip(endpoint)
 
 
 def host_ip(endpoint: Endpoint) -> str:

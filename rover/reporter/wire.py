@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__
-from rover.config.address import Endpoint, endpoints
+from rover.config.address import endpoints
 from rover.errors import BackendError
 from rover.reporter import hostip, pin
 from rover.reporter.credentials import Credentials
@@ -30,6 +30,7 @@ import grpc  # reads both variables when it is loaded
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rover.config.address import Endpoint
     from rover.config.settings import BackendSettings
 
 log = logging.getLogger("rover.reporter")
@@ -129,6 +130,7 @@ class GrpcDialer:
             raise BackendError(f"core.backend.addr {settings.addr!r}: {error}") from error
         self._settings = settings
         self._host_ip = host_ip
+        self._lookup = hostip.HostIp()
         self._credentials = Credentials(settings)
         self._keepalive = max(KEEPALIVE, heartbeat * KEEPALIVE_SHARE)
         self._fingerprints: dict[Endpoint, str] = {}
@@ -153,7 +155,7 @@ class GrpcDialer:
             return self._host_ip
         # the name of a backend behind a proxy need not be known here, and looking takes long
         hidden = proxy_for(endpoint, os.environ)
-        return hostip.host_ip(Endpoint("", 0) if hidden else endpoint)
+        return self._lookup.towards(hostip.NOWHERE if hidden else endpoint)
 
     def _channel(self, endpoint: Endpoint) -> grpc.Channel:
         options = [

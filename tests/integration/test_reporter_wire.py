@@ -164,6 +164,34 @@ def test_the_hosts_address_is_that_of_the_interface_towards_the_backend():
     assert told.host_ip(told.endpoints[0]) == "192.0.2.77"
 
 
+def test_a_resolver_that_hangs_holds_up_no_beat(backend, monkeypatch):
+    hanging, asked = threading.Event(), threading.Event()
+    resolve = socket.getaddrinfo
+
+    def may_hang(*arguments, **options):
+        if hanging.is_set():
+            asked.set()
+            hanging_ended.wait(30)
+        return resolve(*arguments, **options)
+
+    hanging_ended = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", may_hang)
+    pace = DiscoverySettings(heartbeat_period=0.2, properties_report_period=2)
+    try:
+        with reporting(backend.address, pace) as reporter:
+            reporter.publish(announced(*CREW))
+            before = backend.state.wait_for(lambda held: beats_of(held) >= 5)
+            hanging.set()
+            assert asked.wait(5)
+            now = beats_of(backend.state.snapshot())
+            held = backend.state.wait_for(lambda held: beats_of(held) >= now + 30, 20)
+        assert not hanging_ended.is_set()
+        addresses = {row.properties["host_ip"] for row in (*before.processes, *held.processes)}
+        assert addresses == {hostip.host_ip(hostip.NOWHERE)}
+    finally:
+        hanging_ended.set()
+
+
 def test_pings_stay_below_what_servers_put_up_with():
     for heartbeat in (1, 20, 60, 600):
         pings_between_beats = heartbeat / max(wire.KEEPALIVE, heartbeat * wire.KEEPALIVE_SHARE)
