@@ -92,7 +92,14 @@ class Reporter:
         if self._thread.is_alive():
             self._session.abort()
             self._thread.join(min(CLOSING, timeout))
-        return not self._thread.is_alive()
+        ended = not self._thread.is_alive()
+        if not ended:
+            log.warning(
+                "last report not delivered: the session, %s, did not end within %g s",
+                self.session.phase.value,
+                timeout,
+            )
+        return ended
 
     @property
     def is_alive(self) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
 from reporter_rig import announced, eventually, report, reporting, shown
 
 from rover.backend import BackendOptions, EmbeddedBackend, Tls
-from rover.config.settings import BackendSettings
+from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import BackendError
-from rover.reporter import Phase
+from rover.reporter import Phase, Reporter
 from rover.reporter.credentials import Credentials
 
 CREW = [report(number) for number in range(3)]
@@ -162,6 +164,21 @@ def test_skip_verify_still_refuses_an_expired_certificate_and_says_why(certifica
         reason = refused(backend, trusting(certificates, None, insecure_skip_verify=True))
     assert "expired" in reason
     assert "renew" in reason
+
+
+def test_a_stop_while_a_server_shows_no_certificate_ends_in_time_and_tells_the_loss(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = BackendSettings(
+            addr=f"127.0.0.1:{silent.getsockname()[1]}", enable_tls=True, insecure_skip_verify=True
+        )
+        reporter = Reporter(settings, DiscoverySettings(), "an agent")
+        reporter.start()
+        link, _ = silent.accept()
+        with link:
+            began = time.monotonic()
+            assert not reporter.stop(1.5)
+            assert time.monotonic() - began < 2.0
+    assert "last report not delivered: the session, connecting, did not end" in caplog.text
 
 
 def test_skip_verify_says_what_is_no_tls(certificates):
