@@ -1,9 +1,10 @@
 """How cost grows with the number of processes: ``python -m bench.scale [--json]``.
 
 For 100, 1,000 and 10,000 processes that sleep, each an entity of its own: the time from the agent's
-start to the complete first report, resident memory, and the CPU of one beat and of one reconcile.
-The last two are differences: the same agent with a short and with a long period. Beside it, what
-polling all of them with psutil every 5 s costs.
+start to the complete first report, resident memory, and the CPU of one beat, of one reconcile and of
+one process that starts and ends among them. The CPU of each is a difference: the same agent with a
+short and with a long period, with and without news. Beside it, what polling all of them with psutil
+every 5 s costs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bench.measure import Figures, cost, limit, share
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0
+NEWS, NEWS_RATE = 200, 20
 PREFIX = "process_discovery."
 
 
@@ -22,6 +24,28 @@ def complete(server: rig.EmbeddedBackend, pids: set[int], since: float) -> float
     """Seconds until the last of the processes was accepted."""
     seen = rig.wait_for_pids(server, pids)
     return max(seen[pid] for pid in pids) - since
+
+
+def cpu_of_news(group: rig.Sleepers) -> tuple[float, float]:
+    """Seconds of CPU a second at rest, and for a process from its start to its end."""
+    options = [f"--set={PREFIX}{which}_period=600s" for which in ("heartbeat", "reconcile")]
+    with rig.backend() as server, rig.agent(server, *options) as pid:
+        rig.wait_for_pids(server, set(group.pids))
+        time.sleep(3)
+        before = cost(pid)
+        time.sleep(WINDOW)
+        after = cost(pid)
+        quiet = (after.cpu - before.cpu) / (after.at - before.at)
+        started = []
+        for _ in range(NEWS):
+            started.append(group.start())
+            time.sleep(1 / NEWS_RATE)
+        rig.wait_for_pids(server, set(started))
+        for new in started:
+            group.end(new)
+            time.sleep(1 / NEWS_RATE)
+        busy = cost(pid)
+    return quiet, (busy.cpu - after.cpu - quiet * (busy.at - after.at)) / NEWS
 
 
 def cpu_with(group: rig.Sleepers, **periods: str) -> float:
@@ -53,7 +77,7 @@ def measure(figures: Figures, size: int) -> float:
                 first = complete(server, set(group.pids), began)
                 time.sleep(5)
                 memory = cost(pid).rss
-        quiet = cpu_with(group, heartbeat_period="600s", reconcile_period="600s")
+        quiet, news = cpu_of_news(group)
         beating = cpu_with(group, heartbeat_period="1s", reconcile_period="600s")
         comparing = cpu_with(group, heartbeat_period="600s", reconcile_period="1s")
         polling = cpu_of_polling()
@@ -66,6 +90,7 @@ def measure(figures: Figures, size: int) -> float:
         figures.add(f"{name}: start to complete first report", first, "s")
         figures.add(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms")
     figures.add(f"{name}: CPU of a reconcile", 1000 * (comparing - quiet), "ms")
+    figures.add(f"{name}: CPU of a process that starts and ends", 1000 * news, "ms")
     figures.add(f"{name}: CPU at rest beside them", 100 * quiet, "% core")
     figures.add(f"{name}: {baseline.NAMES['polling']} beside them", polling, "% core")
     figures.add(f"{name}: resident memory", memory / 2**20, "MB")
