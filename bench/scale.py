@@ -1,10 +1,10 @@
 """How cost grows with the number of processes: ``python -m bench.scale [--json]``.
 
 For 100, 1,000 and 10,000 processes that sleep, each an entity of its own: the time from the agent's
-start to the complete first report, resident memory, and the CPU of one beat, of one reconcile and of
-one process that starts and ends among them. The CPU of each is a difference: the same agent with a
-short and with a long period, with and without news. Beside it, what polling all of them with psutil
-every 5 s costs.
+start to the complete first report, resident memory, and the CPU of one beat, of one reconcile and
+of one process that starts and ends among them. The CPU of each is a difference: the same agent with
+a short and with a long period, with and without news. Beside it, what polling all of them with
+psutil every 5 s costs.
 """
 
 from __future__ import annotations
