@@ -26,16 +26,20 @@ def complete(server: rig.EmbeddedBackend, pids: set[int], since: float) -> float
     return max(seen[pid] for pid in pids) - since
 
 
+def at_rest(pid: int) -> float:
+    """Seconds of CPU a second, over a while."""
+    time.sleep(3)
+    before = cost(pid)
+    time.sleep(WINDOW)
+    return share(before, cost(pid)) / 100
+
+
 def cpu_of_news(group: rig.Sleepers) -> tuple[float, float]:
     """Seconds of CPU a second at rest, and for a process from its start to its end."""
     options = [f"--set={PREFIX}{which}_period=600s" for which in ("heartbeat", "reconcile")]
     with rig.backend() as server, rig.agent(server, *options) as pid:
         rig.wait_for_pids(server, set(group.pids))
-        time.sleep(3)
-        before = cost(pid)
-        time.sleep(WINDOW)
-        after = cost(pid)
-        quiet = (after.cpu - before.cpu) / (after.at - before.at)
+        quiet, before = at_rest(pid), cost(pid)
         started = []
         for _ in range(NEWS):
             started.append(group.start())
@@ -44,8 +48,8 @@ def cpu_of_news(group: rig.Sleepers) -> tuple[float, float]:
         for new in started:
             group.end(new)
             time.sleep(1 / NEWS_RATE)
-        busy = cost(pid)
-    return quiet, (busy.cpu - after.cpu - quiet * (busy.at - after.at)) / NEWS
+        after = cost(pid)
+    return quiet, (after.cpu - before.cpu - quiet * (after.at - before.at)) / NEWS
 
 
 def cpu_with(group: rig.Sleepers, **periods: str) -> float:
@@ -53,11 +57,7 @@ def cpu_with(group: rig.Sleepers, **periods: str) -> float:
     options = [f"--set={PREFIX}{key}={value}" for key, value in periods.items()]
     with rig.backend() as server, rig.agent(server, *options) as pid:
         rig.wait_for_pids(server, set(group.pids))
-        time.sleep(3)
-        before = cost(pid)
-        time.sleep(WINDOW)
-        after = cost(pid)
-    return (after.cpu - before.cpu) / (after.at - before.at)
+        return at_rest(pid)
 
 
 def cpu_of_polling() -> float:
