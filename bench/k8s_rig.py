@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Self
 
 from bench.k8s_objects import NODE
 from rover.config.settings import AnalyzerSettings, KubernetesSettings
-from rover.config.template import POD_FILTERS, POD_NAMES, Filter, Template
-from rover.discovery.analyzers import Analyzers
-from rover.discovery.host import Host
-from rover.discovery.pod_join import PodJoin
+from rover.gotemplate import POD_FILTERS, POD_NAMES, Filter, Template
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.k8s.objects import pod_record, service_record
 from rover.k8s.watch import Pace
 from rover.model import Process, ProcessKey, Verdict
+from rover.naming.host.facts import Host
+from rover.naming.pods.analyzers import Analyzers
+from rover.naming.pods.join import PodJoin
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,25 +8,25 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
-from rover.answers import AgentAnswers
 from rover.config.settings import kubernetes_active
-from rover.discovery.agent_sensor import AgentSensor
-from rover.discovery.analyzers import Analyzers
 from rover.discovery.census import Census
-from rover.discovery.cluster_judge import ClusterJudge
-from rover.discovery.finders import HostFinders
-from rover.discovery.host import Host
-from rover.discovery.host_judge import HostJudge
 from rover.discovery.loop import Discovery
-from rover.discovery.pod_join import PodJoin
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
+from rover.naming.cluster_judge import ClusterJudge
+from rover.naming.host.facts import Host
+from rover.naming.host.finders import HostFinders
+from rover.naming.host.judge import HostJudge
+from rover.naming.pods.analyzers import Analyzers
+from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.reporter import Reporter
-from rover.status import StatusServer
+from rover.sensor.watch import AgentSensor
+from rover.status.answers import AgentAnswers
+from rover.status.http import StatusServer
 from rover.stopping import StopRequest
 from rover.table import Table
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.config.settings import Settings
-    from rover.discovery.judge import Judge
     from rover.model import Changes
+    from rover.naming.judge import Judge
     from rover.probes.settling import Probes
 
 log = logging.getLogger("rover.agent")

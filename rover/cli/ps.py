@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rover.agent import judges, machine
-from rover.answers import explain
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
-from rover.discovery.host import Host
 from rover.discovery.once import scan_once
 from rover.errors import RoverError, StateError
 from rover.identity import read_agent_id
 from rover.model import Reason
+from rover.naming.host.facts import Host
+from rover.status.answers import explain
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.config.patterns import Pattern
-    from rover.config.template import Filter, Template
+    from rover.gotemplate import Filter, Template
 
 
 class Kind(Enum):

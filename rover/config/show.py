@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rover.config.origin import DEFAULT, Origin
 from rover.config.scalars import format_duration
 from rover.config.settings import Key, Kind
-from rover.config.template import Filter, Template
+from rover.gotemplate import Filter, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,1 +1,1 @@
-"""From what happens on the host to a table of processes and their entities."""
+"""Who runs here: the first scan, the kernel's events and the reconcile become the table."""

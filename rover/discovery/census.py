@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from rover.discovery import rights
+from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.discovery.procfs import TICKS_PER_SECOND, KernelThread
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
@@ -23,8 +23,8 @@ from rover.table import Why
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from rover.discovery.judge import Judge
     from rover.discovery.procfs import ProcReader, Stat
+    from rover.naming.judge import Judge
     from rover.probes.settling import Ended, Probes, Taken
     from rover.table import Table
 
@@ -125,12 +125,12 @@ class Census:
         for pid in pids:
             self._admit(pid)
         self._tell_hidden()
-        effective = rights.own_capabilities()
-        if option := rights.hidepid(self._reader.mounts(), effective):
+        effective = own_capabilities()
+        if option := hidepid(self._reader.mounts(), effective):
             log.warning(
                 "/proc is mounted with %s: processes of other users may be missing; %s",
                 option,
-                rights.remedy(effective, rights.LOOK_INTO_ANY_PROCESS),
+                remedy(effective, LOOK_INTO_ANY_PROCESS),
             )
 
     def why(self, pid: int) -> Why | None:
@@ -380,5 +380,5 @@ class Census:
             "/proc keeps back files=%s times=%d; processes are reported with fewer facts; %s",
             ",".join(sorted(unreadable.files)),
             unreadable.times,
-            rights.remedy(rights.own_capabilities(), rights.LOOK_INTO_ANY_PROCESS),
+            remedy(own_capabilities(), LOOK_INTO_ANY_PROCESS),
         )

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from rover.config.settings import DiscoverySettings
     from rover.discovery.census import Census
-    from rover.discovery.judge import Judge
     from rover.metrics import Figure
     from rover.model import Changes
+    from rover.naming.judge import Judge
     from rover.probes.settling import Probes
 
 log = logging.getLogger("rover.discovery")

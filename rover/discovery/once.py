@@ -13,7 +13,7 @@ from rover.discovery.procfs import ProcReader
 from rover.table import Table
 
 if TYPE_CHECKING:
-    from rover.discovery.judge import Judge
+    from rover.naming.judge import Judge
     from rover.table import Why
 
 

@@ -62,7 +62,7 @@ class Cluster:
 
         Args:
             settings: Where the cluster is, and which node this is.
-            post: Takes the news, for `rover.discovery.pod_join.PodJoin.apply`; called by several
+            post: Takes the news, for `rover.naming.pods.join.PodJoin.apply`; called by several
                 threads.
             with_env: Keep containers' variables (`Analyzers.use_env`).
             failed: Told of a defect that ended a watch.

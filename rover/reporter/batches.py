@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from rover.reporter.trouble import CallError, Trouble
+from rover.reporter.failures import CallError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rover.errors import BackendError
-from rover.reporter.trouble import plain
+from rover.reporter.failures import plain
 
 if TYPE_CHECKING:
     from rover.config.settings import BackendSettings

@@ -11,9 +11,9 @@ from rover._proto.service import KEEP_ALIVE, REPORT_PROCESSES
 from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
 from rover.reporter import messages
 from rover.reporter.batches import Limits, Part, batches, deliver
+from rover.reporter.failures import CallError, Trouble, plain
 from rover.reporter.limits import KEPT_FOR_OTHERS, PROPERTIES_JSON
 from rover.reporter.roster import Entry
-from rover.reporter.trouble import CallError, Trouble, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

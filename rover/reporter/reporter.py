@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
+from rover.reporter.channel import GrpcDialer
 from rover.reporter.outbox import Outbox
-from rover.reporter.pace import Pace
+from rover.reporter.pacing import Pace
 from rover.reporter.roster import Roster
 from rover.reporter.session import Session
 from rover.reporter.state import ReporterState, SessionState, standing
-from rover.reporter.wire import GrpcDialer
 
 if TYPE_CHECKING:
     from rover.config.settings import BackendSettings, DiscoverySettings

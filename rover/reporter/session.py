@@ -20,17 +20,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
+from rover.reporter.connection import Line
 from rover.reporter.exchange import Exchange
-from rover.reporter.line import Line
-from rover.reporter.pace import NEWS_BURST, NEWS_RATE, Bucket
+from rover.reporter.failures import CallError, Trouble, advice
+from rover.reporter.pacing import NEWS_BURST, NEWS_RATE, Bucket
 from rover.reporter.state import Phase, SessionState
-from rover.reporter.trouble import CallError, Trouble, advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rover.reporter.line import Dialer
-    from rover.reporter.pace import Pace
+    from rover.reporter.connection import Dialer
+    from rover.reporter.pacing import Pace
     from rover.reporter.roster import Roster
 
 log = logging.getLogger("rover.reporter")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rover.status import StatusServer
+from rover.status.http import StatusServer
 
 
 class Well:

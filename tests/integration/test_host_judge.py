@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 from rover.config.settings import ScanMode, ScannerSettings
-from rover.discovery.agent_sensor import AgentSensor
-from rover.discovery.finders import HostFinders
-from rover.discovery.host import Host
-from rover.discovery.host_judge import HostJudge
 from rover.discovery.procfs import ProcReader
 from rover.model import Reason
+from rover.naming.host.facts import Host
+from rover.naming.host.finders import HostFinders
+from rover.naming.host.judge import HostJudge
+from rover.sensor.watch import AgentSensor
 
 METADATA = "layer=GENERAL\nservice_name=shop\ninstance_name=i\nprocess_name=p\n"
 

@@ -15,7 +15,7 @@ from rover.k8s.cluster import Cluster
 
 def test_a_cluster_that_is_not_started_loads_none_of_the_client():
     script = (
-        "import sys; import rover.k8s.cluster, rover.discovery.pod_join, rover.discovery.analyzers;"
+        "import sys; import rover.k8s.cluster, rover.naming.pods.join, rover.naming.pods.analyzers;"
         "sys.exit(any(name.split('.')[0] in ('kubernetes', 'urllib3') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rover.discovery import rooted
-from rover.discovery.rooted import open_directory, read_file
+from rover.sensor import rooted
+from rover.sensor.rooted import open_directory, read_file
 
 
 @pytest.fixture(params=["openat2", "by steps"], autouse=True)

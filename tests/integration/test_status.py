@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rover.backend import EmbeddedBackend
 from rover.errors import RoverError
-from rover.status import StatusServer
+from rover.status.http import StatusServer
 
 
 class Fake:
@@ -112,7 +112,7 @@ FROM_ANOTHER_ADDRESS = """
 import fcntl, http.client, socket, struct, sys
 sys.path[:0] = sys.argv[1:]
 from test_status import Fake
-from rover.status import StatusServer
+from rover.status.http import StatusServer
 SIOCSIFADDR, SIOCSIFFLAGS, IFF_UP = 0x8916, 0x8914, 1
 address = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton("10.77.0.1"))
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:

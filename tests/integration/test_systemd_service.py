@@ -13,7 +13,7 @@ UNIT = Path(__file__).parents[2] / "deploy" / "rover.service"
 # What the agent needs rights for: attach, see the processes of others, read agents' files.
 PROOF = """
 import os, sys, time
-from rover.discovery.agent_sensor import AgentSensor
+from rover.sensor.watch import AgentSensor
 from rover.discovery.procfs import ProcReader
 from rover.probes import settling
 

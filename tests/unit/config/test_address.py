@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rover.config.address import Endpoint, endpoints, listener
-from rover.reporter.hostip import host_ip
+from rover.reporter.host_ip import host_ip
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-import rover.status
 from bench.k8s_objects import NODE
 from bench.pod import Container, objects, quantity, the
 from rover import __version__
 from rover.config.load import load
+from rover.status import http
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
@@ -90,7 +90,7 @@ def test_what_depends_on_each_other_within_the_daemonset_agrees():
 def test_probes_ask_for_what_the_agent_answers(probe: str):
     get = container()[probe]["httpGet"]
     assert get["port"] == container()["ports"][0]["name"]
-    served = set(re.findall(r'target\.path == "([^"]+)"', Path(rover.status.__file__).read_text()))
+    served = set(re.findall(r'target\.path == "([^"]+)"', Path(http.__file__).read_text()))
     assert get["path"] in served
     assert (
         the("DaemonSet")["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"]

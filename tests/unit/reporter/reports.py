@@ -9,11 +9,11 @@ from rover._proto.service import REPORT_PROCESSES
 from rover.backend.state import State
 from rover.config.address import Endpoint
 from rover.model import Changes, Entity, Process, ProcessKey, Report
+from rover.reporter.failures import CallError, Trouble
 from rover.reporter.outbox import Outbox
-from rover.reporter.pace import Pace
+from rover.reporter.pacing import Pace
 from rover.reporter.roster import Roster
 from rover.reporter.session import Session
-from rover.reporter.trouble import CallError, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable

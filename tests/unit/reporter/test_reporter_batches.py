@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.reporter.batches import LEAST_BYTES, TRIES_ALONE, Limits, batches, deliver
-from rover.reporter.trouble import CallError, Trouble
+from rover.reporter.failures import CallError, Trouble
 
 SMALL = Limits(items=7, bytes=2000)
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import AGENT, Rig, report
 
-from rover.reporter.pace import NEWS_BURST, NEWS_RATE
+from rover.reporter.failures import CallError, Trouble
+from rover.reporter.pacing import NEWS_BURST, NEWS_RATE
 from rover.reporter.roster import TRIES_UNANSWERED, Entry
 from rover.reporter.session import RETURN_FIRST
 from rover.reporter.state import Standing, standing
-from rover.reporter.trouble import CallError, Trouble
 
 CREW = [report(number) for number in range(5)]
 PIDS = {one.process.pid for one in CREW}

@@ -1,0 +1,75 @@
+"""Judges processes of a node: those in pods by the analyzers, the others by the host finders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rover.k8s.cgroup import containers_of
+from rover.model import Reason, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rover.model import Process, ProcessKey
+    from rover.naming.host.judge import HostJudge
+    from rover.naming.pods.join import PodJoin
+
+_OUTSIDE = Verdict(
+    reason=Reason.NOT_IN_POD,
+    detail="process_discovery.kubernetes.host_processes would have it reported",
+)
+
+
+class ClusterJudge:
+    """A `rover.naming.judge.Judge` for nodes of a Kubernetes cluster."""
+
+    def __init__(self, join: PodJoin, host: HostJudge | None) -> None:
+        """Put the two together.
+
+        Args:
+            join: decides on what runs in a container.
+            host: decides on everything else; None leaves it out.
+        """
+        self._join = join
+        self._host = host
+
+    def judge(self, process: Process) -> Verdict:
+        """Decide what a process is called by what is known of its pod now."""
+        verdict = self._join.judge(process)
+        if verdict is None:
+            return self._host.judge(process) if self._host else _OUTSIDE
+        if self._host and verdict.reason is Reason.POD_UNKNOWN and _is_no_pods(process):
+            # a container of the node's own, as a plain `docker run` makes them
+            return self._host.judge(process)
+        return verdict
+
+    def forget(self, key: ProcessKey) -> None:
+        """Drop a process that has ended."""
+        self._join.forget(key)
+        if self._host:
+            self._host.forget(key)
+
+    def apply(self, message: object) -> Iterable[ProcessKey]:
+        """Take in news of the cluster; return the processes to judge again."""
+        return self._join.apply(message)
+
+    def refresh(self, now: float) -> Iterable[ProcessKey]:
+        """Look again at what no pod has shown, and at the agents' files; as `Judge` says."""
+        keys = set(self._join.refresh(now)) if now >= self._join.next_refresh(now) else set()
+        if self._host and now >= self._host.next_refresh(now):
+            keys.update(self._host.refresh(now))
+        return keys
+
+    def next_refresh(self, now: float) -> float:
+        """Return the time.monotonic() of the next look of either."""
+        soonest = self._join.next_refresh(now)
+        return min(soonest, self._host.next_refresh(now)) if self._host else soonest
+
+    def figures(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what the join and the host's sensor count."""
+        return {"pod_join": self._join.figures, **(self._host.figures() if self._host else {})}
+
+
+def _is_no_pods(process: Process) -> bool:
+    """Tell whether no container in the cgroup's path names a pod."""
+    return not any(ref.pod_uid for ref in containers_of(process.cgroup))

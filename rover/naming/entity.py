@@ -1,0 +1,69 @@
+"""Rules for the names that entities are reported under, whichever finder makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rover.errors import TemplateError
+from rover.model import Entity
+
+if TYPE_CHECKING:
+    from rover.config.settings import AnalyzerSettings, RegexFinderSettings
+    from rover.gotemplate import Template
+
+GROUP: Final = "::"
+"""Parts the group of a service from its name at the backend."""
+
+
+def render_entity(
+    templates: RegexFinderSettings | AnalyzerSettings, context: object, cluster_name: str
+) -> Entity:
+    """Evaluate the names of one process.
+
+    Args:
+        templates: A finder's or an analyzer's.
+        context: What the templates' schema describes.
+        cluster_name: Prefix of the service's name; may be empty.
+
+    Raises:
+        TemplateError: one of them fails or gives a blank name; the message says which.
+    """
+    service = _render("service_name", templates.service_name, context)
+    labels = templates.labels
+    return Entity(
+        layer=templates.layer,
+        service=service_in_cluster(cluster_name, service),
+        instance=_render("instance_name", templates.instance_name, context),
+        process=_render("process_name", templates.process_name, context),
+        labels=split_labels(_evaluate("labels", labels, context)) if labels else (),
+    )
+
+
+def service_in_cluster(cluster_name: str, service: str) -> str:
+    """Prefix a service's name by the cluster's, unless there is none or the name has a group."""
+    return f"{cluster_name}{GROUP}{service}" if cluster_name and GROUP not in service else service
+
+
+def is_blank(name: str) -> bool:
+    """Tell whether the backend would take a name for an empty one: it has nothing above U+0020."""
+    return all(character <= " " for character in name)
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """Split a comma-separated list of labels; blanks around them and empty ones are dropped."""
+    return tuple(label for part in text.split(",") if (label := part.strip()))
+
+
+def _render(key: str, template: Template, context: object) -> str:
+    name = _evaluate(key, template, context)
+    if is_blank(name):
+        raise TemplateError(f"{key} is empty")
+    return name
+
+
+def _evaluate(key: str, template: Template, context: object) -> str:
+    try:
+        return template.render(context)
+    except TemplateError as error:
+        where = key if error.column is None else f"{key}, column {error.column}"
+        raise TemplateError(f"{where}: {error}", column=error.column) from error

@@ -1,0 +1,1 @@
+"""Names of the host's own processes."""

@@ -1,0 +1,143 @@
+"""Give processes of the host their entities: by an agent's word, a regex, a systemd unit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rover.config.contexts import HostNames
+from rover.config.settings import ScanMode
+from rover.errors import TemplateError
+from rover.model import Entity, Reason, Report, Verdict
+from rover.naming.contexts import FinderContext, ProcessContext, RoverContext
+from rover.naming.entity import is_blank, render_entity, service_in_cluster
+from rover.naming.host.systemd import SERVICE, service_unit
+from rover.naming.rule_failures import Complaints
+
+if TYPE_CHECKING:
+    from rover.config.patterns import Pattern
+    from rover.config.settings import ScannerSettings
+    from rover.model import Process
+    from rover.naming.host.facts import Host
+    from rover.sensor.metadata import AgentMetadata
+    from rover.sensor.watch import AgentSensor
+
+_LAYER: Final = "OS_LINUX"
+_UNNAMED: Final = "unnamed"
+"""Process without an executable that can be read and without a name of its own."""
+_STANDARD_PROPERTIES: Final = frozenset(
+    {"host_ip", "pid", "command_line", "support_ebpf_profiling"}
+    | {"container_ip", "container_name", "pod_name"}
+)
+"""What this agent finds out itself; a process has no say in it."""
+
+
+class HostFinders:
+    """The finders of ``process_discovery.scanner`` behind one question."""
+
+    def __init__(
+        self,
+        settings: ScannerSettings,
+        ignore: tuple[Pattern, ...],
+        host: Host,
+        sensor: AgentSensor,
+        cluster_name: str,
+    ) -> None:
+        """Choose the finders.
+
+        Args:
+            settings: Which finders, and their templates.
+            ignore: Processes whose command line one of these matches are nobody's.
+            host: Names what no finder names.
+            sensor: Knows what SkyWalking agents say; asked in memory only.
+            cluster_name: Prefix of service names; may be empty.
+        """
+        self._regex = settings.regex if settings.mode is not ScanMode.AGENT_SENSOR else ()
+        self._sensor = sensor if settings.mode is not ScanMode.REGEX else None
+        self._names_all = settings.mode is ScanMode.AUTO
+        self._nothing = _NOTHING_FOUND[settings.mode]
+        self._ignore = ignore
+        self._host = host
+        self._rover = RoverContext(host)
+        self._cluster_name = cluster_name
+        self._complaints = Complaints()
+
+    @property
+    def ask_agents(self) -> bool:
+        """Whether a verdict may depend on what the sensor knows."""
+        return self._sensor is not None
+
+    def judge(self, process: Process) -> Verdict:
+        """Decide what a process is called; a template that fails on it is told in the verdict."""
+        for pattern in self._ignore:
+            if pattern.search(process.command_line):
+                return Verdict(reason=Reason.IGNORED, detail=pattern.pattern)
+        metadata = self._sensor.metadata(process.key) if self._sensor else None
+        if metadata:
+            report = Report(_entity_of(metadata), process, properties=_properties_of(metadata))
+            return Verdict((report,), detail="metadata of its SkyWalking agent")
+        return self._by_regex(process) or self._by_unit(process)
+
+    def _by_regex(self, process: Process) -> Verdict | None:
+        for finder in self._regex:
+            match = finder.match_cmd.search(process.command_line)
+            if not match:
+                continue
+            detail = f"regex {finder.match_cmd.pattern}"
+            context = HostNames(
+                rover=self._rover,
+                process=ProcessContext(process, self._host),
+                finder=FinderContext(finder.layer, match),
+            )
+            try:
+                entity = render_entity(finder, context, self._cluster_name)
+            except TemplateError as error:
+                self._complaints.note(detail, str(error), process.pid)
+                return Verdict(reason=Reason.TEMPLATE, detail=f"{detail}: {error}")
+            return Verdict((Report(entity, process),), detail=detail)
+        return None
+
+    def _by_unit(self, process: Process) -> Verdict:
+        if not self._names_all:
+            return Verdict(reason=Reason.NO_FINDER, detail=self._nothing)
+        unit = service_unit(process.cgroup)
+        entity = Entity(
+            layer=_LAYER,
+            service=service_in_cluster(
+                self._cluster_name, unit.removesuffix(SERVICE) or self._host.name
+            ),
+            instance=self._host.name,
+            process=_first_name(process.exe_name, process.name),
+        )
+        return Verdict(
+            (Report(entity, process),), detail=f"systemd unit {unit}" if unit else "host"
+        )
+
+
+_NOTHING_FOUND: Final = {
+    ScanMode.AUTO: "",
+    ScanMode.REGEX: "no regex matches its command line",
+    ScanMode.AGENT_SENSOR: "it has no metadata of a SkyWalking agent, or no fresh one",
+}
+
+
+def _entity_of(metadata: AgentMetadata) -> Entity:
+    # No cluster's name before the service: the agent itself reports under the name as it stands,
+    # and the two must be one service.
+    return Entity(
+        layer=metadata.layer,
+        service=metadata.service,
+        instance=metadata.instance,
+        process=metadata.process,
+        labels=metadata.labels,
+    )
+
+
+def _properties_of(metadata: AgentMetadata) -> tuple[tuple[str, str], ...]:
+    given = tuple(pair for pair in metadata.properties if pair[0] not in _STANDARD_PROPERTIES)
+    if not metadata.language or any(name == "language" for name, _ in given):
+        return given
+    return (*given, ("language", metadata.language))
+
+
+def _first_name(*names: str) -> str:
+    return next((name for name in names if not is_blank(name)), _UNNAMED)

@@ -1,0 +1,1 @@
+"""Names of the processes in a node's pods."""

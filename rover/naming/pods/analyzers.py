@@ -1,0 +1,157 @@
+"""Give a pod's process its entities: one for each analyzer whose filters match.
+
+What goes wrong in one analyzer is told in the verdict and keeps no other from its entity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from rover.config.contexts import PodNames
+from rover.errors import TemplateError
+from rover.model import Container, Reason, Report, Verdict
+from rover.naming.contexts import ProcessContext, RoverContext
+from rover.naming.entity import render_entity
+from rover.naming.pods.contexts import PodContext, container_context
+from rover.naming.rule_failures import Complaints
+
+if TYPE_CHECKING:
+    from rover.config.patterns import Pattern
+    from rover.config.settings import AnalyzerSettings, KubernetesSettings
+    from rover.gotemplate import Filter, Template
+    from rover.k8s.index import PodContainer
+    from rover.k8s.records import OwnerRef
+    from rover.model import EntityKey, Process
+    from rover.naming.host.facts import Host
+
+_OWNERS: Final = frozenset({"OwnerName", "HasOwnerName"})
+_ENV: Final = frozenset({"EnvValue"})
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict, and what it would take to make it better."""
+
+    verdict: Verdict
+    wanted: tuple[OwnerRef, ...] = ()
+    """Owners of the pod whose own owners must be asked for."""
+
+
+class Analyzers:
+    """The analyzers of ``process_discovery.kubernetes`` behind one question.
+
+    Attributes:
+        use_env: Some template asks for the variables of a container.
+        use_owners: Some template asks for a pod's owners.
+    """
+
+    def __init__(
+        self,
+        settings: KubernetesSettings,
+        ignore: tuple[Pattern, ...],
+        host: Host,
+        cluster_name: str,
+    ) -> None:
+        """Choose the active analyzers.
+
+        Args:
+            settings: Analyzers and namespaces; no namespace means all.
+            ignore: Processes whose command line one of these matches are nobody's.
+            host: The agent and its host, for ``.Rover``.
+            cluster_name: Prefix of service names; may be empty.
+        """
+        self._analyzers = tuple(
+            (f"analyzer {number} ({each.layer})", each)
+            for number, each in enumerate(settings.analyzers, start=1)
+            if each.active
+        )
+        self._namespaces = frozenset(settings.namespaces)
+        self._ignore = ignore
+        self._host = host
+        self._rover = RoverContext(host)
+        self._cluster_name = cluster_name
+        self._complaints = Complaints()
+        uses = frozenset[str]().union(
+            *[template.uses for _, each in self._analyzers for template in _templates(each)]
+        )
+        self.use_env = bool(uses & _ENV)
+        self.use_owners = bool(uses & _OWNERS)
+
+    def judge(self, process: Process, found: PodContainer) -> Judgement:
+        """Decide what a process of a container is called."""
+        for pattern in self._ignore:
+            if pattern.search(process.command_line):
+                return Judgement(Verdict(reason=Reason.IGNORED, detail=pattern.pattern))
+        pod = found.pod
+        if self._namespaces and pod.namespace not in self._namespaces:
+            return Judgement(Verdict(reason=Reason.NAMESPACE, detail=pod.namespace))
+        context = PodNames(
+            rover=self._rover,
+            process=ProcessContext(process, self._host),
+            pod=(pod_context := PodContext(found)),
+            container=container_context(found),
+        )
+        container = _shared(
+            Container(
+                id=found.id,
+                name=found.container.name,
+                pod_name=pod.name,
+                namespace=pod.namespace,
+                pod_ip=pod.pod_ip,
+                host_ip=pod.host_ip,
+            )
+        )
+        reports: dict[EntityKey, Report] = {}
+        matched, faults = [], []
+        for name, analyzer in self._analyzers:
+            try:
+                if not _matches(analyzer, context):
+                    continue
+                entity = render_entity(analyzer, context, self._cluster_name)
+            except TemplateError as error:
+                if not pod_context.wanted:  # otherwise it is judged again once they are known
+                    self._complaints.note(name, str(error), process.pid)
+                faults.append(f"{name}: {error}")
+                continue
+            matched.append(name)
+            reports.setdefault(entity.key, Report(entity, process, container))
+        wanted = tuple(dict.fromkeys(pod_context.wanted))
+        return Judgement(_verdict(tuple(reports.values()), matched, faults, found), wanted)
+
+
+def _verdict(
+    reports: tuple[Report, ...], matched: list[str], faults: list[str], found: PodContainer
+) -> Verdict:
+    if reports:
+        return Verdict(reports, detail="; ".join([", ".join(matched), *faults]))
+    if faults:
+        return Verdict(reason=Reason.TEMPLATE, detail="; ".join(faults))
+    pod = found.pod
+    where = f"container {found.container.name} of pod {pod.namespace}/{pod.name}"
+    return Verdict(reason=Reason.NO_FINDER, detail=f"no analyzer's filters match {where}")
+
+
+def _matches(analyzer: AnalyzerSettings, context: PodNames) -> bool:
+    """Tell whether all filters hold; those after the first that does not are not evaluated."""
+    for number, each in enumerate(analyzer.filters, start=1):
+        try:
+            if not each.matches(context):
+                return False
+        except TemplateError as error:
+            where = f"filter {number}"
+            where += "" if error.column is None else f", column {error.column}"
+            raise TemplateError(f"{where}: {error}", column=error.column) from error
+    return True
+
+
+def _templates(analyzer: AnalyzerSettings) -> list[Template | Filter]:
+    names = (analyzer.service_name, analyzer.instance_name, analyzer.process_name, analyzer.labels)
+    return [*analyzer.filters, *(name for name in names if name is not None)]
+
+
+@lru_cache(maxsize=1_024)
+def _shared(container: Container) -> Container:
+    """Return one record for all processes of a container."""
+    return container

@@ -1,0 +1,138 @@
+"""The connection to whichever address of the backend answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from rover.reporter.failures import CallError, Trouble
+
+if TYPE_CHECKING:
+    from rover.config.address import Endpoint
+
+MOST_TIMEOUTS: Final = 2
+"""Calls in a row without an answer in time, before the connection itself is doubted."""
+
+
+class Wire(Protocol):
+    """One connection to the backend."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether a call was answered over it, and it has not broken since."""
+
+    def call(self, path: str, message: bytes, timeout: float) -> bytes:
+        """Send a message and give the answer.
+
+        Raises:
+            CallError: There is no usable answer within the time, seconds.
+        """
+
+    def close(self) -> None:
+        """End it; from any thread, a call under way fails."""
+
+
+class Dialer(Protocol):
+    """Opens connections."""
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Addresses in the order in which they are tried; at least one."""
+
+    def open(self, endpoint: Endpoint) -> Wire:
+        """Prepare a connection; its first call makes it.
+
+        Raises:
+            CallError: It cannot be prepared.
+        """
+
+    def refresh(self) -> bool:
+        """Look whether the credentials changed; true where they did."""
+
+    def host_ip(self, endpoint: Endpoint) -> str:
+        """Tell this host's address as seen from there."""
+
+
+class Line:
+    """At most one connection, to the present address; the first address is the favourite."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._wire: Wire | None = None
+        self._at = 0
+        self._timeouts = 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The address that is spoken to, or tried."""
+        return self._dialer.endpoints[self._at]
+
+    @property
+    def on_first(self) -> bool:
+        """Whether that is the first one."""
+        return self._at == 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that has not broken."""
+        wire = self._wire
+        return wire is not None and wire.stands
+
+    def open(self) -> None:
+        """Replace the connection by a new one to the present address.
+
+        Raises:
+            CallError: It cannot be prepared.
+        """
+        self.close()
+        self._wire = self._dialer.open(self.endpoint)
+        self._timeouts = 0
+
+    def call(self, path: str, message: bytes, timeout: float) -> bytes:
+        """Make a call.
+
+        Raises:
+            CallError: There is no usable answer within the time, seconds.
+        """
+        wire = self._wire
+        if wire is None:
+            raise CallError(Trouble.AWAY, "not connected")
+        try:
+            answer = wire.call(path, message, timeout)
+        except CallError as error:
+            self._timeouts += error.trouble is Trouble.TIMEOUT
+            raise
+        self._timeouts = 0
+        return answer
+
+    def fail_over(self) -> bool:
+        """Move to the next address; false, and on the first one, after the last was tried."""
+        if len(self._dialer.endpoints) > 1:
+            self.close()
+        self._at = (self._at + 1) % len(self._dialer.endpoints)
+        return self._at != 0
+
+    def return_to_first(self, path: str, probe: bytes, timeout: float) -> bool:
+        """Change over to the first address if it answers; keep the present one if not."""
+        try:
+            wire = self._dialer.open(self._dialer.endpoints[0])
+        except CallError:
+            return False
+        try:
+            wire.call(path, probe, timeout)
+        except CallError:
+            wire.close()
+            return False
+        self.close()
+        self._wire, self._at = wire, 0
+        return True
+
+    def close_if_doubtful(self) -> None:
+        """Close a connection that broke or never stood, or that has swallowed several calls."""
+        if not self.is_open or self._timeouts >= MOST_TIMEOUTS:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection; from any thread, a call under way fails."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()

@@ -1,0 +1,126 @@
+import json
+
+import javaproperties
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rover.sensor.metadata import AgentMetadata, parse_metadata
+
+NAMES = b"layer=GENERAL\nservice_name=shop\ninstance_name=shop-1\nprocess_name=shop-1\n"
+GO2SKY = (
+    NAMES
+    + b'properties={"os_name":"linux","ipv4":"10.0.0.5","processLabels":"mesh,v2"}\n'
+    + b"labels=mesh,v2\nlanguage=golang\n"
+)
+
+
+def test_a_file_as_go2sky_writes_it_is_understood():
+    assert parse_metadata(GO2SKY) == AgentMetadata(
+        layer="GENERAL",
+        service="shop",
+        instance="shop-1",
+        process="shop-1",
+        labels=("mesh", "v2"),
+        properties=(("os_name", "linux"), ("ipv4", "10.0.0.5"), ("processLabels", "mesh,v2")),
+        language="golang",
+    )
+
+
+def test_a_file_as_java_stores_it_is_understood():
+    stored = javaproperties.dumps(
+        {
+            "layer": "GENERAL",
+            "service_name": "Läden: =",
+            "instance_name": "a b",
+            "process_name": "p",
+            "properties": '{"path": "C:\\\\x", "quoted": "a \\"b\\""}',
+        }
+    ).encode("latin-1")
+    metadata = parse_metadata(stored)
+    assert metadata.service == "Läden: ="
+    assert metadata.properties == (("path", "C:\\x"), ("quoted", 'a "b"'))
+
+
+def test_json_whose_backslashes_were_not_escaped_is_understood():
+    metadata = parse_metadata(NAMES + rb'properties={"title":"a \"b\"","less":"\u003c"}')
+    assert dict(metadata.properties) == {"title": 'a "b"', "less": "<"}
+
+
+def test_names_are_utf_8():
+    assert parse_metadata(NAMES + "service_name=商店\n".encode()).service == "商店"
+
+
+@pytest.mark.parametrize("key", ["layer", "service_name", "instance_name", "process_name"])
+@pytest.mark.parametrize("value", [None, b"", b"\\u0020\\t"])
+def test_each_of_the_four_names_must_be_there(key, value):
+    lines = [line for line in NAMES.splitlines() if not line.startswith(key.encode() + b"=")]
+    if value is not None:
+        lines.append(key.encode() + b"=" + value)
+    with pytest.raises(ValueError, match=f"{key} missing or blank"):
+        parse_metadata(b"\n".join(lines))
+
+
+def test_labels_may_stand_in_the_properties_alone():
+    metadata = parse_metadata(NAMES + b'properties={"processLabels":" a ,,b "}\n')
+    assert metadata.labels == ("a", "b")
+
+
+def test_labels_are_trimmed_and_empty_ones_dropped():
+    assert parse_metadata(NAMES + b"labels= a, ,b ,\n").labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "properties", [b"", b"{", b"[1]", b"null", b"[" * 20_000, b'"text"', b'{"a":']
+)
+def test_properties_that_are_no_object_cost_nothing_but_themselves(properties):
+    metadata = parse_metadata(NAMES + b"properties=" + properties + b"\n")
+    assert (metadata.service, metadata.properties) == ("shop", ())
+
+
+def test_values_that_are_no_text_are_told_as_json():
+    metadata = parse_metadata(NAMES + b'properties={"n":1,"b":true,"l":["x"],"e":null}\n')
+    assert metadata.properties == (("n", "1"), ("b", "true"), ("l", '["x"]'), ("e", "null"))
+
+
+def test_half_a_surrogate_pair_becomes_a_character_that_utf_8_has():
+    metadata = parse_metadata(
+        NAMES + rb"process_name=a\ud83d\ude00\ud800" + b'\nproperties={"k":"\\\\ud800"}'
+    )
+    assert metadata.process == "a😀�"
+    assert metadata.properties == (("k", "�"),)
+
+
+def test_an_escape_that_is_none_makes_the_file_unreadable():
+    with pytest.raises(ValueError, match="escape"):
+        parse_metadata(NAMES + rb"labels=\uzz")
+
+
+@given(st.one_of(st.binary(), st.lists(st.binary()).map(lambda more: NAMES + b"\n".join(more))))
+def test_no_content_does_anything_but_parse_or_raise_value_error(content):
+    try:
+        metadata = parse_metadata(content)
+    except ValueError:
+        return
+    for text in (
+        metadata.service,
+        *metadata.labels,
+        *(part for p in metadata.properties for part in p),
+    ):
+        text.encode()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["service_name", "instance_name", "process_name", "language"]),
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs"]), min_size=1),
+        min_size=4,
+    ),
+    st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))),
+)
+def test_what_java_stores_comes_back(names, properties):
+    stored = {**names, "layer": "GENERAL", "properties": json.dumps(properties)}
+    metadata = parse_metadata(javaproperties.dumps(stored).encode("latin-1"))
+    assert metadata.service == names["service_name"]
+    assert metadata.language == names["language"]
+    assert dict(metadata.properties) == properties
