@@ -15,9 +15,9 @@ from rover.gotemplate import POD_FILTERS, POD_NAMES, Filter, Template
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.k8s.objects import pod_record, service_record
-from rover.k8s.watch import Pace
+from rover.k8s.watch import Pacing
 from rover.model import Process, ProcessKey, Verdict
-from rover.naming.host.facts import Host
+from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bench.k8s_api import ApiServer
 
-QUICK = Pace(
+QUICK = Pacing(
     server_timeout=2.0,
     silence=0.5,
     list_silence=0.5,
@@ -103,7 +103,7 @@ class Follower:
         api: ApiServer,
         config: str,
         *,
-        pace: Pace = QUICK,
+        pacing: Pacing = QUICK,
         analyzers: tuple[AnalyzerSettings, ...] = ANALYZERS,
     ) -> None:
         self.api = api
@@ -116,7 +116,7 @@ class Follower:
         self.judged = 0
         self._mail: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = KubernetesSettings(kubeconfig=config, node_name=NODE, analyzers=analyzers)
-        self.cluster = Cluster(settings, self._mail.put, pace=pace, failed=self.failures.append)
+        self.cluster = Cluster(settings, self._mail.put, pacing=pacing, failed=self.failures.append)
         host = Host("agent-1", name=NODE, interfaces=dict)
         self.join = PodJoin(
             self.index,

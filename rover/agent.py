@@ -17,14 +17,14 @@ from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.naming.cluster_judge import ClusterJudge
-from rover.naming.host.facts import Host
 from rover.naming.host.finders import HostFinders
 from rover.naming.host.judge import HostJudge
+from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.reporter import Reporter
-from rover.sensor.watch import AgentSensor
+from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
 from rover.status.http import StatusServer
 from rover.stopping import StopRequest
@@ -245,7 +245,7 @@ def judges(
 
 def _host_judge(settings: Settings, host: Host) -> HostJudge:
     scanner = settings.process_discovery.scanner
-    sensor = AgentSensor(scanner.agent_stale_after)
+    sensor = Sensor(scanner.agent_stale_after)
     finders = HostFinders(
         scanner, settings.process_discovery.ignore, host, sensor, settings.core.cluster_name
     )

@@ -4,7 +4,6 @@
 
     RoverError                 anything the agent says about itself; exit code 1
     ├── ConfigError            a file, flag or variable is wrong; exit code 2
-    │   └── TemplateError      a Go template does not parse, or fails on a process
     ├── StateError             the state directory cannot be used, or is in use
     ├── ProbeError             eBPF programs cannot be loaded or attached here
     ├── BackendError           the backend's address or credentials cannot be used
@@ -27,18 +26,6 @@ class ConfigError(RoverError):
     """A setting is unknown, has the wrong type or a value that cannot be used."""
 
     exit_code = 2
-
-
-class TemplateError(ConfigError):
-    """A template does not parse, or cannot be evaluated for one process.
-
-    Attributes:
-        column: 1-based position in the template's source, None where it is not known.
-    """
-
-    def __init__(self, message: str, *, column: int | None = None) -> None:
-        super().__init__(message)
-        self.column = column
 
 
 class StateError(RoverError):

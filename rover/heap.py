@@ -36,7 +36,7 @@ def give_back() -> None:
         trim(0)
 
 
-class Tide:
+class PeakRelease:
     """Gives memory back after a flood of processes has gone, and what trickles, now and then."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ The help text of a figure is its documentation. A room sets its own figures and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -94,29 +94,37 @@ COMMANDS: Final = Counter(
 # Figures that their room counts for itself and gives when it is asked
 
 
-class Figure(NamedTuple):
-    """One metric with a value for each value of its label."""
+def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Metric:  # noqa: A002
+    """Make a figure that only grows; its name is exported with the ending ``_total``.
 
-    family: type[CounterMetricFamily | GaugeMetricFamily]
-    name: str
-    help: str
-    label: str
-    """Name of the label; empty where there is one value, under the key ""."""
-    values: Mapping[str, float]
-
-
-def counter(name: str, help: str, label: str, values: Mapping[str, float]) -> Figure:  # noqa: A002
-    """Make a figure that only grows; its name is exported with the ending ``_total``."""
-    return Figure(CounterMetricFamily, name, help, label, values)
+    Args:
+        name: of the metric.
+        help: its documentation.
+        label: name of its label; empty where there is one value, under the key "".
+        values: one for each value of the label.
+    """
+    return _filled(CounterMetricFamily(name, help, labels=_labels(label)), label, values)
 
 
-def gauge(name: str, help: str, label: str, values: Mapping[str, float]) -> Figure:  # noqa: A002
-    """Make a figure that goes up and down."""
-    return Figure(GaugeMetricFamily, name, help, label, values)
+def gauge(name: str, help: str, label: str, values: Mapping[str, float]) -> Metric:  # noqa: A002
+    """Make a figure that goes up and down; otherwise as `counter`."""
+    return _filled(GaugeMetricFamily(name, help, labels=_labels(label)), label, values)
+
+
+def _labels(label: str) -> list[str]:
+    return [label] if label else []
+
+
+def _filled(
+    family: CounterMetricFamily | GaugeMetricFamily, label: str, values: Mapping[str, float]
+) -> Metric:
+    for value, amount in values.items():
+        family.add_metric([value] if label else [], amount)
+    return family
 
 
 class _Asking(Collector):
-    def __init__(self, ask: Callable[[], Iterable[Figure]]) -> None:
+    def __init__(self, ask: Callable[[], Iterable[Metric]]) -> None:
         self._ask = ask
 
     def describe(self) -> Iterable[Metric]:
@@ -129,16 +137,10 @@ class _Asking(Collector):
             figures = list(self._ask())
         except RoverError:
             return
-        for figure in figures:
-            family = figure.family(
-                figure.name, figure.help, labels=[figure.label] if figure.label else []
-            )
-            for value, amount in figure.values.items():
-                family.add_metric([value] if figure.label else [], amount)
-            yield family
+        yield from figures
 
 
-def collect_from(ask: Callable[[], Iterable[Figure]]) -> Callable[[], None]:
+def collect_from(ask: Callable[[], Iterable[Metric]]) -> Callable[[], None]:
     """Export what `ask` gives at each scrape; return what ends that."""
     collector = _Asking(ask)
     REGISTRY.register(collector)

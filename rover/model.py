@@ -14,6 +14,19 @@ _BMP_END = 0xFFFF
 
 _MEMORY_FILE = "/memfd:"
 
+STANDARD_PROPERTIES = frozenset(
+    {
+        "host_ip",
+        "pid",
+        "command_line",
+        "support_ebpf_profiling",
+        "container_ip",
+        "container_name",
+        "pod_name",
+    }
+)
+"""Properties of a report that the agent finds out itself; a process has no say in them."""
+
 NAME_UNITS = 70
 """UTF-16 units of a service or instance name that count in the backend's ids (OAP 10.1)."""
 
@@ -50,6 +63,8 @@ class Process:
     """The pid as the process itself sees it (innermost NSpid)."""
     image: int
     """Differs after an exec, and only then: a hash of the memory layout in /proc/PID/stat."""
+    leaderless: bool = field(default=False, compare=False)
+    """Whether its first thread had ended when it was read, and others lived on."""
 
     @property
     def pid(self) -> int:
@@ -179,3 +194,13 @@ def utf16_prefix(text: str, units: int) -> str:
         if used > units:
             return text[:at]
     return text
+
+
+def is_blank(name: str) -> bool:
+    """Tell whether the backend would take a name for an empty one: it has nothing above U+0020."""
+    return all(character <= " " for character in name)
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """Split a comma-separated list of labels; blanks around them and empty ones are dropped."""
+    return tuple(label for part in text.split(",") if (label := part.strip()))

@@ -12,12 +12,13 @@ import click
 from rover.agent import judges, machine
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
+from rover.cli.text import printable
 from rover.discovery.once import scan_once
 from rover.errors import RoverError, StateError
+from rover.explain import explain
 from rover.identity import read_agent_id
 from rover.model import Reason
-from rover.naming.host.facts import Host
-from rover.status.answers import explain
+from rover.naming.host_facts import Host
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
@@ -134,8 +135,3 @@ def entities(why: Why) -> list[tuple[Any, str]]:
     told += [(report, f"follows {leader}") for report, leader in why.follows]
     detail = f": {why.detail}" if why.detail else ""
     return told or [(None, f"not reported: {why.reason.value}{detail}")]
-
-
-def printable(text: str) -> str:
-    """Keep what a process calls itself from writing on the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

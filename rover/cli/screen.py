@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rover.cli.view import duration
+from rover.cli.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

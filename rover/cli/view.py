@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from rover.cli.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -161,17 +163,3 @@ def _row(process: StoredProcess) -> Row:
         beat_at=process.last_ping and process.last_ping.monotonic,
         seen_at=process.last_seen.monotonic,
     )
-
-
-def printable(text: str) -> str:
-    """Replace what would move a terminal's cursor or end a line."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in text)
-
-
-def duration(seconds: float) -> str:
-    """Write a span for a narrow column, in its largest unit."""
-    whole = max(int(seconds), 0)
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if whole >= 2 * length:
-            return f"{whole // length}{unit}"
-    return f"{whole}s"

@@ -4,7 +4,7 @@ The names are SkyWalking Rover's (0.3 to 0.7). `.Process.SystemdUnit` and `.Proc
 Whoever evaluates a template passes a `HostNames` or a `PodNames` that holds objects of the
 protocols below. Their properties are read only when a template names them, so a costly fact costs
 nothing where nobody asks for it. A property or method that cannot tell raises
-`rover.errors.TemplateError`: that ends this one evaluation, and no other.
+`rover.gotemplate.TemplateError`: that ends this one evaluation, and no other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from rover.gotemplate.types import Basic, Member, Object
+from rover.gotemplate import Basic, Member, Object
 
 
 class RoverFacts(Protocol):

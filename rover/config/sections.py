@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rover.config.analyzers import default_analyzers
 from rover.config.contexts import HOST_NAMES, POD_FILTERS, POD_NAMES
+from rover.config.filters import Filter
 from rover.config.layers import doubt
 from rover.config.origin import DEFAULT, Given, Origin, Source
 from rover.config.reading import read_value
 from rover.config.settings import AnalyzerSettings, Key, Kind, RegexFinderSettings, ScanMode
-from rover.errors import TemplateError
-from rover.gotemplate import Filter, Template
+from rover.gotemplate import Template, TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.config.sources import Findings, Sources
-    from rover.gotemplate.types import Object
+    from rover.gotemplate import Object
 
 _Item = TypeVar("_Item", RegexFinderSettings, AnalyzerSettings)
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rover.config.filters import Filter
     from rover.config.patterns import Pattern
-    from rover.gotemplate import Filter, Template
+    from rover.gotemplate import Template
 
 
 class Kind(Enum):

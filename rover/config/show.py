@@ -6,10 +6,11 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from rover.config.filters import Filter
 from rover.config.origin import DEFAULT, Origin
 from rover.config.scalars import format_duration
 from rover.config.settings import Key, Kind
-from rover.gotemplate import Filter, Template
+from rover.gotemplate import Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
-from rover.discovery.procfs import TICKS_PER_SECOND, KernelThread
+from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
-from rover.probes.settling import NANOSECONDS, boot_clock_ns
 from rover.table import Why
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from rover.discovery.procfs import ProcReader, Stat
+    from rover.discovery.procfs import KernelThread, ProcReader, Stat
     from rover.naming.judge import Judge
     from rover.probes.settling import Ended, Probes, Taken
     from rover.table import Table
 
 log = logging.getLogger("rover.discovery")
 
-NS_PER_TICK: Final = NANOSECONDS // TICKS_PER_SECOND
 DEEP_EVERY: Final = 10
 """Every so many reconciles read the stat of each process even where nothing was lost."""
 INIT: Final = 1
@@ -262,7 +260,7 @@ class Census:
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
             self._put(process)
-            if self._reader.leaderless:
+            if process.leaderless:
                 self._doubt(pid)
             return process
         self._remove(pid)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rover.metrics import Figure, counter, gauge
+from rover.metrics import counter, gauge
 from rover.probes.layout import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from prometheus_client.core import Metric
+
     from rover.discovery.census import Census
 
 
-def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[Figure]:
+def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[Metric]:
     """Return all figures of a census and of what its judge counts.
 
     Args:

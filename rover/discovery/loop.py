@@ -11,17 +11,18 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rover import heap
+from rover.clock import NANOSECONDS, boot_clock_ns
 from rover.discovery.figures import figures_of
 from rover.errors import RoverError
 from rover.metrics import gauge
-from rover.probes.settling import NANOSECONDS, boot_clock_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from prometheus_client.core import Metric
+
     from rover.config.settings import DiscoverySettings
     from rover.discovery.census import Census
-    from rover.metrics import Figure
     from rover.model import Changes
     from rover.naming.judge import Judge
     from rover.probes.settling import Probes
@@ -80,7 +81,7 @@ class Discovery:
         self._stopping = threading.Event()
         self._scanned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
-        self._tide = heap.Tide()
+        self._release = heap.PeakRelease()
         self._look_at: float | None = None
         self.looked_at = time.monotonic()
         self._reconcile_at = 0.0
@@ -117,7 +118,7 @@ class Discovery:
         except queue.Empty:
             raise RoverError(f"the discovery thread gave no answer within {timeout:g} s") from None
 
-    def figures(self) -> list[Figure]:
+    def figures(self) -> list[Metric]:
         """Return the figures of discovery, gathered by its thread.
 
         Raises:
@@ -202,7 +203,7 @@ class Discovery:
         if self._scanned.is_set() and now >= self._reconcile_at:
             repaired = census.reconcile()
             self._reconciled_at, self._reconcile_at = now, now + self.period
-            self._tide.note(len(census.table))
+            self._release.note(len(census.table))
             if repaired and self._probes:
                 log.info("reconcile repaired rows=%d", repaired)
         changes = census.table.changes()

@@ -21,7 +21,6 @@ FILE_BYTES: Final = 16_384
 MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
-TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 DELETED: Final = " (deleted)"
 
 
@@ -153,8 +152,6 @@ class ProcReader:
         self.root = root
         self.unreadable = Unreadable()
         self.reads = 0
-        self.leaderless = False
-        """Whether the process read last goes on without its first thread."""
         self._numbers: dict[int, int] = {}
         """Parents, users and inodes: few, and each shared by many processes."""
         self._texts: dict[str, str] = {}
@@ -211,8 +208,7 @@ class ProcReader:
             return KernelThread(key, stat.ppid, self._text_of(stat.name))
         # of the leader, though it may have ended: a thread's has the thread's own id for NSpid
         uid, namespace_pid = parse_status(self._text("status", directory))
-        self.leaderless = stat.state in "Zx"
-        if self.leaderless:
+        if stat.leaderless:
             # the leader has ended, its threads live on and still hold what it held
             directory = self._living_thread(directory, pid)
         exe = self._link("exe", directory).removesuffix(DELETED)
@@ -229,6 +225,7 @@ class ProcReader:
             mount_namespace=self._namespace("ns/mnt", directory),
             namespace_pid=pid if namespace_pid in (0, pid) else namespace_pid,
             image=stat.image,
+            leaderless=stat.leaderless,
         )
 
     @staticmethod

@@ -11,8 +11,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from rover.errors import TemplateError
 from rover.gotemplate import nodes
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.functions import DECIDING, FUNCTIONS, comparable, ordered
 from rover.gotemplate.pipelines import constant, wrong_count
 from rover.gotemplate.types import Basic, ListOf, MapOf, Member, Object, Type, type_name

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rover.errors import TemplateError
 from rover.gotemplate import nodes
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.functions import show
 from rover.gotemplate.pipelines import pipeline
 from rover.gotemplate.state import MAX_OUTPUT, MAX_STEPS, State

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rover.errors import TemplateError
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.types import type_name
 from rover.gotemplate.values import (
     NOTHING,

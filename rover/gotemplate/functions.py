@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rover.errors import TemplateError
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.formatting import PLAIN, format_value
 from rover.gotemplate.printing import sprint, sprintf, sprintln
 from rover.gotemplate.types import Basic, ListOf, MapOf, Object, Type

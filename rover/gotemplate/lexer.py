@@ -6,7 +6,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rover.errors import TemplateError
+from rover.gotemplate.errors import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

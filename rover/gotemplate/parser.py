@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from rover.errors import TemplateError
 from rover.gotemplate import nodes
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.lexer import Kind, Token, tokens
 from rover.gotemplate.literals import parse_number, unquote, unquote_rune
 

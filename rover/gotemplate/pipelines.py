@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NoReturn
 
-from rover.errors import TemplateError
 from rover.gotemplate import nodes
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.functions import DECIDING, FUNCTIONS
 from rover.gotemplate.state import MAX_OUTPUT, State
 from rover.gotemplate.types import Basic, Member, Type, type_name

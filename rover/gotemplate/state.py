@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from rover.errors import TemplateError
+from rover.gotemplate.errors import TemplateError
 from rover.gotemplate.values import Value
 
 if TYPE_CHECKING:

@@ -85,26 +85,17 @@ _POD_ABOVE: Final = (
 )
 
 
-def container_of(cgroup: str) -> ContainerRef | None:
-    """Tell the container that a process runs in, None where the path shows none.
-
-    Of nested containers the innermost that is a pod's wins, else the innermost. A cgroup that a
-    container makes below its own is the container's.
-
-    Args:
-        cgroup: The lines of /proc/PID/cgroup, of cgroup v1, v2 or both, also as seen from inside a
-            cgroup namespace (cgroups(7)). Nothing in it makes this raise.
-    """
-    containers = containers_of(cgroup)
-    return containers[0] if containers else None
-
-
 @lru_cache(maxsize=CACHED_CGROUPS)
 def containers_of(cgroup: str) -> tuple[ContainerRef, ...]:
     """List the containers around a process, the one it runs in first.
 
-    A node may itself be a container of a pod (kind in a cluster): which of the pods is one of this
-    cluster's, only its API can tell.
+    Of nested containers the innermost that is a pod's comes first, else the innermost. A cgroup
+    that a container makes below its own is the container's. A node may itself be a container of a
+    pod (kind in a cluster): which of the pods is one of this cluster's, only its API can tell.
+
+    Args:
+        cgroup: The lines of /proc/PID/cgroup, of cgroup v1, v2 or both, also as seen from inside a
+            cgroup namespace (cgroups(7)). Nothing in it makes this raise.
     """
     found: dict[str, tuple[bool, int, ContainerRef]] = {}
     for path in dict.fromkeys(_paths(cgroup)):

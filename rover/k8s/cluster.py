@@ -25,7 +25,7 @@ from rover.k8s.records import (
     ServiceSeen,
     ServicesListed,
 )
-from rover.k8s.watch import Kind, Pace, Watch
+from rover.k8s.watch import Kind, Timing, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class Cluster:
         *,
         with_env: bool = True,
         failed: Callable[[BaseException], None] = lambda _: None,
-        pace: Pace | None = None,
+        timing: Timing | None = None,
     ) -> None:
         """Prepare; nothing is loaded or asked before `start`.
 
@@ -66,13 +66,13 @@ class Cluster:
                 threads.
             with_env: Keep containers' variables (`Analyzers.use_env`).
             failed: Told of a defect that ended a watch.
-            pace: Times of the watches, where not the usual ones.
+            timing: Times of the watches, where not the usual ones.
         """
         self._settings = settings
         self._post = post
         self._with_env = with_env
         self._failed = failed
-        self._pace = pace
+        self._timing = timing
         self._pods: Watch[PodRecord] | None = None
         self._services: Watch[ServiceRecord] | None = None
         self._owners: OwnerResolver | None = None
@@ -97,7 +97,7 @@ class Cluster:
         self.node_name = self.node_name or _find_node_name(access, in_cluster=not path)
         log.info("cluster server=%s node=%s", access.server, self.node_name)
         pods = pods_of(self.node_name, with_env=self._with_env)
-        how: Any = {"pace": self._pace, "failed": self._failed}
+        how: Any = {"timing": self._timing, "failed": self._failed}
         self._pods = Watch(pods, access, self._post, **how)
         self._services = Watch(SERVICES, connect(), self._post, **how)
         self._owners = OwnerResolver(connect(), self._post, self._failed)

@@ -46,7 +46,7 @@ _HTTP_GONE: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Timing:
     """Times of a watch, in seconds."""
 
     server_timeout: float = 240.0
@@ -113,7 +113,7 @@ class Watch(Generic[R]):
         access: Access,
         post: Callable[[Message], None],
         *,
-        pace: Pace | None = None,
+        timing: Timing | None = None,
         failed: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         """Prepare; nothing is asked before `start`.
@@ -122,13 +122,13 @@ class Watch(Generic[R]):
             kind: what to watch.
             access: to the API, this thread's own.
             post: takes a message; called by the thread.
-            pace: times, where not the usual ones.
+            timing: times, where not the usual ones.
             failed: told of a defect that ended the thread.
         """
         self._kind = kind
         self._access = access
         self._post = post
-        self._pace = pace or Pace()
+        self._timing = timing or Timing()
         self._failed = failed
         self._version = ""
         self._latest = False
@@ -138,7 +138,7 @@ class Watch(Generic[R]):
         self._counts: Counter[str] = Counter()
         self._random = random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._unreadable: dict[str, str] = {}
-        self._listed_at = self._refreshed_at = -self._pace.refresh_pause
+        self._listed_at = self._refreshed_at = -self._timing.refresh_pause
         self._listed = threading.Event()
         self._relist = threading.Event()
         self._stopping = threading.Event()
@@ -159,7 +159,7 @@ class Watch(Generic[R]):
             False where the last list is too recent to ask for another.
         """
         now = time.monotonic()
-        if now - max(self._listed_at, self._refreshed_at) < self._pace.refresh_pause:
+        if now - max(self._listed_at, self._refreshed_at) < self._timing.refresh_pause:
             return False
         self._refreshed_at = now
         self._relist.set()
@@ -209,7 +209,7 @@ class Watch(Generic[R]):
             if not self._stopping.is_set() and not self._relist.is_set():
                 self._meet(fault)
             return
-        if time.monotonic() - began >= self._pace.lasting:
+        if time.monotonic() - began >= self._timing.lasting:
             self._failures = 0
         elif not self._relist.is_set():
             # A server that is going away ends its watches in order, and then is gone.
@@ -242,9 +242,9 @@ class Watch(Generic[R]):
         records: list[R] = []
         while True:
             query = {**kind.query, "limit": str(PAGE), **page}
-            silence = self._pace.list_silence
+            silence = self._timing.list_silence
             with self._access.get(kind.path, query, read_timeout=silence, what=what) as answer:
-                reader = ListReader(answer.chunks(self._pace.list_within))
+                reader = ListReader(answer.chunks(self._timing.list_within))
                 try:
                     records += (r for r in map(self._read, reader.items()) if r is not None)
                 except ValueError as error:
@@ -261,7 +261,7 @@ class Watch(Generic[R]):
     def _follow(self) -> None:
         """Watch from the version seen last until the server ends it."""
         kind = self._kind
-        wait = self._pace.server_timeout * self._random.uniform(0.75, 1.25)
+        wait = self._timing.server_timeout * self._random.uniform(0.75, 1.25)
         query = {
             **kind.query,
             "watch": "true",
@@ -269,10 +269,10 @@ class Watch(Generic[R]):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(max(1, int(wait))),
         }
-        silence = wait + self._pace.silence
+        silence = wait + self._timing.silence
         what = f"watch {kind.resource}"
         with self._access.get(
-            kind.path, query, read_timeout=silence, status_timeout=self._pace.status, what=what
+            kind.path, query, read_timeout=silence, status_timeout=self._timing.status, what=what
         ) as answer:
             self._counts["watches"] += 1
             self._well()
@@ -282,7 +282,7 @@ class Watch(Generic[R]):
                 bookmarks = self._counts["bookmarks"]
                 self._event(line)
                 if self._counts["bookmarks"] > bookmarks:
-                    answer.patience(min(silence, self._pace.bookmarks))
+                    answer.patience(min(silence, self._timing.bookmarks))
                 # Not yet all well, but far from all lost.
                 self._failures, self._expiries = min(self._failures, 1), 0
 
@@ -349,7 +349,7 @@ class Watch(Generic[R]):
         self._stopping.wait(0.0 if at_once else pause)
 
     def _backoff(self) -> float:
-        most = min(self._pace.backoff_most, self._pace.backoff * 2.0 ** min(self._failures, 16))
+        most = min(self._timing.backoff_most, self._timing.backoff * 2.0 ** min(self._failures, 16))
         self._failures += 1
         return self._random.uniform(0.0, most)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rover.errors import TemplateError
-from rover.naming.host.systemd import service_name
+from rover.gotemplate import TemplateError
+from rover.naming.systemd import service_name
 
 if TYPE_CHECKING:
     from rover.config.patterns import Match
     from rover.model import Process
-    from rover.naming.host.facts import Host
+    from rover.naming.host_facts import Host
 
 _COMM_BYTES = 15
 """Length at which the kernel cuts a process's name (proc(5))."""

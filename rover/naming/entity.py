@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rover.errors import TemplateError
-from rover.model import Entity
+from rover.gotemplate import TemplateError
+from rover.model import Entity, is_blank, split_labels
 
 if TYPE_CHECKING:
     from rover.config.settings import AnalyzerSettings, RegexFinderSettings
@@ -42,16 +42,6 @@ def render_entity(
 def service_in_cluster(cluster_name: str, service: str) -> str:
     """Prefix a service's name by the cluster's, unless there is none or the name has a group."""
     return f"{cluster_name}{GROUP}{service}" if cluster_name and GROUP not in service else service
-
-
-def is_blank(name: str) -> bool:
-    """Tell whether the backend would take a name for an empty one: it has nothing above U+0020."""
-    return all(character <= " " for character in name)
-
-
-def split_labels(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of labels; blanks around them and empty ones are dropped."""
-    return tuple(label for part in text.split(",") if (label := part.strip()))
 
 
 def _render(key: str, template: Template, context: object) -> str:

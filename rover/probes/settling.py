@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rover.clock import boot_clock_ns
 from rover.errors import ProbeError
 from rover.probes import layout, libbpf, programs
 from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, RingEvent
@@ -15,7 +15,6 @@ from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, R
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-NANOSECONDS: Final = 1_000_000_000
 _FIRST: Final = ctypes.c_uint32(0)
 
 
@@ -50,11 +49,6 @@ class Taken:
     """Processes that `tracked` had no room for; their exit is found by the reconcile."""
     next_due_ns: int | None
     """CLOCK_BOOTTIME at which the next process settles; None: sleep until the descriptor wakes."""
-
-
-def boot_clock_ns() -> int:
-    """Return CLOCK_BOOTTIME, the clock of all times here and of /proc/PID/stat."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Probes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from rover.reporter.failures import CallError, Trouble
+from rover.reporter.failures import CallError, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +80,7 @@ def deliver(
     call, so that what was learnt of one item spares the calls for others like it.
 
     Raises:
-        CallError: For every trouble that is no item's fault.
+        CallError: For every failure that is no item's fault.
     """
     waiting = [batch]
     while waiting:
@@ -97,7 +97,7 @@ def deliver(
             yield Part(part, answer)
             continue
         alone = len(part) == 1
-        if failure.trouble is Trouble.ITEM and (alone or len(part) == len(batch)):
+        if failure.kind is FailureKind.ITEM and (alone or len(part) == len(batch)):
             answers_at_all()
         if alone:
             yield Part(part, None, failure)
@@ -113,9 +113,9 @@ def _try(part: list[T], send: Callable[[list[T]], R]) -> tuple[R | None, CallErr
         try:
             return send(part), None
         except CallError as error:
-            if error.trouble not in (Trouble.ITEM, Trouble.TOO_LARGE):
+            if error.kind not in (FailureKind.ITEM, FailureKind.TOO_LARGE):
                 raise
             failure = error
-        if failure.trouble is Trouble.TOO_LARGE:
+        if failure.kind is FailureKind.TOO_LARGE:
             break
     return None, failure

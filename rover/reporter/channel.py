@@ -17,7 +17,7 @@ from rover.config.address import endpoints
 from rover.errors import BackendError
 from rover.reporter import unverified_tls
 from rover.reporter.credentials import Credentials
-from rover.reporter.failures import CallError, Trouble, plain, sort
+from rover.reporter.failures import CallError, FailureKind, kind_of, plain
 from rover.reporter.host_ip import NOWHERE, HostIp
 from rover.reporter.proxy import proxy_for
 
@@ -48,7 +48,7 @@ READY: Final = 2
 """The core's number for a channel that has a connection (GRPC_CHANNEL_READY)."""
 
 
-class GrpcWire:
+class GrpcChannel:
     """One connection, made by the first call.
 
     Args:
@@ -87,7 +87,7 @@ class GrpcWire:
             CallError: There is no usable answer within the time, seconds.
         """
         if self._stood and not self.stands:
-            raise CallError(Trouble.AWAY, "the connection was closed")
+            raise CallError(FailureKind.AWAY, "the connection was closed")
         try:
             call = self._calls.get(path)
             if call is None:
@@ -96,9 +96,9 @@ class GrpcWire:
         except grpc.RpcError as error:
             code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
             text = (error.details() or "") if isinstance(error, grpc.Call) else str(error)
-            raise CallError(sort(code, text, len(message)), self._told(code, text)) from None
+            raise CallError(kind_of(code, text, len(message)), self._told(code, text)) from None
         except ValueError:
-            raise CallError(Trouble.AWAY, "the connection was closed") from None
+            raise CallError(FailureKind.AWAY, "the connection was closed") from None
         self._stood = True
         return answer
 
@@ -136,7 +136,7 @@ class GrpcDialer:
         self._keepalive = max(KEEPALIVE, heartbeat * KEEPALIVE_SHARE)
         self._fingerprints: dict[Endpoint, str] = {}
 
-    def open(self, endpoint: Endpoint) -> GrpcWire:
+    def open(self, endpoint: Endpoint) -> GrpcChannel:
         """Prepare a connection; its first call makes it.
 
         Raises:
@@ -144,7 +144,7 @@ class GrpcDialer:
         """
         token = self._credentials.token
         metadata = [("authentication", token)] if token else []
-        return GrpcWire(self._channel(endpoint), metadata, [token])
+        return GrpcChannel(self._channel(endpoint), metadata, [token])
 
     def refresh(self) -> bool:
         """Read the credentials' files again where they changed; true where they did."""

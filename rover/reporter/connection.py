@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from rover.reporter.failures import CallError, Trouble
+from rover.reporter.failures import CallError, FailureKind
 
 if TYPE_CHECKING:
     from rover.config.address import Endpoint
@@ -13,7 +13,7 @@ MOST_TIMEOUTS: Final = 2
 """Calls in a row without an answer in time, before the connection itself is doubted."""
 
 
-class Wire(Protocol):
+class Channel(Protocol):
     """One connection to the backend."""
 
     @property
@@ -38,7 +38,7 @@ class Dialer(Protocol):
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Addresses in the order in which they are tried; at least one."""
 
-    def open(self, endpoint: Endpoint) -> Wire:
+    def open(self, endpoint: Endpoint) -> Channel:
         """Prepare a connection; its first call makes it.
 
         Raises:
@@ -52,12 +52,12 @@ class Dialer(Protocol):
         """Tell this host's address as seen from there."""
 
 
-class Line:
+class Connection:
     """At most one connection, to the present address; the first address is the favourite."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self._wire: Wire | None = None
+        self._channel: Channel | None = None
         self._at = 0
         self._timeouts = 0
 
@@ -74,8 +74,8 @@ class Line:
     @property
     def is_open(self) -> bool:
         """Whether there is a connection that has not broken."""
-        wire = self._wire
-        return wire is not None and wire.stands
+        channel = self._channel
+        return channel is not None and channel.stands
 
     def open(self) -> None:
         """Replace the connection by a new one to the present address.
@@ -84,7 +84,7 @@ class Line:
             CallError: It cannot be prepared.
         """
         self.close()
-        self._wire = self._dialer.open(self.endpoint)
+        self._channel = self._dialer.open(self.endpoint)
         self._timeouts = 0
 
     def call(self, path: str, message: bytes, timeout: float) -> bytes:
@@ -93,13 +93,13 @@ class Line:
         Raises:
             CallError: There is no usable answer within the time, seconds.
         """
-        wire = self._wire
-        if wire is None:
-            raise CallError(Trouble.AWAY, "not connected")
+        channel = self._channel
+        if channel is None:
+            raise CallError(FailureKind.AWAY, "not connected")
         try:
-            answer = wire.call(path, message, timeout)
+            answer = channel.call(path, message, timeout)
         except CallError as error:
-            self._timeouts += error.trouble is Trouble.TIMEOUT
+            self._timeouts += error.kind is FailureKind.TIMEOUT
             raise
         self._timeouts = 0
         return answer
@@ -114,16 +114,16 @@ class Line:
     def return_to_first(self, path: str, probe: bytes, timeout: float) -> bool:
         """Change over to the first address if it answers; keep the present one if not."""
         try:
-            wire = self._dialer.open(self._dialer.endpoints[0])
+            channel = self._dialer.open(self._dialer.endpoints[0])
         except CallError:
             return False
         try:
-            wire.call(path, probe, timeout)
+            channel.call(path, probe, timeout)
         except CallError:
-            wire.close()
+            channel.close()
             return False
         self.close()
-        self._wire, self._at = wire, 0
+        self._channel, self._at = channel, 0
         return True
 
     def close_if_doubtful(self) -> None:
@@ -133,6 +133,6 @@ class Line:
 
     def close(self) -> None:
         """End the connection; from any thread, a call under way fails."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()

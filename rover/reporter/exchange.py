@@ -11,7 +11,7 @@ from rover._proto.service import KEEP_ALIVE, REPORT_PROCESSES
 from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
 from rover.reporter import messages
 from rover.reporter.batches import Limits, Part, batches, deliver
-from rover.reporter.failures import CallError, Trouble, plain
+from rover.reporter.failures import CallError, FailureKind, plain
 from rover.reporter.limits import KEPT_FOR_OTHERS, PROPERTIES_JSON
 from rover.reporter.roster import Entry
 
@@ -101,7 +101,7 @@ class Exchange:
         """Report entities and keep the ids from the answers; a trial expects refusals.
 
         Raises:
-            CallError: For every trouble that is no item's fault; what was answered is noted.
+            CallError: For every failure that is no item's fault; what was answered is noted.
         """
         self._warn_of_layers({entry.report.entity.layer for entry in entries})
         framed = self._framed(
@@ -118,7 +118,7 @@ class Exchange:
         """Send a beat for entities; a trial expects refusals.
 
         Raises:
-            CallError: For every trouble that is no item's fault; what was accepted is noted.
+            CallError: For every failure that is no item's fault; what was accepted is noted.
         """
         framed = self._framed(entries, Entry.beat_frame, beat)
         for part in self._delivered(Call.BEAT, framed, beat, trial=trial):
@@ -166,7 +166,9 @@ class Exchange:
                 elif not accepted and len(refused) + 1 >= MOST_REFUSED_ALONE:
                     for innocent in refused:
                         self._roster.pardon(innocent)
-                    raise CallError(Trouble.BROKEN, f"every item is refused: {part.failure.detail}")
+                    raise CallError(
+                        FailureKind.BROKEN, f"every item is refused: {part.failure.detail}"
+                    )
                 refused.append(entry)
                 self._set_aside([entry], str(part.failure), beat, named=len(refused))
         if len(refused) > NAMED_AT_ONCE:
@@ -174,7 +176,7 @@ class Exchange:
 
     def _cut_shorter(self, failure: CallError) -> bool:
         """Leave less room for properties where one item alone is too large; false at the end."""
-        if failure.trouble is not Trouble.TOO_LARGE or self._units <= LEAST_UNITS:
+        if failure.kind is not FailureKind.TOO_LARGE or self._units <= LEAST_UNITS:
             return False
         self._units //= 2
         log.info("properties are cut shorter: json_units=%d reason=%r", self._units, str(failure))
@@ -185,10 +187,10 @@ class Exchange:
         try:
             answer = self._call(PATHS[call], message)
         except CallError as error:
-            metrics.REPORTS.labels(call.value, error.trouble.value).inc()
-            if error.trouble is Trouble.TOO_LARGE:
+            metrics.REPORTS.labels(call.value, error.kind.value).inc()
+            if error.kind is FailureKind.TOO_LARGE:
                 self.limits = self.limits.below(len(message))
-            elif error.trouble is Trouble.TIMEOUT:
+            elif error.kind is FailureKind.TIMEOUT:
                 self.limits = self.limits.halved()
             raise
         metrics.REPORTS.labels(call.value, "ok").inc()
@@ -201,8 +203,8 @@ class Exchange:
         try:
             self._call(PATHS[call], messages.listed((), self._agent_id))
         except CallError as error:
-            if error.trouble in (Trouble.ITEM, Trouble.TOO_LARGE):
-                raise CallError(Trouble.BROKEN, error.detail) from error
+            if error.kind in (FailureKind.ITEM, FailureKind.TOO_LARGE):
+                raise CallError(FailureKind.BROKEN, error.detail) from error
             raise
 
     def _match(self, items: list[Framed], answer: bytes, now: float) -> list[Entry]:
@@ -216,7 +218,7 @@ class Exchange:
                     if process_id:
                         del asked[told]
         except ValueError as error:
-            raise CallError(Trouble.BROKEN, str(error)) from error
+            raise CallError(FailureKind.BROKEN, str(error)) from error
         return [
             entry
             for entry in asked.values()

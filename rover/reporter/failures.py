@@ -23,7 +23,7 @@ TOO_LARGE_TEXT: Final = re.compile(
 CERTIFICATE_TEXT: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification")
 
 
-class Trouble(Enum):
+class FailureKind(Enum):
     """The value is the word for logs and metrics."""
 
     AWAY = "unavailable"
@@ -48,51 +48,51 @@ class CallError(BackendError):
     """A call that brought no usable answer.
 
     Attributes:
-        trouble: What kind of failure it is.
+        kind: What kind of failure it is.
         detail: The status code's name and the server's text, cut.
     """
 
-    def __init__(self, trouble: Trouble, detail: str) -> None:
-        super().__init__(f"{trouble.value}: {detail}")
-        self.trouble = trouble
+    def __init__(self, kind: FailureKind, detail: str) -> None:
+        super().__init__(f"{kind.value}: {detail}")
+        self.kind = kind
         self.detail = detail
 
 
 BY_CODE: Final = {
-    "UNAVAILABLE": Trouble.AWAY,
-    "ABORTED": Trouble.AWAY,
-    "DEADLINE_EXCEEDED": Trouble.TIMEOUT,
-    "UNAUTHENTICATED": Trouble.DENIED,
-    "PERMISSION_DENIED": Trouble.DENIED,
-    "UNIMPLEMENTED": Trouble.WRONG_SERVER,
+    "UNAVAILABLE": FailureKind.AWAY,
+    "ABORTED": FailureKind.AWAY,
+    "DEADLINE_EXCEEDED": FailureKind.TIMEOUT,
+    "UNAUTHENTICATED": FailureKind.DENIED,
+    "PERMISSION_DENIED": FailureKind.DENIED,
+    "UNIMPLEMENTED": FailureKind.WRONG_SERVER,
 }
 
 
-def sort(code: str, text: str, message_bytes: int) -> Trouble:
+def kind_of(code: str, text: str, message_bytes: int) -> FailureKind:
     """Tell what a status code (by its name) means for a message of that size.
 
     A server on netty resets the stream of a message over its limit, which ends here as CANCELLED;
     others say RESOURCE_EXHAUSTED, which is also what a server short of memory says.
     """
     if code == "CANCELLED":
-        return Trouble.TOO_LARGE if message_bytes > SURELY_SMALL else Trouble.AWAY
+        return FailureKind.TOO_LARGE if message_bytes > SURELY_SMALL else FailureKind.AWAY
     if code == "RESOURCE_EXHAUSTED":
-        return Trouble.TOO_LARGE if TOO_LARGE_TEXT.search(text) else Trouble.BUSY
-    return BY_CODE.get(code, Trouble.ITEM)
+        return FailureKind.TOO_LARGE if TOO_LARGE_TEXT.search(text) else FailureKind.BUSY
+    return BY_CODE.get(code, FailureKind.ITEM)
 
 
-def advice(trouble: Trouble, detail: str = "") -> str:
+def advice(kind: FailureKind, detail: str = "") -> str:
     """Tell the user what to look at; empty where waiting is all there is to do."""
     if CERTIFICATE_TEXT.search(detail):
         return "check core.backend.ca_pem_path, and core.backend.server_name for the name"
-    match trouble:
-        case Trouble.DENIED:
+    match kind:
+        case FailureKind.DENIED:
             return "check core.backend.authentication and the client certificate"
-        case Trouble.WRONG_SERVER:
+        case FailureKind.WRONG_SERVER:
             return "check that core.backend.addr is an OAP's gRPC port (11800 by default)"
-        case Trouble.BROKEN:
+        case FailureKind.BROKEN:
             return "look into the backend's log"
-        case Trouble.TIMEOUT:
+        case FailureKind.TIMEOUT:
             return "check the network, or raise core.backend.timeout"
         case _:
             return ""

@@ -21,6 +21,7 @@ from rover._proto.ebpf.profiling.Process_pb2 import (
     EBPFProcessProperties,
     EBPFReportProcessDownstream,
 )
+from rover.model import STANDARD_PROPERTIES
 from rover.reporter import limits
 
 if TYPE_CHECKING:
@@ -33,17 +34,6 @@ PROFILING_SUPPORTED: Final = "false"
 """This agent cannot profile yet. The server keeps the first value it was told, so a promise made
 too early would last; a "false" will have to be overcome by a new row."""
 
-STANDARD_KEYS: Final = frozenset(
-    {
-        "host_ip",
-        "container_ip",
-        "container_name",
-        "pod_name",
-        "pid",
-        "command_line",
-        SUPPORT_PROFILING,
-    }
-)
 LEAST_COMMAND_LINE: Final = 30_000
 """JSON units of the command line that further properties never take away."""
 SHORT_COMMAND_LINE: Final = 2_000
@@ -116,7 +106,7 @@ def properties(report: Report, host_ip: str, units: int) -> list[tuple[str, str]
     kept_free = min(limits.json_units(command_line), LEAST_COMMAND_LINE)
     for pair in ((limits.clean(key), limits.clean(value)) for key, value in report.properties):
         needed = limits.pair_units(*pair)
-        if pair[0] not in STANDARD_KEYS and needed <= left - kept_free:
+        if pair[0] not in STANDARD_PROPERTIES and needed <= left - kept_free:
             left -= needed
             further.append(pair)
     return [*pairs, ("command_line", limits.json_prefix(command_line, left)), support, *further]

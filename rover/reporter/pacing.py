@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rover.reporter.failures import Trouble
+from rover.reporter.failures import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Backoff:
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """Lets some sends through at once, and so many a second when they keep coming."""
 
     rate: float
@@ -57,7 +57,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Pacing:
     """Seconds, from the settings."""
 
     heartbeat: float = 20.0
@@ -73,12 +73,12 @@ class Pace:
         """Before an entity is reported again for which no answer came."""
         return Backoff(FIRST_PAUSE, self.heartbeat, HALF)
 
-    def backoff(self, trouble: Trouble) -> Backoff:
+    def backoff(self, kind: FailureKind) -> Backoff:
         """Before the next attempt; never longer than a beat, so that none is lost after the end."""
-        match trouble:
-            case Trouble.BUSY:
+        match kind:
+            case FailureKind.BUSY:
                 return Backoff(FIRST_PAUSE_BUSY, self.heartbeat, HALF)
-            case Trouble.DENIED | Trouble.WRONG_SERVER | Trouble.BROKEN:
+            case FailureKind.DENIED | FailureKind.WRONG_SERVER | FailureKind.BROKEN:
                 return Backoff(self.check, self.heartbeat, HALF)
             case _:
                 return Backoff(FIRST_PAUSE, min(self.check, self.heartbeat / 2))

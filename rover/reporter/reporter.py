@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover import metrics
 from rover.reporter.channel import GrpcDialer
 from rover.reporter.outbox import Outbox
-from rover.reporter.pacing import Pace
+from rover.reporter.pacing import Pacing
 from rover.reporter.roster import Roster
 from rover.reporter.session import Session
 from rover.reporter.state import ReporterState, SessionState, standing
@@ -60,7 +60,7 @@ class Reporter:
         agent_id: str,
         host_ip: str = "",
     ) -> None:
-        pace = Pace(
+        pacing = Pacing(
             discovery.heartbeat_period,
             discovery.properties_report_period,
             backend.check_period,
@@ -69,7 +69,7 @@ class Reporter:
         dialer = GrpcDialer(backend, discovery.heartbeat_period, host_ip)
         roster = Roster()
         self._outbox = Outbox(roster)
-        self._session = Session(roster, dialer, agent_id, pace)
+        self._session = Session(roster, dialer, agent_id, pacing)
         self._stop_by: float | None = None
         self.defect: Defect | None = None
         self._thread = threading.Thread(target=self._run, name="rover-reporter", daemon=True)

@@ -20,17 +20,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
-from rover.reporter.connection import Line
+from rover.reporter.connection import Connection
 from rover.reporter.exchange import Exchange
-from rover.reporter.failures import CallError, Trouble, advice
-from rover.reporter.pacing import NEWS_BURST, NEWS_RATE, Bucket
+from rover.reporter.failures import CallError, FailureKind, advice
+from rover.reporter.pacing import NEWS_BURST, NEWS_RATE, TokenBucket
 from rover.reporter.state import Phase, SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.reporter.connection import Dialer
-    from rover.reporter.pacing import Pace
+    from rover.reporter.pacing import Pacing
     from rover.reporter.roster import Roster
 
 log = logging.getLogger("rover.reporter")
@@ -48,7 +48,7 @@ MANY_LOSSES: Final = 10
 """Connections lost at rest, one after the other, that speak of a proxy and not of restarts."""
 FLEET_SPREAD: Final = 0.25
 """Share of the beat period over which a fleet's full reports are spread after an outage."""
-FORGETFUL: Final = frozenset({Trouble.AWAY, Trouble.TIMEOUT, Trouble.WRONG_SERVER})
+FORGETFUL: Final = frozenset({FailureKind.AWAY, FailureKind.TIMEOUT, FailureKind.WRONG_SERVER})
 """After these it may be another backend that answers, or one that lost what it knew."""
 
 
@@ -66,7 +66,7 @@ class Outage:
 
     since: float
     """Monotonic seconds."""
-    trouble: Trouble
+    kind: FailureKind
     hint: str = ""
     """What was said of it last."""
     attempts: int = 0
@@ -83,7 +83,7 @@ class Session:
         roster: What the backend should know.
         dialer: Opens connections.
         agent_id: Goes into each message.
-        pace: How often and how long.
+        pacing: How often and how long.
         clock: Gives monotonic seconds.
         chance: Gives numbers in [0, 1) for jitter.
 
@@ -96,7 +96,7 @@ class Session:
         roster: Roster,
         dialer: Dialer,
         agent_id: str,
-        pace: Pace,
+        pacing: Pacing,
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -104,16 +104,16 @@ class Session:
         self.state = SessionState(since=time.time(), backend=str(dialer.endpoints[0]))
         self._roster = roster
         self._dialer = dialer
-        self._line = Line(dialer)
-        self._pace = pace
+        self._connection = Connection(dialer)
+        self._pacing = pacing
         self._clock = clock
         self._chance = chance
         self._exchange = Exchange(
             roster,
             agent_id,
             self._call,
-            pace.properties_every,
-            lambda tries: pace.silence.pause(tries, chance),
+            pacing.properties_every,
+            lambda tries: pacing.silence.pause(tries, chance),
         )
         self._answering = False
         """The backend has answered since the last failure."""
@@ -123,7 +123,7 @@ class Session:
         """Everything is to be reported anew."""
         self._beat = 0
         self._next_beat = 0.0
-        self._news = Bucket(NEWS_RATE, NEWS_BURST)
+        self._news = TokenBucket(NEWS_RATE, NEWS_BURST)
         self._next_news = 0.0
         """Nothing is sent before; also keeps this agent back after an outage."""
         self._return_at = 0.0
@@ -131,7 +131,7 @@ class Session:
         self._losses = 0
         """Connections in a row that ended while nothing was sent, before their second beat."""
         self._beats_on_line = 0
-        self._patience = pace.timeout
+        self._patience = pacing.timeout
         """Deadline of the next call, seconds."""
         self._stop_at = float("inf")
 
@@ -157,18 +157,18 @@ class Session:
                 self._tell()
         except CallError as error:
             log.warning("last report not delivered: waiting=%d %s", len(self._roster.due), error)
-        self._line.close()
+        self._connection.close()
         self._enter(Phase.STOPPED, "asked to")
         self._show()
 
     def abort(self) -> None:
         """Make a call under way fail; from any thread."""
-        self._line.close()
+        self._connection.close()
 
     def _advance(self) -> Rest:
         now = self._clock()
         if self._dialer.refresh():
-            self._line.close()
+            self._connection.close()
             self._resume_at = now
             self._enter(Phase.CONNECTING, "credentials changed")
         if now < self._resume_at:
@@ -183,14 +183,14 @@ class Session:
 
     def _connect_if_needed(self) -> None:
         """See that there is a connection over which the backend answers."""
-        if self._answering and self._line.is_open:
+        if self._answering and self._connection.is_open:
             return
         level = logging.DEBUG if self._outage or self._closed_idle else logging.INFO
         self._enter(Phase.CONNECTING, self._why_connect(), level)
-        if self._line.is_open:
+        if self._connection.is_open:
             self._probe_old()
-        if not self._line.is_open:
-            self._line.open()
+        if not self._connection.is_open:
+            self._connection.open()
             self._beats_on_line = 0
             if not self._closed_idle:
                 self._renew()
@@ -217,15 +217,15 @@ class Session:
 
     def _probe_old(self) -> None:
         """Ask over the connection of before the failure; give it up where that takes long."""
-        self._patience = min(SHORT_TIMEOUT, self._pace.timeout)
+        self._patience = min(SHORT_TIMEOUT, self._pacing.timeout)
         try:
             self._exchange.probe()
         except CallError as error:
-            if error.trouble is not Trouble.TIMEOUT:
+            if error.kind is not FailureKind.TIMEOUT:
                 raise
-            self._line.close()
+            self._connection.close()
         finally:
-            self._patience = self._pace.timeout
+            self._patience = self._pacing.timeout
 
     def _renew(self) -> None:
         """Start from nothing with a backend that may know nothing of this agent."""
@@ -240,23 +240,23 @@ class Session:
             outage.held = True
             lasted = now - outage.since
             # no longer than the outage itself: a hiccup delays nobody
-            hold = self._chance() * min(lasted, self._pace.heartbeat * FLEET_SPREAD)
+            hold = self._chance() * min(lasted, self._pacing.heartbeat * FLEET_SPREAD)
             self._next_news = now + hold
             reason = f"answers again after {lasted:.1f} s, reporting in {hold:.1f} s"
         elif outage:
             level = logging.DEBUG
-        self._exchange.host_ip = self._dialer.host_ip(self._line.endpoint)
+        self._exchange.host_ip = self._dialer.host_ip(self._connection.endpoint)
         self._return_at = now + self._return_after
         self._enter(Phase.ANNOUNCING, reason, level)
 
     def _return_to_first(self) -> None:
         """Ask the first address now and then, while a later one serves."""
         now = self._clock()
-        if self._line.on_first:
+        if self._connection.on_first:
             self._return_after = RETURN_FIRST
         elif now >= self._return_at and self._outage is None:
-            timeout = min(SHORT_TIMEOUT, self._pace.timeout)
-            if self._line.return_to_first(*self._exchange.probe_call, timeout):
+            timeout = min(SHORT_TIMEOUT, self._pacing.timeout)
+            if self._connection.return_to_first(*self._exchange.probe_call, timeout):
                 self._renew()
                 self._connected("back on the first address")
             else:
@@ -272,10 +272,10 @@ class Session:
         full = False
         if beating:
             self._beat += 1
-            full = self._beat % self._pace.properties_every == 0
+            full = self._beat % self._pacing.properties_every == 0
         if full:
             roster.all_due()
-            exchange.host_ip = self._dialer.host_ip(self._line.endpoint)
+            exchange.host_ip = self._dialer.host_ip(self._connection.endpoint)
         if due := roster.due_at(now):
             self._next_news = self._news.take(now)
             exchange.announce(due, now, self._beat)
@@ -288,7 +288,7 @@ class Session:
             exchange.limits = exchange.limits.doubled()
         if self._renewed:
             self._renewed = False
-            self._next_beat = now + self._pace.heartbeat * (0.5 + 0.5 * self._chance())
+            self._next_beat = now + self._pacing.heartbeat * (0.5 + 0.5 * self._chance())
         self._outage = None
         level = logging.DEBUG if self._closed_idle else logging.INFO
         self._enter(Phase.BEATING, "the backend knows all that runs here", level)
@@ -309,7 +309,7 @@ class Session:
         self._beats_on_line += 1
         if self._beats_on_line > 1:
             self._losses = 0
-        self._next_beat = began + self._pace.heartbeat * (1 - BEAT_JITTER * self._chance())
+        self._next_beat = began + self._pacing.heartbeat * (1 - BEAT_JITTER * self._chance())
         metrics.HEARTBEAT_SECONDS.observe(took)
         metrics.LAST_HEARTBEAT.set_to_current_time()
         self.state = replace(self.state, last_beat_at=time.time())
@@ -320,7 +320,7 @@ class Session:
         now = self._clock()
         fresh = self._roster.to_beat(only_fresh=True)
         news = max(self._next_news, now if fresh else self._roster.next_due())
-        look = now + self._pace.check * (0.5 + 0.5 * self._chance())
+        look = now + self._pacing.check * (0.5 + 0.5 * self._chance())
         until = min(look, news, max(self._next_beat, self._next_news))
         gathering = now < self._next_news
         if gathering:  # what comes meanwhile does not wake the thread, so it looks after that
@@ -334,20 +334,20 @@ class Session:
     def _back_off(self, error: CallError) -> Rest:
         """Decide where and when to try again."""
         now = self._clock()
-        outage = self._outage or Outage(now, error.trouble)
+        outage = self._outage or Outage(now, error.kind)
         self._losses = 0
-        hint = advice(error.trouble, error.detail)
-        told = self._outage is not None and (outage.trouble, outage.hint) == (error.trouble, hint)
+        hint = advice(error.kind, error.detail)
+        told = self._outage is not None and (outage.kind, outage.hint) == (error.kind, hint)
         self._outage, self._answering = outage, False
-        outage.trouble, outage.hint = error.trouble, hint
-        if error.trouble in FORGETFUL and not outage.forgotten:
+        outage.kind, outage.hint = error.kind, hint
+        if error.kind in FORGETFUL and not outage.forgotten:
             outage.forgotten = True
             self._renew()
-        self._line.close_if_doubtful()
-        failed = self._line.endpoint
+        self._connection.close_if_doubtful()
+        failed = self._connection.endpoint
         pause = 0.0
-        if error.trouble is Trouble.BUSY or not self._line.fail_over():
-            pause = self._pace.backoff(error.trouble).pause(outage.attempts, self._chance)
+        if error.kind is FailureKind.BUSY or not self._connection.fail_over():
+            pause = self._pacing.backoff(error.kind).pause(outage.attempts, self._chance)
             outage.attempts += 1
         self._resume_at = now + pause
         self._next_news = 0.0
@@ -359,13 +359,13 @@ class Session:
     def _call(self, path: str, message: bytes) -> bytes:
         timeout = min(self._patience, self._stop_at - self._clock())
         if timeout <= 0:
-            raise CallError(Trouble.TIMEOUT, "the agent is stopping")
-        return self._line.call(path, message, timeout)
+            raise CallError(FailureKind.TIMEOUT, "the agent is stopping")
+        return self._connection.call(path, message, timeout)
 
     def _enter(self, phase: Phase, reason: str, level: int = logging.INFO) -> None:
         if (phase, reason) == (self.state.phase, self.state.reason):
             return
-        backend = str(self._line.endpoint)
+        backend = str(self._connection.endpoint)
         log.log(level, "session: state=%s backend=%s reason=%r", phase.value, backend, reason)
         since = self.state.since if phase is self.state.phase else time.time()
         self.state = replace(self.state, phase=phase, reason=reason, since=since, backend=backend)

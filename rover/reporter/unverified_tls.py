@@ -17,7 +17,7 @@ import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover.reporter.credentials import load_client
-from rover.reporter.failures import CallError, Trouble, plain
+from rover.reporter.failures import CallError, FailureKind, plain
 from rover.reporter.proxy import proxy_for
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rover.config.settings import BackendSettings
 
 
-class Pin(NamedTuple):
+class ServerCertificate(NamedTuple):
     """The certificate a server showed."""
 
     pem: bytes
@@ -37,7 +37,7 @@ class Pin(NamedTuple):
     """SHA-256 of the certificate, hexadecimal."""
 
 
-def fetch(endpoint: Endpoint, settings: BackendSettings, timeout: float) -> Pin:
+def fetch(endpoint: Endpoint, settings: BackendSettings, timeout: float) -> ServerCertificate:
     """Ask the server for its certificate, twice: once to see it, once to have its fields read.
 
     Raises:
@@ -57,22 +57,22 @@ def fetch(endpoint: Endpoint, settings: BackendSettings, timeout: float) -> Pin:
             name = _name(link.getpeercert() or {})
     except ssl.SSLCertVerificationError as error:
         raise CallError(
-            Trouble.DENIED,
+            FailureKind.DENIED,
             f"the backend's certificate cannot be used even with insecure_skip_verify: "
             f"{error.verify_message}; renew it",
         ) from error
     except OSError as error:
         raise CallError(
-            Trouble.AWAY, plain(f"no TLS certificate from {endpoint}: {error}")
+            FailureKind.AWAY, plain(f"no TLS certificate from {endpoint}: {error}")
         ) from error
     if not name:
         raise CallError(
-            Trouble.DENIED,
+            FailureKind.DENIED,
             "the backend's certificate bears no name at all, so it cannot be pinned; give it a "
             "subjectAltName, or name its issuer in core.backend.ca_pem_path",
         )
     pem = ssl.DER_cert_to_PEM_cert(der).encode()
-    return Pin(pem, name, hashlib.sha256(der).hexdigest())
+    return ServerCertificate(pem, name, hashlib.sha256(der).hexdigest())
 
 
 def _context(settings: BackendSettings) -> ssl.SSLContext:

@@ -6,7 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rover.sensor.metadata import AgentMetadata, parse_metadata
+from rover.clock import TICKS_PER_SECOND
+from rover.sensor.metadata import Metadata, parse_metadata
 from rover.sensor.rooted import read_file
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ MAX_FILE: Final = 65_536
 _ROOT_UID: Final = 0
 _CLOCK_SLACK: Final = 0.1
 """Seconds: a start is known to the clock tick, a file's time to the timer tick."""
-_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Moment(NamedTuple):
@@ -34,7 +34,7 @@ class Moment(NamedTuple):
         return cls(now - stale_after, time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-class AgentFile:
+class MetadataFile:
     """What the file of one process says, while it counts.
 
     It counts when the process's user or root owns it, since anybody may write into a shared /tmp;
@@ -63,12 +63,12 @@ class AgentFile:
     def __init__(self, process: Process) -> None:
         self._path = f"{process.namespace_pid}/metadata.properties"
         self._uid = process.uid
-        self._started = process.key.start_ticks / _TICKS_PER_SECOND - _CLOCK_SLACK
+        self._started = process.key.start_ticks / TICKS_PER_SECOND - _CLOCK_SLACK
         self._signature: tuple[int, ...] = ()
         self._modified = 0.0
         self._digest = 0
-        self._parsed: AgentMetadata | None = None
-        self.metadata: AgentMetadata | None = None
+        self._parsed: Metadata | None = None
+        self.metadata: Metadata | None = None
         self.size = 0
         self.complaint = ""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import javaproperties
 
-from rover.naming.entity import is_blank, split_labels
+from rover.model import is_blank, split_labels
 
 LABELS_PROPERTY: Final = "processLabels"
 """The property that repeats the labels; go2sky's name for it."""
@@ -20,7 +20,7 @@ _REQUIRED: Final = ("layer", "service_name", "instance_name", "process_name")
 
 
 @dataclass(frozen=True, slots=True)
-class AgentMetadata:
+class Metadata:
     """What a SkyWalking agent says of its process; all names are set, all text is valid UTF-8."""
 
     layer: str
@@ -33,7 +33,7 @@ class AgentMetadata:
     language: str = ""
 
 
-def parse_metadata(content: bytes) -> AgentMetadata:
+def parse_metadata(content: bytes) -> Metadata:
     """Read the file.
 
     Labels are taken from the properties where the file has no key of their own for them.
@@ -49,7 +49,7 @@ def parse_metadata(content: bytes) -> AgentMetadata:
     layer, service, instance, process = (values[name] for name in _REQUIRED)
     properties = _properties(values.get("properties", ""), sources.get("properties", ""))
     labels = values.get("labels") or properties.get(LABELS_PROPERTY, "")
-    return AgentMetadata(
+    return Metadata(
         layer=layer.strip(),
         service=service,
         instance=instance,

@@ -13,14 +13,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, own_capabilities, remedy
-from rover.sensor.file import AgentFile, Moment
+from rover.sensor.file import MetadataFile, Moment
 from rover.sensor.place import Place, hanging_file_system, open_place, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from rover.model import Process, ProcessKey
-    from rover.sensor.metadata import AgentMetadata
+    from rover.sensor.metadata import Metadata
 
 _log = logging.getLogger("rover.discovery")
 
@@ -50,7 +50,7 @@ class _Watched:
 
     process: Process
     directory: _Directory
-    file: AgentFile | None = None
+    file: MetadataFile | None = None
     """None while there is none: most processes have no agent, and pay for none."""
     suspected: bool = False
     """The file was bad at the last look; it may have been half written."""
@@ -92,7 +92,7 @@ class _Directory:
         return [one for one in holders if one.process.namespace_pid not in present]
 
 
-class AgentSensor:
+class Sensor:
     """Watches for the metadata of the agents in all known processes; one thread uses it."""
 
     def __init__(self, stale_after: float, *, proc: str = "/proc") -> None:
@@ -121,7 +121,7 @@ class AgentSensor:
         )
         return SensorFigures(len(self._watched), len(self._directories), agents, self._refused)
 
-    def metadata(self, key: ProcessKey) -> AgentMetadata | None:
+    def metadata(self, key: ProcessKey) -> Metadata | None:
         """Return what a process's agent said of it, None while there is nothing that counts."""
         watched = self._watched.get(key)
         return watched.file.metadata if watched and watched.file else None
@@ -223,7 +223,7 @@ class AgentSensor:
 
     def _examine(self, watched: _Watched, opened: int, moment: Moment) -> bool:
         """Look at one file; tell whether its word changed."""
-        file = watched.file or AgentFile(watched.process)
+        file = watched.file or MetadataFile(watched.process)
         before, size = file.metadata, file.size
         if file.look(opened, moment):
             self._keep(watched, file, size)
@@ -231,7 +231,7 @@ class AgentSensor:
             self._complain(watched, file.complaint)
         return file.metadata is not before and file.metadata != before
 
-    def _keep(self, watched: _Watched, file: AgentFile, before: int) -> None:
+    def _keep(self, watched: _Watched, file: MetadataFile, before: int) -> None:
         """Take note of a file that is new, another or gone."""
         self._kept += file.size - before
         if self._kept > _MAX_KEPT:

@@ -9,17 +9,17 @@ from pathlib import Path
 from rover.config.settings import ScanMode, ScannerSettings
 from rover.discovery.procfs import ProcReader
 from rover.model import Reason
-from rover.naming.host.facts import Host
 from rover.naming.host.finders import HostFinders
 from rover.naming.host.judge import HostJudge
-from rover.sensor.watch import AgentSensor
+from rover.naming.host_facts import Host
+from rover.sensor.watch import Sensor
 
 METADATA = "layer=GENERAL\nservice_name=shop\ninstance_name=i\nprocess_name=p\n"
 
 
 def judge_of(period=0.05, stale_after=60.0):
     settings = ScannerSettings(period=period, agent_stale_after=stale_after)
-    sensor = AgentSensor(settings.agent_stale_after)
+    sensor = Sensor(settings.agent_stale_after)
     finders = HostFinders(settings, (), Host("id", name="metal-3"), sensor, "")
     return HostJudge(finders, sensor, settings.period)
 
@@ -66,7 +66,7 @@ def test_the_next_look_is_a_period_after_the_last():
 
 
 def test_no_process_is_looked_into_where_no_finder_asks_for_agents():
-    settings, sensor = ScannerSettings(mode=ScanMode.REGEX), AgentSensor(60.0)
+    settings, sensor = ScannerSettings(mode=ScanMode.REGEX), Sensor(60.0)
     judge = HostJudge(HostFinders(settings, (), Host("id"), sensor, ""), sensor, 3.0)
     process = ProcReader().read(os.getpid())
     assert judge.judge(process).reason is Reason.NO_FINDER

@@ -135,7 +135,7 @@ def test_in_a_pod_the_service_account_is_used_over_tls(tmp_path, eventually, tls
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
         posted = []
         access = in_cluster(token_file=str(token), ca_file=str(certificate))
-        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, pace=QUICK)
+        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, timing=QUICK)
         watch.start()
         assert watch.wait_listed(5.0)
         api.token = SECOND
@@ -159,7 +159,7 @@ def test_a_new_issuer_of_the_servers_certificate_is_read_from_the_mount(
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
         posted = []
         access = in_cluster(token_file=str(token), ca_file=str(mounted))
-        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, pace=QUICK)
+        watch = Watch(pods_of(NODE, with_env=False), access, posted.append, timing=QUICK)
         watch.start()
         assert watch.wait_listed(5.0)
         new_certificate, api.tls = make_tls(tmp_path)

@@ -15,7 +15,7 @@ from bench.k8s_objects import NODE, pod, service
 from bench.k8s_rig import QUICK, Follower, kubeconfig
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.cluster import SERVICES
-from rover.k8s.watch import Pace, Watch
+from rover.k8s.watch import Timing, Watch
 
 pytest_plugins = ("k8s_fixtures",)
 
@@ -81,7 +81,7 @@ def test_lists_are_read_page_by_page(api, follow, eventually):
     for number in range(1_200):
         api.put("services", service(f"s{number}"))
     api.fail(Fault(410, resource="services", verb="list"))
-    follower = follow(pace=PATIENT)
+    follower = follow(timing=PATIENT)
     eventually(follower.has_truth)
     queries = api.asked("list", "services")
     assert ["continue" in query for query in queries] == [False, False, True, True]
@@ -93,7 +93,7 @@ def test_a_continue_token_that_expired_starts_the_list_over(api, follow, eventua
         api.put("services", service(f"s{number}"))
     api.fail(Fault(410, resource="services", verb="list"))  # so that the next is a paged one
     api.fail(Fault(410, resource="services", verb="list", passes=1))
-    follower = follow(pace=PATIENT)
+    follower = follow(timing=PATIENT)
     eventually(follower.has_truth)
     assert len(api.asked("list", "services")) == 5
 
@@ -120,7 +120,7 @@ def test_a_watch_refused_with_status_410_is_met_by_a_new_list(api, followed, eve
 
 def test_versions_that_expire_for_ever_are_met_slower_and_slower(api, follow, eventually):
     api.fail(Fault(410, resource="pods", verb="watch", times=10_000))
-    follower = follow(pace=replace(QUICK, backoff=0.1, backoff_most=60.0))
+    follower = follow(timing=replace(QUICK, backoff=0.1, backoff_most=60.0))
     eventually(lambda: "410" in follower.fault("pods"))
     assert len(api.asked("watch")) < 15
 
@@ -178,8 +178,8 @@ def test_a_server_that_is_away_is_asked_ever_more_rarely(api, followed, eventual
     api.stop()
     began = time.monotonic()
     access = by_kubeconfig(followed.config)
-    pace = replace(QUICK, backoff=0.05, backoff_most=10.0)
-    watch = Watch(SERVICES, access, lambda _: None, pace=pace)
+    timing = replace(QUICK, backoff=0.05, backoff_most=10.0)
+    watch = Watch(SERVICES, access, lambda _: None, timing=timing)
     watch.start()
     eventually(lambda: watch.state().fault)
     time.sleep(1.0)
@@ -264,7 +264,7 @@ def test_a_refresh_lists_again_but_not_too_often(api, followed, eventually):
 
 def test_a_refresh_heals_a_watch_that_went_silent(api, followed, eventually):
     followed.cluster.stop()
-    follower = Follower(api, followed.config, pace=replace(QUICK, server_timeout=60.0))
+    follower = Follower(api, followed.config, timing=replace(QUICK, server_timeout=60.0))
     with follower:
         eventually(lambda: follower.has_truth() and api.watching() == 2)
         api.hang_watches()
@@ -276,12 +276,12 @@ def test_a_refresh_heals_a_watch_that_went_silent(api, followed, eventually):
 
 def test_it_stops_within_a_second_whatever_it_waits_for(api, tmp_path, eventually):
     config = kubeconfig(tmp_path, api.url)
-    slow = replace(Pace(), backoff=30.0)
+    slow = replace(Timing(), backoff=30.0)
     for number, fault in enumerate((None, Fault(hang=5.0, times=9), Fault(500, times=9))):
         if fault:
             api.fail(fault)
         already = len(api.requests)
-        follower = Follower(api, config, pace=slow)
+        follower = Follower(api, config, timing=slow)
         follower.cluster.start()
         eventually(lambda already=already: len(api.requests) >= already + 2)
         if number == 0:
@@ -332,7 +332,7 @@ def test_a_defect_in_the_receiver_is_told_not_swallowed(api, tmp_path, eventuall
         raise RuntimeError("broken on purpose")
 
     access = by_kubeconfig(kubeconfig(tmp_path, api.url))
-    watch = Watch(SERVICES, access, defect, pace=QUICK, failed=told.append)
+    watch = Watch(SERVICES, access, defect, timing=QUICK, failed=told.append)
     watch.start()
     eventually(lambda: told)
     assert "broken on purpose" in watch.state().fault
@@ -360,14 +360,14 @@ def test_a_watch_whose_status_does_not_come_is_given_up_long_before_its_end(
     api, follow, eventually
 ):
     api.fail(Fault(hang=30.0, resource="pods", verb="watch"))
-    follower = follow(pace=replace(QUICK, server_timeout=60.0, status=0.2))
+    follower = follow(timing=replace(QUICK, server_timeout=60.0, status=0.2))
     api.put("pods", pod("late"))
     eventually(follower.has_truth)
 
 
 def test_after_a_bookmark_silence_is_noticed_sooner(api, follow, eventually):
     api.bookmark_period = 3600.0
-    follower = follow(pace=replace(QUICK, server_timeout=60.0, bookmarks=0.3))
+    follower = follow(timing=replace(QUICK, server_timeout=60.0, bookmarks=0.3))
     eventually(lambda: follower.has_truth() and api.watching() == 2)
     api.send_bookmark()
     eventually(lambda: follower.cluster.states()[0].counts.get("bookmarks"))

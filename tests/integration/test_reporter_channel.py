@@ -15,7 +15,7 @@ from rover.backend import EmbeddedBackend
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.reporter import channel, host_ip
 from rover.reporter.channel import GrpcDialer
-from rover.reporter.failures import CallError, Trouble
+from rover.reporter.failures import CallError, FailureKind
 
 CREW = [report(number) for number in range(3)]
 
@@ -44,7 +44,7 @@ def test_a_connection_stands_from_its_first_answer_until_the_server_ends_it(back
     eventually(lambda: not connection.stands)
     with pytest.raises(CallError, match="closed") as failure:
         connection.call(KEEP_ALIVE, b"", 5)
-    assert failure.value.trouble is Trouble.AWAY
+    assert failure.value.kind is FailureKind.AWAY
 
 
 def test_a_call_ends_at_its_deadline(backend, connection):
@@ -53,7 +53,7 @@ def test_a_call_ends_at_its_deadline(backend, connection):
     began = time.monotonic()
     with pytest.raises(CallError) as failure:
         connection.call(KEEP_ALIVE, b"\x12\x01a", 0.3)
-    assert failure.value.trouble is Trouble.TIMEOUT
+    assert failure.value.kind is FailureKind.TIMEOUT
     assert 0.2 < time.monotonic() - began < 2
 
 
@@ -148,8 +148,8 @@ def test_a_proxy_is_not_asked_for_the_loopback(backend, between, monkeypatch):
 
 def test_a_proxy_that_closes_resting_connections_costs_no_beat(backend, between):
     relay = between(rest=0.15)
-    pace = DiscoverySettings(heartbeat_period=0.5, properties_report_period=1000)
-    with reporting(relay.address, pace, check_period=5) as reporter:
+    pacing = DiscoverySettings(heartbeat_period=0.5, properties_report_period=1000)
+    with reporting(relay.address, pacing, check_period=5) as reporter:
         reporter.publish(announced(*CREW))
         backend.state.wait_for(lambda held: beats_of(held) >= 20, 30)
         assert not reporter.session.last_error
@@ -176,9 +176,9 @@ def test_a_resolver_that_hangs_holds_up_no_beat(backend, monkeypatch):
 
     hanging_ended = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", may_hang)
-    pace = DiscoverySettings(heartbeat_period=0.2, properties_report_period=2)
+    pacing = DiscoverySettings(heartbeat_period=0.2, properties_report_period=2)
     try:
-        with reporting(backend.address, pace) as reporter:
+        with reporting(backend.address, pacing) as reporter:
             reporter.publish(announced(*CREW))
             before = backend.state.wait_for(lambda held: beats_of(held) >= 5)
             hanging.set()

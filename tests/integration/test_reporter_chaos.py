@@ -53,10 +53,10 @@ def test_after_random_faults_the_backend_holds_what_lives_within_a_beat(seed):
     random = Random(seed)
     living = {}
     pids = itertools.count(10_000)
-    pace = DiscoverySettings(heartbeat_period=BEAT, properties_report_period=10)
+    pacing = DiscoverySettings(heartbeat_period=BEAT, properties_report_period=10)
     with (
         EmbeddedBackend(BackendOptions(seed=seed)) as backend,
-        reporting(backend.address, pace, timeout=0.4) as reporter,
+        reporting(backend.address, pacing, timeout=0.4) as reporter,
     ):
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:

@@ -13,7 +13,7 @@ import pytest
 from rover.discovery.procfs import ProcReader
 from rover.model import Process, ProcessKey
 from rover.sensor import watch
-from rover.sensor.watch import AgentSensor
+from rover.sensor.watch import Sensor
 
 NAMES = "layer=GENERAL\nservice_name={service}\ninstance_name=i\nprocess_name=p\n"
 
@@ -66,7 +66,7 @@ class Agent:
 
 @pytest.fixture
 def sensor():
-    return AgentSensor(60.0)
+    return Sensor(60.0)
 
 
 def service(sensor, process):
@@ -192,7 +192,7 @@ def proc(tmp_path):
 
 @pytest.fixture
 def made_up(proc):
-    return AgentSensor(60.0, proc=str(proc.root))
+    return Sensor(60.0, proc=str(proc.root))
 
 
 def watched(sensor, process):
@@ -370,7 +370,7 @@ def test_missing_access_is_said_once(made_up, proc, caplog, monkeypatch):
 
 
 def test_two_thousand_processes_in_three_namespaces_cost_under_a_millisecond_a_look(proc):
-    sensor = AgentSensor(60.0, proc=str(proc.root))
+    sensor = Sensor(60.0, proc=str(proc.root))
     for pid in range(1, 2001):
         process = proc.process(pid)
         sensor.watch(replace(process, mount_namespace=pid % 3), time.time())

@@ -13,13 +13,13 @@ UNIT = Path(__file__).parents[2] / "deploy" / "rover.service"
 # What the agent needs rights for: attach, see the processes of others, read agents' files.
 PROOF = """
 import os, sys, time
-from rover.sensor.watch import AgentSensor
+from rover.sensor.watch import Sensor
 from rover.discovery.procfs import ProcReader
 from rover.probes import settling
 
 settling.attach().close()
 process = ProcReader().read(int(sys.argv[1]))
-sensor = AgentSensor(60.0)
+sensor = Sensor(60.0)
 sensor.watch(process, time.time())
 print(os.getuid(), process.exe, sensor.metadata(process.key).service)
 """

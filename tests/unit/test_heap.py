@@ -29,7 +29,7 @@ def given_back(monkeypatch):
     ],
 )
 def test_memory_is_given_back_when_most_of_many_processes_have_gone(processes, times, given_back):
-    tide = heap.Tide()
+    tide = heap.PeakRelease()
     for amount in processes:
         tide.note(amount)
     assert len(given_back) == times

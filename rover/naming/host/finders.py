@@ -6,29 +6,23 @@ from typing import TYPE_CHECKING, Final
 
 from rover.config.contexts import HostNames
 from rover.config.settings import ScanMode
-from rover.errors import TemplateError
-from rover.model import Entity, Reason, Report, Verdict
+from rover.gotemplate import TemplateError
+from rover.model import STANDARD_PROPERTIES, Entity, Reason, Report, Verdict, is_blank
 from rover.naming.contexts import FinderContext, ProcessContext, RoverContext
-from rover.naming.entity import is_blank, render_entity, service_in_cluster
-from rover.naming.host.systemd import SERVICE, service_unit
+from rover.naming.entity import render_entity, service_in_cluster
 from rover.naming.rule_failures import Complaints
+from rover.naming.systemd import SERVICE, service_unit
 
 if TYPE_CHECKING:
     from rover.config.patterns import Pattern
     from rover.config.settings import ScannerSettings
     from rover.model import Process
-    from rover.naming.host.facts import Host
-    from rover.sensor.metadata import AgentMetadata
-    from rover.sensor.watch import AgentSensor
+    from rover.naming.host_facts import Host
+    from rover.sensor import Metadata, Sensor
 
 _LAYER: Final = "OS_LINUX"
 _UNNAMED: Final = "unnamed"
 """Process without an executable that can be read and without a name of its own."""
-_STANDARD_PROPERTIES: Final = frozenset(
-    {"host_ip", "pid", "command_line", "support_ebpf_profiling"}
-    | {"container_ip", "container_name", "pod_name"}
-)
-"""What this agent finds out itself; a process has no say in it."""
 
 
 class HostFinders:
@@ -39,7 +33,7 @@ class HostFinders:
         settings: ScannerSettings,
         ignore: tuple[Pattern, ...],
         host: Host,
-        sensor: AgentSensor,
+        sensor: Sensor,
         cluster_name: str,
     ) -> None:
         """Choose the finders.
@@ -120,7 +114,7 @@ _NOTHING_FOUND: Final = {
 }
 
 
-def _entity_of(metadata: AgentMetadata) -> Entity:
+def _entity_of(metadata: Metadata) -> Entity:
     # No cluster's name before the service: the agent itself reports under the name as it stands,
     # and the two must be one service.
     return Entity(
@@ -132,8 +126,8 @@ def _entity_of(metadata: AgentMetadata) -> Entity:
     )
 
 
-def _properties_of(metadata: AgentMetadata) -> tuple[tuple[str, str], ...]:
-    given = tuple(pair for pair in metadata.properties if pair[0] not in _STANDARD_PROPERTIES)
+def _properties_of(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    given = tuple(pair for pair in metadata.properties if pair[0] not in STANDARD_PROPERTIES)
     if not metadata.language or any(name == "language" for name, _ in given):
         return given
     return (*given, ("language", metadata.language))

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from rover.model import Process, ProcessKey, Verdict
     from rover.naming.host.finders import HostFinders
-    from rover.sensor.watch import AgentSensor
+    from rover.sensor import Sensor
 
 
 class HostJudge:
     """A `rover.naming.judge.Judge` for hosts without Kubernetes."""
 
-    def __init__(self, finders: HostFinders, sensor: AgentSensor, period: float) -> None:
+    def __init__(self, finders: HostFinders, sensor: Sensor, period: float) -> None:
         """Join the finders with the sensor that they ask.
 
         Args:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from rover.config.contexts import PodNames
-from rover.errors import TemplateError
+from rover.gotemplate import TemplateError
 from rover.model import Container, Reason, Report, Verdict
 from rover.naming.contexts import ProcessContext, RoverContext
 from rover.naming.entity import render_entity
@@ -18,13 +18,14 @@ from rover.naming.pods.contexts import PodContext, container_context
 from rover.naming.rule_failures import Complaints
 
 if TYPE_CHECKING:
+    from rover.config.filters import Filter
     from rover.config.patterns import Pattern
     from rover.config.settings import AnalyzerSettings, KubernetesSettings
-    from rover.gotemplate import Filter, Template
+    from rover.gotemplate import Template
     from rover.k8s.index import PodContainer
     from rover.k8s.records import OwnerRef
     from rover.model import EntityKey, Process
-    from rover.naming.host.facts import Host
+    from rover.naming.host_facts import Host
 
 _OWNERS: Final = frozenset({"OwnerName", "HasOwnerName"})
 _ENV: Final = frozenset({"EnvValue"})

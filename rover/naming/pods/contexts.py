@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from rover.errors import TemplateError
+from rover.gotemplate import TemplateError
 from rover.k8s.records import bare_id
 from rover.k8s.selectors import SelectorError, parse_selector
 

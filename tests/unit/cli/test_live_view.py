@@ -16,7 +16,8 @@ from rich.console import Console
 from rover.backend import State
 from rover.cli.live import show
 from rover.cli.screen import _drawn, _page
-from rover.cli.view import FORGET_AFTER, View, duration, printable
+from rover.cli.text import duration, printable
+from rover.cli.view import FORGET_AFTER, View
 from rover.model import Changes, Entity, Process, ProcessKey, Report
 from rover.stopping import StopRequest
 

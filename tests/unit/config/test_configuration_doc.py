@@ -9,13 +9,13 @@ import pytest
 
 from rover.config import analyzers
 from rover.config.contexts import HOST_NAMES, POD_FILTERS, POD_NAMES
+from rover.config.filters import Filter
 from rover.config.keys import all_keys
 from rover.config.layers import LATER_LAYERS, LAYERS
 from rover.config.load import load
 from rover.config.scalars import format_duration
 from rover.config.settings import Kind
-from rover.gotemplate import Filter, Template
-from rover.gotemplate.types import Object
+from rover.gotemplate import Object, Template
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/configuration.md").read_text()
 ROWS = [

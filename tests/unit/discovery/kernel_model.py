@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from rover.discovery.procfs import TICKS_PER_SECOND, Stat, Unreadable
+from rover.clock import TICKS_PER_SECOND
+from rover.discovery.procfs import Stat, Unreadable
 from rover.model import Process, ProcessKey
 from rover.probes.layout import FOLLOW, FOLLOW_THREADS, Counter, EventKind, PendingKind
 from rover.probes.settling import Ended, Settled, Taken
@@ -197,7 +198,6 @@ class ModelReader:
     def __init__(self, kernel: Kernel) -> None:
         self.unreadable = Unreadable()
         self.reads = 0
-        self.leaderless = False
         self._kernel = kernel
 
     def mounts(self) -> str:
@@ -224,7 +224,6 @@ class ModelReader:
         task = self._kernel.tasks.get(pid)
         if task is None or task.ended:
             return None
-        self.leaderless = not task.leader
         return Process(
             key=task.key,
             ppid=task.ppid,
@@ -238,4 +237,5 @@ class ModelReader:
             mount_namespace=1,
             namespace_pid=pid,
             image=task.image,
+            leaderless=not task.leader,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from rover.config.contexts import HOST_NAMES, POD_FILTERS, POD_NAMES, HostNames, PodNames
-from rover.errors import TemplateError
+from rover.gotemplate import TemplateError
 from rover.gotemplate.types import Basic, ListOf, MapOf, Member, Object
 
 TEXT, INT, ANY = Basic.TEXT, Basic.INT, Basic.ANY

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from go_contexts import CONTEXTS
 
-from rover.errors import TemplateError
-from rover.gotemplate import Filter, Template
+from rover.config.filters import Filter
+from rover.gotemplate import Template, TemplateError
 from rover.gotemplate.evaluator import compile_body
 from rover.gotemplate.functions import NAMES
 from rover.gotemplate.parser import parse

@@ -4,8 +4,8 @@ import pytest
 from go_contexts import CONTEXTS
 
 from rover.config.contexts import HOST_NAMES, POD_FILTERS, POD_NAMES
-from rover.errors import ConfigError, TemplateError
-from rover.gotemplate import Filter, Template
+from rover.config.filters import Filter
+from rover.gotemplate import Template, TemplateError
 from rover.gotemplate.parser import MAX_DEPTH, MAX_SOURCE
 
 
@@ -90,10 +90,6 @@ def test_an_unknown_name_is_answered_with_the_nearest_one():
 
 def test_an_unknown_name_like_no_other_is_answered_with_all():
     assert "Container, Pod, Process, Rover" in str(error_of("{{.Xyz}}"))
-
-
-def test_a_template_error_is_a_configuration_error():
-    assert isinstance(error_of("{{"), ConfigError)
 
 
 def test_early_versions_of_rover_give_label_value_no_default():

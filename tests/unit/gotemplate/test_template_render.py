@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.config.contexts import POD_FILTERS, POD_NAMES
-from rover.errors import TemplateError
-from rover.gotemplate import Filter, Template
+from rover.config.filters import Filter
+from rover.gotemplate import Template, TemplateError
 from rover.gotemplate.formatting import quote
 from rover.gotemplate.state import MAX_OUTPUT
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.k8s.cgroup import CACHED_CGROUPS, ContainerRef, container_of, containers_of
+from rover.k8s.cgroup import CACHED_CGROUPS, ContainerRef, containers_of
 
 ID = "7dae778c37bd1204677518f1032bbecf01f5c41878ea7bd370021263417cc626"
 OUTER = "fd9d0ea06257a9780827cbc7fd92e3812a54fca26d63e191b73610d5d48b9cbd"
@@ -15,6 +15,11 @@ HASH = "d8992f589d8dd12c4342376ccb459375"
 V1_CONTROLLERS = ("name=systemd", "cpu,cpuacct", "memory", "pids", "devices", "freezer")
 
 QOS = {"guaranteed": "", "burstable": "burstable", "besteffort": "besteffort"}
+
+
+def container_of(cgroup: str) -> ContainerRef | None:
+    """The one that the process runs in."""
+    return next(iter(containers_of(cgroup)), None)
 
 
 def v1(path: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from rover.config.contexts import POD_FILTERS, POD_NAMES
+from rover.config.filters import Filter
 from rover.config.settings import AnalyzerSettings, KubernetesSettings
-from rover.gotemplate import Filter, Template
+from rover.gotemplate import Template
 from rover.k8s.index import Ancestor, PodContainer
 from rover.k8s.records import ContainerRecord, OwnerRef, PodRecord
 from rover.model import Process, ProcessKey
-from rover.naming.host.facts import Host
+from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 
 HOST = Host("agent-1", name="node-1", interfaces=lambda: {"eth0": ["192.168.0.1", "2001:db8::1"]})

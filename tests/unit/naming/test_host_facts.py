@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.naming.host.facts import Host, host_name, pick_address
+from rover.naming.host_facts import Host, host_name, pick_address
 
 
 class Clock:

@@ -9,13 +9,13 @@ from rover.config.settings import RegexFinderSettings, ScanMode, ScannerSettings
 from rover.gotemplate import Template
 from rover.model import Entity, Process, ProcessKey, Reason, Verdict
 from rover.naming.entity import is_blank, service_in_cluster, split_labels
-from rover.naming.host.facts import Host
 from rover.naming.host.finders import HostFinders
-from rover.sensor.metadata import AgentMetadata
+from rover.naming.host_facts import Host
+from rover.sensor.metadata import Metadata
 
 
 class Sensor:
-    """Stands for the memory of an AgentSensor."""
+    """Stands for the memory of an Sensor."""
 
     def __init__(self, **metadata):
         self.known = {int(pid.removeprefix("pid")): one for pid, one in metadata.items()}
@@ -25,9 +25,7 @@ class Sensor:
 
 
 HOST = Host("agent-1", name="metal-3", interfaces=lambda: {"eth0": ["10.0.0.5", "2001:db8::5"]})
-METADATA = AgentMetadata(
-    "GENERAL", "shop", "shop-1", "shop-p", ("a",), (("os", "linux"),), "golang"
-)
+METADATA = Metadata("GENERAL", "shop", "shop-1", "shop-p", ("a",), (("os", "linux"),), "golang")
 
 
 def process(**facts):
@@ -104,7 +102,7 @@ def test_a_regex_comes_before_the_unit():
 
 def test_an_agent_has_no_say_in_the_facts_that_rover_finds_out():
     properties = (("pid", "1"), ("host_ip", "x"), ("support_ebpf_profiling", "true"), ("os", "l"))
-    sensor = Sensor(pid42=AgentMetadata("L", "s", "i", "p", (), properties))
+    sensor = Sensor(pid42=Metadata("L", "s", "i", "p", (), properties))
     verdict = finders(sensor=sensor).judge(process())
     assert verdict.reports[0].properties == (("os", "l"),)
 

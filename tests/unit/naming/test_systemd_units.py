@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.naming.host.systemd import service_name, service_unit
+from rover.naming.systemd import service_name, service_unit
 
 CONTAINER = "7dae778c37bd1204677518f1032bbecf01f5c41878ea7bd370021263417cc626"
 

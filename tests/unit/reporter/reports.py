@@ -9,9 +9,9 @@ from rover._proto.service import REPORT_PROCESSES
 from rover.backend.state import State
 from rover.config.address import Endpoint
 from rover.model import Changes, Entity, Process, ProcessKey, Report
-from rover.reporter.failures import CallError, Trouble
+from rover.reporter.failures import CallError, FailureKind
 from rover.reporter.outbox import Outbox
-from rover.reporter.pacing import Pace
+from rover.reporter.pacing import Pacing
 from rover.reporter.roster import Roster
 from rover.reporter.session import Session
 
@@ -73,7 +73,7 @@ class Memory:
             self.state.forget()
 
 
-class MemoryWire:
+class MemoryChannel:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.life = memory.life
@@ -87,7 +87,7 @@ class MemoryWire:
     def call(self, path: str, message: bytes, timeout: float) -> bytes:
         assert timeout > 0
         if self.closed or not self.memory.up or self.life != self.memory.life:
-            raise CallError(Trouble.AWAY, "nobody there")
+            raise CallError(FailureKind.AWAY, "nobody there")
         name = path.rpartition("/")[2]
         kind = EBPFProcessReportList if path == REPORT_PROCESSES else EBPFProcessPingPkgList
         request = kind.FromString(message)
@@ -98,7 +98,7 @@ class MemoryWire:
             self.memory.spoil(request)
             return self.memory.state.report(request).SerializeToString()
         if self.memory.state.beat(request):
-            raise CallError(Trouble.ITEM, "UNKNOWN: Application error processing RPC")
+            raise CallError(FailureKind.ITEM, "UNKNOWN: Application error processing RPC")
         return b""
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class MemoryWire:
 class Rig:
     """A session against backends in memory; seconds pass only when the test says so."""
 
-    def __init__(self, backends: int = 1, chance: Callable[[], float] = lambda: 0.5, **pace):
+    def __init__(self, backends: int = 1, chance: Callable[[], float] = lambda: 0.5, **pacing):
         self.now = 1000.0
         self.wake_at = 0.0
         self.listening = True
@@ -116,12 +116,12 @@ class Rig:
         self.backends[1:] = [Memory(self.backends[0].state) for _ in range(backends - 1)]
         self.endpoints = tuple(Endpoint(f"oap-{number}", 11800) for number in range(backends))
         self.credentials_changed = False
-        self.wires: list[MemoryWire] = []
+        self.channels: list[MemoryChannel] = []
         self.alive: dict[int, Report] = {}
         self.roster = Roster()
         self.outbox = Outbox(self.roster)
         self.session = Session(
-            self.roster, self, AGENT, Pace(**pace), clock=lambda: self.now, chance=chance
+            self.roster, self, AGENT, Pacing(**pacing), clock=lambda: self.now, chance=chance
         )
 
     @property
@@ -133,8 +133,8 @@ class Rig:
         return self.backend.state
 
     def open(self, endpoint):
-        self.wires.append(MemoryWire(self.backends[self.endpoints.index(endpoint)]))
-        return self.wires[-1]
+        self.channels.append(MemoryChannel(self.backends[self.endpoints.index(endpoint)]))
+        return self.channels[-1]
 
     def refresh(self):
         changed, self.credentials_changed = self.credentials_changed, False

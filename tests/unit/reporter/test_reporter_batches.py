@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.reporter.batches import LEAST_BYTES, TRIES_ALONE, Limits, batches, deliver
-from rover.reporter.failures import CallError, Trouble
+from rover.reporter.failures import CallError, FailureKind
 
 SMALL = Limits(items=7, bytes=2000)
 
@@ -49,16 +49,16 @@ def test_limits_shrink_to_a_floor_and_grow_back_to_the_default():
 class Server:
     """Rejects a message with a bad item in it, as the server does with a layer it does not know."""
 
-    def __init__(self, bad, trouble=Trouble.ITEM):
+    def __init__(self, bad, kind=FailureKind.ITEM):
         self.bad = set(bad)
-        self.trouble = trouble
+        self.kind = kind
         self.calls = 0
         self.stored = Counter()
 
     def send(self, items):
         self.calls += 1
         if self.bad & set(items):
-            raise CallError(self.trouble, "no")
+            raise CallError(self.kind, "no")
         self.stored.update(items)
         return len(items)
 
@@ -89,26 +89,33 @@ def test_one_bad_item_costs_a_logarithm_of_calls(count, data):
 
 
 def test_a_message_that_is_too_large_is_halved_and_a_lone_one_not_tried_again():
-    server = Server([3], Trouble.TOO_LARGE)
+    server = Server([3], FailureKind.TOO_LARGE)
     parts = list(deliver(list(range(4)), server.send, fine, nobody))
     assert [part.items for part in parts if part.failure] == [[3]]
     assert server.calls == 5
 
 
 @pytest.mark.parametrize(
-    "trouble", [Trouble.AWAY, Trouble.TIMEOUT, Trouble.BUSY, Trouble.DENIED, Trouble.WRONG_SERVER]
+    "kind",
+    [
+        FailureKind.AWAY,
+        FailureKind.TIMEOUT,
+        FailureKind.BUSY,
+        FailureKind.DENIED,
+        FailureKind.WRONG_SERVER,
+    ],
 )
-def test_trouble_that_is_no_items_fault_ends_the_delivery(trouble):
-    server = Server([0], trouble)
+def test_trouble_that_is_no_items_fault_ends_the_delivery(kind):
+    server = Server([0], kind)
     with pytest.raises(CallError) as raised:
         list(deliver([0, 1], server.send, fine, nobody))
-    assert raised.value.trouble is trouble
+    assert raised.value.kind is kind
     assert server.calls == 1
 
 
 def test_a_server_that_fails_on_everything_is_found_out_before_any_halving():
     def answers_at_all():
-        raise CallError(Trouble.BROKEN, "down")
+        raise CallError(FailureKind.BROKEN, "down")
 
     server = Server(range(1000))
     with pytest.raises(CallError, match="down"):
@@ -121,7 +128,7 @@ def test_a_lone_item_is_not_bad_before_it_has_failed_several_times():
 
     def send(items):
         if next(failures):
-            raise CallError(Trouble.ITEM, "now and then")
+            raise CallError(FailureKind.ITEM, "now and then")
         return items
 
     (part,) = deliver(["only"], send, fine, nobody)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import AGENT, Rig, report
 
-from rover.reporter.failures import CallError, Trouble
+from rover.reporter.failures import CallError, FailureKind
 from rover.reporter.pacing import NEWS_BURST, NEWS_RATE
 from rover.reporter.roster import TRIES_UNANSWERED, Entry
 from rover.reporter.session import RETURN_FIRST
@@ -21,14 +21,14 @@ CREW = [report(number) for number in range(5)]
 PIDS = {one.process.pid for one in CREW}
 
 
-def failing(trouble, detail="fault", *, name=None, times=None, least_items=0):
+def failing(kind, detail="fault", *, name=None, times=None, least_items=0):
     """A fault that fails calls so many times; the empty call is spared where items are asked."""
     left = itertools.count() if times is None else iter(range(times))
 
     def fault(called, request, _size):
         long_enough = len(request.processes) >= least_items
         if name in {None, called} and long_enough and next(left, None) is not None:
-            raise CallError(trouble, detail)
+            raise CallError(kind, detail)
 
     return fault
 
@@ -207,7 +207,7 @@ def test_attempts_while_it_is_away_grow_apart_to_the_check_period():
     rig = Rig(heartbeat=20, check=5, chance=lambda: 0.999)
     rig.backend.up = False
     rig.run(300)
-    attempts = len(rig.wires)
+    attempts = len(rig.channels)
     assert 300 / 5 <= attempts <= 300 / 5 + 6
 
 
@@ -270,7 +270,7 @@ def test_batches_that_were_answered_are_not_sent_again_on_the_same_connection():
 
     def every_third(*_):
         if next(calls) % 3 == 2:
-            raise CallError(Trouble.AWAY, "now and then")
+            raise CallError(FailureKind.AWAY, "now and then")
 
     rig.backend.fault = every_third
     rig.run(60)
@@ -278,16 +278,22 @@ def test_batches_that_were_answered_are_not_sent_again_on_the_same_connection():
 
 
 @pytest.mark.parametrize(
-    "trouble",
-    [Trouble.BUSY, Trouble.DENIED, Trouble.WRONG_SERVER, Trouble.TIMEOUT, Trouble.AWAY],
+    "kind",
+    [
+        FailureKind.BUSY,
+        FailureKind.DENIED,
+        FailureKind.WRONG_SERVER,
+        FailureKind.TIMEOUT,
+        FailureKind.AWAY,
+    ],
 )
-def test_any_trouble_is_over_within_a_beat_of_its_end(trouble):
+def test_any_trouble_is_over_within_a_beat_of_its_end(kind):
     rig = Rig(heartbeat=20, chance=lambda: 0.999)
     rig.start(*CREW)
-    rig.backend.fault = failing(trouble)
+    rig.backend.fault = failing(kind)
     rig.run(500)
     assert rig.phase == "backing-off"
-    assert trouble.value in rig.session.state.reason
+    assert kind.value in rig.session.state.reason
     rig.backend.fault = fine
     rig.run(20)
     assert rig.visible() == PIDS
@@ -295,12 +301,12 @@ def test_any_trouble_is_over_within_a_beat_of_its_end(trouble):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "most"), [(Trouble.AWAY, 250), (Trouble.BUSY, 50), (Trouble.DENIED, 50)]
+    ("kind", "most"), [(FailureKind.AWAY, 250), (FailureKind.BUSY, 50), (FailureKind.DENIED, 50)]
 )
-def test_a_backend_that_asks_for_less_or_denies_is_asked_less_often(trouble, most):
+def test_a_backend_that_asks_for_less_or_denies_is_asked_less_often(kind, most):
     rig = Rig(heartbeat=20, chance=Random(1).random)
     rig.start(*CREW)
-    rig.backend.fault = failing(trouble)
+    rig.backend.fault = failing(kind)
     rig.run(500)
     assert len(rig.backend.calls) <= most
 
@@ -309,7 +315,7 @@ def test_pressure_while_beating_costs_no_full_report():
     rig = Rig(heartbeat=20)
     rig.start(*CREW)
     rig.run(5)
-    rig.backend.fault = failing(Trouble.BUSY, name="keepAlive", times=3)
+    rig.backend.fault = failing(FailureKind.BUSY, name="keepAlive", times=3)
     rig.run(60)
     assert rig.phase == "beating"
     assert {row.reports for row in rig.state.snapshot().processes} == {1}
@@ -330,7 +336,7 @@ def test_new_credentials_while_all_is_well_are_no_lost_connection(caplog):
 def test_new_credentials_are_tried_at_once():
     rig = Rig(heartbeat=20)
     rig.start(*CREW)
-    rig.backend.fault = failing(Trouble.DENIED)
+    rig.backend.fault = failing(FailureKind.DENIED)
     rig.run(100)
     rig.backend.fault = fine
     rig.credentials_changed = True
@@ -346,7 +352,7 @@ def test_a_state_is_logged_once_however_long_it_lasts(caplog):
     with caplog.at_level(logging.INFO, "rover.reporter"):
         rig.run(100)
         started = len(caplog.records)
-        rig.backend.fault = failing(Trouble.DENIED, "PERMISSION_DENIED")
+        rig.backend.fault = failing(FailureKind.DENIED, "PERMISSION_DENIED")
         rig.run(3600)
         denied = caplog.records[started:]
         rig.backend.fault = fine
@@ -412,7 +418,7 @@ def test_a_set_aside_item_is_tried_at_growing_distances_and_with_each_full_repor
 
 def test_a_set_aside_item_that_the_backend_accepts_later_is_back():
     rig = Rig(heartbeat=20)
-    rig.backend.fault = failing(Trouble.ITEM, name="keepAlive", least_items=1)
+    rig.backend.fault = failing(FailureKind.ITEM, name="keepAlive", least_items=1)
     rig.start(CREW[0])
     rig.run(1)
     assert rig.session.state.refused == 1
@@ -431,7 +437,7 @@ def test_bad_items_among_the_living_never_stop_the_beats_of_the_others():
     def poison(name, request, _size):
         sent = {item.entityMetadata.processName for item in request.processes if name[0] == "k"}
         if sent & bad:
-            raise CallError(Trouble.ITEM, "no")
+            raise CallError(FailureKind.ITEM, "no")
 
     rig.backend.fault = poison
     rig.run(120)
@@ -443,7 +449,7 @@ def test_bad_items_among_the_living_never_stop_the_beats_of_the_others():
 def test_a_backend_that_fails_on_everything_gets_no_flood_and_sets_nobody_aside():
     rig = Rig(heartbeat=20)
     rig.start(*(report(number) for number in range(1000)))
-    rig.backend.fault = failing(Trouble.ITEM)
+    rig.backend.fault = failing(FailureKind.ITEM)
     rig.run(60)
     assert rig.phase == "backing-off"
     assert "failing" in rig.session.state.reason
@@ -457,7 +463,7 @@ def test_a_backend_that_fails_on_everything_gets_no_flood_and_sets_nobody_aside(
 def test_a_backend_that_refuses_every_item_but_answers_is_not_asked_about_each():
     rig = Rig(heartbeat=20)
     rig.start(*(report(number) for number in range(1000)))
-    rig.backend.fault = failing(Trouble.ITEM, least_items=1)
+    rig.backend.fault = failing(FailureKind.ITEM, least_items=1)
     rig.run(1)
     assert rig.phase == "backing-off"
     assert len(rig.backend.calls) < 64 * 8
@@ -506,7 +512,7 @@ def test_a_message_limit_is_learnt_and_kept_to():
     def limit(_name, _request, size):
         sizes.append(size)
         if size > 10_000:
-            raise CallError(Trouble.TOO_LARGE, "larger than max")
+            raise CallError(FailureKind.TOO_LARGE, "larger than max")
 
     rig.backend.fault = limit
     rig.run(25)
@@ -521,7 +527,7 @@ def test_an_item_that_alone_is_too_large_is_cut_until_it_fits():
 
     def limit(_name, _request, size):
         if size > 5_000:
-            raise CallError(Trouble.TOO_LARGE, "larger than max")
+            raise CallError(FailureKind.TOO_LARGE, "larger than max")
 
     rig.backend.fault = limit
     rig.run(5)
@@ -536,7 +542,7 @@ def test_a_slow_backend_gets_smaller_batches_until_it_answers_in_time():
 
     def slow(_name, request, _size):
         if len(request.processes) > 100:
-            raise CallError(Trouble.TIMEOUT, "DEADLINE_EXCEEDED")
+            raise CallError(FailureKind.TIMEOUT, "DEADLINE_EXCEEDED")
 
     rig.backend.fault = slow
     rig.run(60)
@@ -559,7 +565,7 @@ def test_a_beat_that_pressure_held_up_is_made_up_for_at_once():
     rig = Rig(heartbeat=20, chance=lambda: 0.5)
     rig.start(*CREW)
     rig.run(14)
-    rig.backend.fault = failing(Trouble.BUSY, name="keepAlive")
+    rig.backend.fault = failing(FailureKind.BUSY, name="keepAlive")
     rig.run(15)
     rig.backend.fault = fine
     pings = {row.pings for row in rig.state.snapshot().processes}
@@ -571,23 +577,23 @@ def test_a_connection_that_swallows_calls_is_given_up_soon():
     rig = Rig(heartbeat=20)
     rig.start(*CREW)
     rig.run(5)
-    swallowed = rig.wires[-1]
+    swallowed = rig.channels[-1]
 
     def hole(*_):
-        if rig.wires[-1] is swallowed:
+        if rig.channels[-1] is swallowed:
             rig.now += 10
-            raise CallError(Trouble.TIMEOUT, "DEADLINE_EXCEEDED")
+            raise CallError(FailureKind.TIMEOUT, "DEADLINE_EXCEEDED")
 
     rig.backend.fault = hole
     rig.run(60)
-    assert rig.wires[-1] is not swallowed
+    assert rig.channels[-1] is not swallowed
     assert rig.phase == "beating"
 
 
 def rested(rig, beats):
     """Let a proxy close the connection in the middle between beats."""
     for _ in range(beats * 4):
-        rig.run(rig.session._pace.heartbeat / 4)
+        rig.run(rig.session._pacing.heartbeat / 4)
         rig.backend.restart(keep_memory=True)
 
 
@@ -603,7 +609,7 @@ def test_behind_a_proxy_that_closes_resting_connections_full_reports_stay_rare(c
     assert all(4 <= after[pid] - before[pid] <= 7 for pid in before)
     assert all(row.pings >= 60 for row in rig.state.snapshot().processes)
     assert not caplog.records
-    assert len(rig.wires) < 4 * 20 + 3 * 50
+    assert len(rig.channels) < 4 * 20 + 3 * 50
 
 
 def test_behind_such_a_proxy_a_real_restart_is_healed_by_the_next_full_report():
@@ -655,7 +661,7 @@ def test_the_first_address_is_asked_less_often_the_longer_it_is_away():
     rig.backends[0].up = False
     rig.start(*CREW)
     rig.run(3600)
-    to_first = [wire for wire in rig.wires if wire.memory is rig.backends[0]]
+    to_first = [channel for channel in rig.channels if channel.memory is rig.backends[0]]
     assert 5 <= len(to_first) <= 12
     assert rig.phase == "beating"
 
@@ -663,7 +669,7 @@ def test_the_first_address_is_asked_less_often_the_longer_it_is_away():
 def test_pressure_is_not_passed_on_to_the_next_address():
     rig = Rig(backends=2)
     rig.start(*CREW)
-    rig.backends[0].fault = failing(Trouble.BUSY)
+    rig.backends[0].fault = failing(FailureKind.BUSY)
     rig.run(60)
     assert not rig.backends[1].calls
 
@@ -680,7 +686,7 @@ def test_what_was_found_last_is_reported_before_it_ends():
     rig.session.finish(2)
     assert 1009 in rig.visible()
     assert rig.phase == "stopped"
-    assert rig.wires[-1].closed
+    assert rig.channels[-1].closed
 
 
 def test_a_backend_that_is_away_at_the_end_is_asked_once_and_the_loss_is_told(caplog):
@@ -688,9 +694,9 @@ def test_a_backend_that_is_away_at_the_end_is_asked_once_and_the_loss_is_told(ca
     rig.backend.up = False
     rig.start(*CREW)
     rig.run(10)
-    before = len(rig.wires)
+    before = len(rig.channels)
     rig.session.finish(2)
-    assert len(rig.wires) <= before + 1
+    assert len(rig.channels) <= before + 1
     assert "last report not delivered: waiting=5" in caplog.text
 
 
@@ -703,7 +709,7 @@ STEPS = st.lists(
         st.tuples(st.just("run"), st.floats(0, 30)),
         st.tuples(st.just("up"), st.booleans()),
         st.tuples(st.just("restart"), st.booleans()),
-        st.tuples(st.just("fault"), st.sampled_from([None, *Trouble])),
+        st.tuples(st.just("fault"), st.sampled_from([None, *FailureKind])),
         st.tuples(st.just("rate"), st.floats(0, 1)),
     ),
     max_size=40,
@@ -718,13 +724,13 @@ class History:
         self.random = random
         self.alive = {}
         self.pids = itertools.count(5000)
-        self.trouble = None
+        self.kind = None
         self.share = 0.5
         rig.backend.fault = self.strike
 
     def strike(self, *_):
-        if self.trouble and self.random.random() < self.share:
-            raise CallError(self.trouble, "fault")
+        if self.kind and self.random.random() < self.share:
+            raise CallError(self.kind, "fault")
 
     def start(self, number):
         self.alive[number] = report(number, pid=next(self.pids))
@@ -743,8 +749,8 @@ class History:
     def restart(self, keep_memory):
         self.rig.backend.restart(keep_memory=keep_memory)
 
-    def fault(self, trouble):
-        self.trouble = trouble
+    def fault(self, kind):
+        self.kind = kind
 
     def rate(self, share):
         self.share = share
@@ -757,7 +763,7 @@ def test_after_any_history_the_backend_holds_what_lives_within_a_beat(steps, ran
     history = History(rig, random)
     for what, how in steps:
         getattr(history, what)(how)
-    history.trouble = None
+    history.kind = None
     rig.backend.up = True
     before = {row.id: row.pings for row in rig.state.snapshot().processes}
     rig.run(40)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.sensor.metadata import AgentMetadata, parse_metadata
+from rover.sensor.metadata import Metadata, parse_metadata
 
 NAMES = b"layer=GENERAL\nservice_name=shop\ninstance_name=shop-1\nprocess_name=shop-1\n"
 GO2SKY = (
@@ -16,7 +16,7 @@ GO2SKY = (
 
 
 def test_a_file_as_go2sky_writes_it_is_understood():
-    assert parse_metadata(GO2SKY) == AgentMetadata(
+    assert parse_metadata(GO2SKY) == Metadata(
         layer="GENERAL",
         service="shop",
         instance="shop-1",

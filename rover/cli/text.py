@@ -1,0 +1,17 @@
+"""Text for people's terminals."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """Replace what would move a terminal's cursor or end a line."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
+def duration(seconds: float) -> str:
+    """Write a span for a narrow column, in its largest unit."""
+    whole = max(int(seconds), 0)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if whole >= 2 * length:
+            return f"{whole // length}{unit}"
+    return f"{whole}s"
