@@ -10,8 +10,10 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from bench.k8s_objects import NODE
+from rover.config.contexts import POD_FILTERS, POD_NAMES
+from rover.config.filters import Filter
 from rover.config.settings import AnalyzerSettings, KubernetesSettings
-from rover.gotemplate import POD_FILTERS, POD_NAMES, Filter, Template
+from rover.gotemplate import Template
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.k8s.objects import pod_record, service_record
