@@ -17,7 +17,7 @@ from rover.gotemplate import Template
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.k8s.objects import pod_record, service_record
-from rover.k8s.watch import Pacing
+from rover.k8s.watch import Timing
 from rover.model import Process, ProcessKey, Verdict
 from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bench.k8s_api import ApiServer
 
-QUICK = Pacing(
+QUICK = Timing(
     server_timeout=2.0,
     silence=0.5,
     list_silence=0.5,
@@ -105,7 +105,7 @@ class Follower:
         api: ApiServer,
         config: str,
         *,
-        pacing: Pacing = QUICK,
+        timing: Timing = QUICK,
         analyzers: tuple[AnalyzerSettings, ...] = ANALYZERS,
     ) -> None:
         self.api = api
@@ -118,7 +118,7 @@ class Follower:
         self.judged = 0
         self._mail: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = KubernetesSettings(kubeconfig=config, node_name=NODE, analyzers=analyzers)
-        self.cluster = Cluster(settings, self._mail.put, pacing=pacing, failed=self.failures.append)
+        self.cluster = Cluster(settings, self._mail.put, timing=timing, failed=self.failures.append)
         host = Host("agent-1", name=NODE, interfaces=dict)
         self.join = PodJoin(
             self.index,

@@ -94,12 +94,12 @@ class Bench:
         # The agent has grpc and psutil loaded as well; they count where the whole is meant.
         import grpc  # noqa: F401, PLC0415
 
-        from bench.k8s_rig import Follower, Pacing, kubeconfig  # noqa: PLC0415
+        from bench.k8s_rig import Follower, Timing, kubeconfig  # noqa: PLC0415
 
         loaded = rss()
         with tempfile.TemporaryDirectory() as directory:
             config = kubeconfig(Path(directory), self.url)
-            follower = Follower(None, config, pacing=Pacing())
+            follower = Follower(None, config, timing=Timing())
             for number in range(PROCESSES):
                 name, namespace = name_of(number % PODS)
                 container = CONTAINERS[number % len(CONTAINERS)]

@@ -70,7 +70,7 @@ class Soak:
         self.api.start()
         config = kubeconfig(self.directory, self.api.url, token_file=str(self.token))
         before = self._leaks()
-        with Follower(self.api, config, pacing=QUICK) as self.follower:
+        with Follower(self.api, config, timing=QUICK) as self.follower:
             self._live(seconds)
             self._calm()
             self.result.counts = {
