@@ -15,6 +15,7 @@ import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
 from rover.table import Why
@@ -79,6 +80,7 @@ class Census:
         judge: Judge,
         probes: Probes | None,
         settle_time: float,
+        look_period: float = LOOK_PERIOD,
         own_pids: frozenset[int] = frozenset(),
     ) -> None:
         """Begin empty.
@@ -89,6 +91,7 @@ class Census:
             judge: names processes.
             probes: attached programs; None where scanning is all there is.
             settle_time: seconds that a process must live to be heard of.
+            look_period: seconds within which each old process is looked at for what it changed.
             own_pids: the agent's own processes, left out with their children.
         """
         self.table = table
@@ -101,6 +104,7 @@ class Census:
         self._probes = probes
         self._settle_ns = int(settle_time * NANOSECONDS)
         self._own_pids = own_pids
+        self.looks = SecondLooks(table=table, reader=reader, put=self._put, period=look_period)
         self._doubts: dict[int, tuple[float, int]] = {}
         self._young: set[int] = set()
         """Left to the kernel by the latest reconcile."""
@@ -136,7 +140,8 @@ class Census:
         thread = self.kernel_threads.get(pid)
         if thread is not None:
             return Why(thread.as_process(), Reason.KERNEL_THREAD, "", (), ())
-        return self.table.why(pid)
+        why = self.table.why(pid)
+        return why and self.looks.explain(why)
 
     def take(self) -> int | None:
         """Take what the kernel holds; return the CLOCK_BOOTTIME (ns) at which more will settle."""
@@ -256,10 +261,12 @@ class Census:
 
     def _admit(self, pid: int) -> Process | KernelThread | None:
         """Read a process and put it into the table; what is gone or the kernel's leaves it."""
+        known, ran = self.table.get(pid), self._reader.run_time(pid)
         process = self._reader.read(pid)
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
             self._put(process)
+            self.looks.note(known, process, ran)
             if process.leaderless:
                 self._doubt(pid)
             return process
@@ -271,9 +278,13 @@ class Census:
     def _put(self, process: Process) -> None:
         known = self.table.get(process.pid)
         if known is not None and known.process.key != process.key:
-            self._judge.forget(known.process.key)
+            self._forget(known.process.key)
         verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
-        self.table.put(process, verdict)
+        self.table.put(process, self.looks.steady(known, process, verdict))
+
+    def _forget(self, key: ProcessKey) -> None:
+        self._judge.forget(key)
+        self.looks.forget(key)
 
     def _is_own(self, process: Process) -> bool:
         parent = process.ppid
@@ -295,7 +306,7 @@ class Census:
         self._doubts.pop(pid, None)
         process = self.table.remove(pid)
         if process is not None:
-            self._judge.forget(process.key)
+            self._forget(process.key)
 
     def _doubt(self, pid: int) -> None:
         """Look again, now and then, whether a process without leader still runs.

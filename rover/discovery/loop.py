@@ -180,7 +180,9 @@ class Discovery:
     def _due(self) -> float:
         now = time.monotonic()
         times = [self._reconcile_at, self._judge.next_refresh(now)]
-        times += [at for at in (self._look_at, self._census.next_doubt()) if at is not None]
+        census = self._census
+        others = (self._look_at, census.next_doubt(), census.looks.next_look())
+        times += [at for at in others if at is not None]
         return min(times)
 
     def _turn(self) -> None:
@@ -195,6 +197,7 @@ class Discovery:
         )
         self._read_mail()
         census.resolve_doubts(now)
+        census.looks.look(now)
         if self._judge.next_refresh(now) <= now:
             census.judge_again(self._judge.refresh(now))
         if census.lost_something():
@@ -206,7 +209,7 @@ class Discovery:
             self._release.note(len(census.table))
             if repaired and self._probes:
                 log.info("reconcile repaired rows=%d", repaired)
-        changes = census.table.changes()
+        changes = census.table.changes(now)
         if changes:
             self._publish(changes)
 

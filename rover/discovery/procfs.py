@@ -7,6 +7,7 @@ so the facts of two processes that share a pid in turn never mix. Sources: proc(
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,10 @@ MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
 DELETED: Final = " (deleted)"
+"""What the kernel puts behind the path of a file whose name is gone, once."""
+_COMM_BYTES: Final = 15
+_SCHEDULER_CLOCK: Final = 2
+"""CPUCLOCK_SCHED, nanoseconds that all threads have run (kernel/time/posix-cpu-timers.c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,9 @@ def parse_stat(text: bytes) -> Stat:
     fields = text[closed + 2 :].split()
     try:
         # addresses of code, stack and data: new after an exec even of the same file, for the stack
-        # is placed anew. Zeros where ptrace access is denied: then the name has to do.
-        layout = (*fields[23:26], *fields[42:49])
+        # is placed anew; those of the arguments are not among them, for setproctitle(3) moves them.
+        # Zeros where ptrace access is denied: then the name has to do.
+        layout = (*fields[23:26], *fields[42:45])
         name = text[opened + 1 : closed]
         return Stat(
             name=decode(name),
@@ -124,6 +130,38 @@ def decode(text: bytes) -> str:
 def parse_command_line(text: bytes) -> str:
     """Join the arguments by blanks; a rewritten command line may end in many NULs."""
     return decode(text.rstrip(b"\0").replace(b"\0", b" "))
+
+
+def parse_cgroup(text: bytes) -> str:
+    """Give the lines of /proc/PID/cgroup without the last one's end."""
+    return decode(text).rstrip("\n")
+
+
+def executable(link: str, name: str, arguments: bytes) -> str:
+    """Take the kernel's mark off the path of a deleted executable, not off a name that ends so.
+
+    Of a file named ``x (deleted)`` that exists the link reads like that of a deleted ``x``. Looking
+    whether it exists would ask the file system, which may be another user's or a server that is
+    away: even statx(2) through the link may (d_weak_revalidate of NFS and 9p). But the kernel names
+    a process after its file when it starts, and whoever starts it mostly does so too.
+
+    Args:
+        link: what /proc/PID/exe reads.
+        name: the process's comm.
+        arguments: its command line.
+    """
+    path = link.removesuffix(DELETED)
+    if path == link:
+        return link
+    marked, unmarked = (_comm(each.rpartition("/")[2]) for each in (link, path))
+    if marked == unmarked:  # too long for the name to show how it ends
+        first = decode(arguments.partition(b"\0")[0]).rpartition("/")[2]
+        return link if first == link.rpartition("/")[2] else path
+    return link if name == marked else path
+
+
+def _comm(file: str) -> str:
+    return decode(file.encode()[:_COMM_BYTES])
 
 
 def parse_status(text: bytes) -> tuple[int, int]:
@@ -181,6 +219,28 @@ class ProcReader:
             self.unreadable.note("stat")
             return None
 
+    def cgroup(self, pid: int) -> str | None:
+        """Read where a process is among the cgroups; None where that cannot be told now."""
+        if "cgroup" in self._absent:
+            return ""
+        try:
+            return parse_cgroup(_read(f"{self.root}/{pid}/cgroup", FILE_BYTES))
+        except OSError:
+            return None
+
+    @staticmethod
+    def run_time(pid: int) -> int | None:
+        """Tell for how long the threads of a process have run, nanoseconds; None where unknown.
+
+        One system call that opens nothing, never waits and needs no rights: the clock that
+        clock_getcpuclockid(3) names. What runs while it is asked may show in a later answer only,
+        but then does.
+        """
+        try:
+            return time.clock_gettime_ns((~pid << 3) | _SCHEDULER_CLOCK)
+        except (OSError, OverflowError):
+            return None
+
     def read(self, pid: int) -> Process | KernelThread | None:
         """Read all facts of a process; None when it is gone or only its exit status is left."""
         self.reads += 1
@@ -211,16 +271,17 @@ class ProcReader:
         if stat.leaderless:
             # the leader has ended, its threads live on and still hold what it held
             directory = self._living_thread(directory, pid)
-        exe = self._link("exe", directory).removesuffix(DELETED)
+        arguments = self._text("cmdline", directory, COMMAND_LINE_BYTES)
+        exe = executable(self._link("exe", directory), stat.name, arguments)
         return Process(
             key=key,
             ppid=self._number_of(stat.ppid),
             name=self._text_of(stat.name),
             exe=self._text_of(exe),
-            command_line=parse_command_line(self._text("cmdline", directory, COMMAND_LINE_BYTES)),
+            command_line=parse_command_line(arguments),
             cwd=self._text_of(self._link("cwd", directory)),
             uid=self._number_of(uid),
-            cgroup=self._text_of(decode(self._text("cgroup", directory)).rstrip("\n")),
+            cgroup=self._text_of(parse_cgroup(self._text("cgroup", directory))),
             pid_namespace=self._namespace("ns/pid", directory),
             mount_namespace=self._namespace("ns/mnt", directory),
             namespace_pid=pid if namespace_pid in (0, pid) else namespace_pid,

@@ -35,6 +35,8 @@ class Task:
     """Whether its first thread runs."""
     threads: int = 0
     """Further threads that run."""
+    ran: int = 1
+    """For how long it has run."""
 
     @property
     def ended(self) -> bool:
@@ -81,7 +83,17 @@ class Kernel:
     def execve(self, task: Task, names: str) -> None:
         """Become another program; all threads but one end, which has the leader's pid."""
         task.image, task.names, task.threads, task.leader = task.image + 1, names, 0, True
+        task.ran += 1
         self._enter(task.pid)
+
+    def rename(self, task: Task, names: str) -> None:
+        """Set another title."""
+        task.names = names
+        task.ran += 1
+
+    def move(self, task: Task, pod: str) -> None:
+        """Be moved to another cgroup, by somebody else."""
+        task.pod = pod
 
     def end(self, task: Task) -> None:
         """End with all threads; a zombie stays until `reap`."""
@@ -217,6 +229,16 @@ class ModelReader:
             start_ticks=task.start_ticks,
             image=task.image,
         )
+
+    def run_time(self, pid: int) -> int | None:
+        self._kernel.disturb()
+        task = self._kernel.tasks.get(pid)
+        return task and task.ran
+
+    def cgroup(self, pid: int) -> str | None:
+        self._kernel.disturb()
+        task = self._kernel.tasks.get(pid)
+        return task and task.pod
 
     def read(self, pid: int) -> Process | None:
         self._kernel.disturb()

@@ -1,4 +1,7 @@
-"""Whatever processes do, and whatever is lost: after a reconcile the table is what runs."""
+"""Whatever processes do, and whatever is lost: after a reconcile the table is what runs.
+
+So is what they change of themselves, and where others move them, after one round of second looks.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
 
 from rover.discovery import census as census_module
+from rover.discovery import second_looks
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
+from rover.discovery.revisits import AGES
+from rover.discovery.second_looks import LOOK_PERIOD
+from rover.flapping import PAUSES
 from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, Verdict
 from rover.table import Table
 
@@ -25,6 +32,7 @@ MOST_THREADS = 2
 WHATS = (
     *("fork", "fork", "exec", "thread execs", "end", "end and reap", "end and reap"),
     *("leader ends", "thread starts", "thread ends", "reap"),
+    *("renames itself", "is moved"),
 )
 """What processes do; what is named twice is done more often."""
 
@@ -79,8 +87,9 @@ class CensusMachine(RuleBasedStateMachine):
             group_dead=self.group_dead, pending=pending, tracked=tracked, ring=ring
         )
         clock = SimpleNamespace(monotonic=lambda: kernel.now_ns / SECOND)
-        self.patches.setattr(census_module, "time", clock)
-        self.patches.setattr(census_module, "boot_clock_ns", lambda: kernel.now_ns)
+        for module in (census_module, second_looks):
+            self.patches.setattr(module, "time", clock)
+            self.patches.setattr(module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
         self.judge = PodsJudge()
         self.census = Census(
@@ -124,6 +133,11 @@ class CensusMachine(RuleBasedStateMachine):
             ),
             "thread ends": (lambda task: task.threads, kernel.end_thread),
             "reap": (lambda task: task.ended, kernel.reap),
+            "renames itself": (
+                lambda task: not task.ended,
+                lambda task: kernel.rename(task, names),
+            ),
+            "is moved": (lambda task: not task.ended, lambda task: kernel.move(task, pod)),
         }[what]
         tasks = [task for task in kernel.tasks.values() if fits(task)]
         if tasks:
@@ -173,10 +187,11 @@ class CensusMachine(RuleBasedStateMachine):
     def turn(self) -> None:
         self.census.take()
         self.census.resolve_doubts(self.kernel.now_ns / SECOND)
+        self.census.looks.look(self.kernel.now_ns / SECOND)
         self.tell()
 
     def tell(self) -> None:
-        changes = self.census.table.changes()
+        changes = self.census.table.changes(self.kernel.now_ns / SECOND)
         for report in changes.announced:
             assert self.backend.get(report.entity.key) != report, "told twice"
             self.backend[report.entity.key] = report
@@ -192,19 +207,25 @@ class CensusMachine(RuleBasedStateMachine):
         self.census.reconcile()
         self.kernel.elapse(SETTLE + IN_HAND_S)
         self.turn()
+        for pause in (*AGES, LOOK_PERIOD, PAUSES[-1]):
+            self.kernel.elapse(pause)
+            self.turn()
         self.compare()
 
     def compare(self) -> None:
         living = {task.pid: task for task in self.kernel.tasks.values() if not task.ended}
         rows = {row.process.pid: row.process for row in self.census.table}
-        assert {pid: (each.key, each.image, each.command_line) for pid, each in rows.items()} == {
-            pid: (task.key, task.image, task.names) for pid, task in living.items()
+        assert {pid: (p.key, p.image, p.command_line, p.cgroup) for pid, p in rows.items()} == {
+            pid: (t.key, t.image, t.names, t.pod) for pid, t in living.items()
         }
-        leaders: dict[EntityKey, ProcessKey] = {}
+        leaders: dict[EntityKey, tuple[ProcessKey, str]] = {}
         for process in sorted(rows.values(), key=lambda each: (each.key.start_ticks, each.pid)):
             for report in self.judge.judge(process).reports:
-                leaders.setdefault(report.entity.key, process.key)
-        assert {key: report.process.key for key, report in self.backend.items()} == leaders
+                leaders.setdefault(report.entity.key, (process.key, process.command_line))
+        assert {
+            key: (report.process.key, report.process.command_line)
+            for key, report in self.backend.items()
+        } == leaders
         assert self.judge.asked.keys() == {task.key for task in living.values()}, "leaked"
         assert self.kernel.tracked.keys() <= living.keys(), "followed for ever"
         assert self.census.next_doubt() is None or any(not t.leader for t in living.values())

@@ -175,5 +175,3 @@ def test_what_names_a_process_in_a_container_stands_inside_it(outside, container
     for text in layouts(full, runtime).values():
         unit = service_unit(text)
         assert not unit or unit in services
-
-
