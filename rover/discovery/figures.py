@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rover.discovery.renaming import FACTS
 from rover.metrics import counter, gauge
 from rover.probes.layout import Counter
 
@@ -22,7 +23,7 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         census: read by its own thread.
         judge: counts by subject, as `Judge.figures` gives them.
     """
-    did, kernel, table = census.figures, census.kernel, census.table
+    did, kernel, table, looks = census.figures, census.kernel, census.table, census.looks
     return [
         counter(
             "rover_events",
@@ -71,6 +72,25 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         ),
         counter("rover_exits", "Ends of known processes that were told.", "", {"": did.exits}),
         counter("rover_execs", "Execs of known processes.", "", {"": did.execs}),
+        counter(
+            "rover_second_looks",
+            "Looks at known processes: most find that it has not run, the others read it anew.",
+            "result",
+            {"same": looks.looks - looks.reads, "read": looks.reads},
+        ),
+        counter(
+            "rover_changed_facts",
+            "Facts that second looks found different.",
+            "fact",
+            {fact: looks.changed[fact] for fact in FACTS},
+        ),
+        counter(
+            "rover_held_changes",
+            "Changes that were not taken at once, for their like came too often.",
+            "of",
+            {"names": looks.names.times_held, "facts": table.times_held},
+        ),
+        gauge("rover_young_processes", "Processes looked at often.", "", {"": looks.young}),
         counter("rover_defects", "Processes the agent itself failed on.", "", {"": did.defects}),
         gauge("rover_entities", "Entities led by a live process.", "", {"": table.entities}),
         gauge(

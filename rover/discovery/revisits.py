@@ -30,7 +30,9 @@ CATCH_UP: Final = 0.1
 """Seconds to the next turn where more young ones were due. So starts beyond some 250 a second are
 looked at later, and less often, instead of taking more than 5 % of a core."""
 STEPS: Final = 10
-"""Turns that the old are spread over in a period, at least."""
+"""Turns that the old are spread over in a period, at least, where they are as many."""
+_EXACT: Final = 1e-6
+"""Part of a look that is the arithmetic's own."""
 
 
 class Visit(NamedTuple):
@@ -84,6 +86,8 @@ class Revisits:
         """Place of the next of the old."""
         self._old_at: float | None = None
         self._old_looked_at = 0.0
+        self._owed = 0.0
+        """Looks at the old that their number and the time since the last turn ask for."""
 
     @property
     def young(self) -> int:
@@ -159,15 +163,16 @@ class Revisits:
         self._old.append(key)
         self._ran.append(ran)
         if self._old_at is None:
-            self._old_looked_at = now
+            self._old_looked_at, self._owed = now, 0.0
             self._old_at = now + self._pause()
+        else:
+            self._old_at = min(self._old_at, now + self._pause())
 
     def _take_old(self, now: float) -> Iterator[Visit]:
-        elapsed = now - self._old_looked_at
-        looks = min(MOST, math.ceil(len(self._old) * elapsed / self._period))
-        for _ in range(looks):
-            if not self._old:
-                break
+        self._owed += len(self._old) * (now - self._old_looked_at) / self._period
+        looks = min(MOST, len(self._old), math.ceil(self._owed - _EXACT))
+        self._owed = min(self._owed - looks, len(self._old))
+        while looks > 0 and self._old:
             at = self._turn = self._turn % len(self._old)
             key = self._old[at]
             if not self._known(key):
@@ -177,6 +182,7 @@ class Revisits:
             has_run = ran is None or ran != self._ran[at]
             self._ran[at] = ran or 0
             self._turn += 1
+            looks -= 1
             yield Visit(key, has_run)
         self._old_looked_at = now
         self._old_at = now + self._pause() if self._old else None
@@ -188,4 +194,5 @@ class Revisits:
             self._old[at], self._ran[at] = key, ran
 
     def _pause(self) -> float:
-        return self._period / max(STEPS, math.ceil(len(self._old) / MOST))
+        amount = len(self._old)
+        return self._period / max(min(STEPS, amount), math.ceil(amount / MOST))
