@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rover.model import ProcessKey
+    from rover.model import Process, ProcessKey
 
 AGES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds after its start, or its exec, at which a process is looked at again; then it is old."""
@@ -38,7 +38,8 @@ _EXACT: Final = 1e-6
 class Visit(NamedTuple):
     """One process to look at."""
 
-    key: ProcessKey
+    process: Process
+    """As it is known."""
     has_run: bool
     """Whether it has run since the last look, or that cannot be told."""
 
@@ -61,14 +62,14 @@ class Revisits:
     def __init__(
         self,
         period: float,
-        known: Callable[[ProcessKey], bool],
+        known: Callable[[ProcessKey], Process | None],
         run_time: Callable[[int], int | None],
     ) -> None:
         """Begin with no process.
 
         Args:
             period: seconds within which each old process is looked at once.
-            known: tells whether a process is still there; what is not is dropped at its turn.
+            known: gives what is known of a process; what is not any longer is dropped at its turn.
             run_time: tells for how long the threads of a process have run, None where that is
                 unknown: then it is taken to have run.
         """
@@ -142,10 +143,11 @@ class Revisits:
             young = self._young.get(key)
             if young is None or young.due != due:
                 continue  # ended, or begun anew since
-            before, ran = young.ran, self._run_time(key.pid)
+            process, before, ran = self._known(key), young.ran, self._run_time(key.pid)
             young.ran = ran or 0
             self._schedule(key, young, now)
-            yield Visit(key, ran is None or ran != before)
+            if process is not None:
+                yield Visit(process, ran is None or ran != before)
         self._young_at = now + CATCH_UP
 
     def _schedule(self, key: ProcessKey, young: _Young, now: float) -> None:
@@ -175,7 +177,8 @@ class Revisits:
         while looks > 0 and self._old:
             at = self._turn = self._turn % len(self._old)
             key = self._old[at]
-            if not self._known(key):
+            process = self._known(key)
+            if process is None:
                 self._drop(at)
                 continue
             ran = self._run_time(key.pid)
@@ -183,7 +186,7 @@ class Revisits:
             self._ran[at] = ran or 0
             self._turn += 1
             looks -= 1
-            yield Visit(key, has_run)
+            yield Visit(process, has_run)
         self._old_looked_at = now
         self._old_at = now + self._pause() if self._old else None
 

@@ -55,7 +55,7 @@ class SecondLooks:
         self._table = table
         self._reader = reader
         self._put = put
-        self._revisits = Revisits(period, self._knows, reader.run_time)
+        self._revisits = Revisits(period, self._known, reader.run_time)
 
     @property
     def young(self) -> int:
@@ -92,17 +92,14 @@ class SecondLooks:
         Args:
             now: time.monotonic().
         """
-        for key, has_run in self._revisits.take(now):
-            known = self._known(key)
-            if known is None:
-                continue
+        for known, has_run in self._revisits.take(now):
             self.looks += 1
-            if has_run or self._reader.cgroup(key.pid) != known.cgroup:
+            if has_run or self._reader.cgroup(known.pid) != known.cgroup:
                 self._read_anew(known)
         for key in self.names.due(now):
-            known = self._known(key)
-            if known is not None:
-                self._put(known)
+            renamed = self._known(key)
+            if renamed is not None:
+                self._put(renamed)
 
     def steady(self, known: Row | None, process: Process, verdict: Verdict) -> Verdict:
         """Give the verdict that counts of a process: one that changes its names too often waits."""
@@ -128,6 +125,3 @@ class SecondLooks:
     def _known(self, key: ProcessKey) -> Process | None:
         row = self._table.get(key.pid)
         return row.process if row is not None and row.process.key == key else None
-
-    def _knows(self, key: ProcessKey) -> bool:
-        return self._known(key) is not None

@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.discovery.revisits import AGES, CATCH_UP, GRID, MOST, Revisits
-from rover.model import ProcessKey
+from rover.model import Process, ProcessKey
 
 PERIOD = 30.0
+
+
+def process(key: ProcessKey) -> Process:
+    return Process(key, 1, "run", "/run", "run", "/", 0, "0::/", 1, 1, key.pid, 1)
 
 
 class Host:
@@ -17,8 +21,11 @@ class Host:
     def __init__(self) -> None:
         self.ran: dict[int, int] = {}
         self.now = 1_000.0
-        self.revisits = Revisits(PERIOD, lambda key: key.pid in self.ran, self.ran.get)
+        self.revisits = Revisits(PERIOD, self.known, self.ran.get)
         self.wake_ups: list[float] = []
+
+    def known(self, key: ProcessKey) -> Process | None:
+        return process(key) if key.pid in self.ran else None
 
     def start(self, pid: int, age: float = 0.0) -> ProcessKey:
         key = ProcessKey(pid, 1)
@@ -37,7 +44,7 @@ class Host:
             assert at > self.now or not looks, "it spins"
             self.now = max(at, self.now)
             self.wake_ups.append(self.now)
-            looks += [(self.now, key.pid, has_run) for key, has_run in self.revisits.take(self.now)]
+            looks += [(self.now, p.pid, has_run) for p, has_run in self.revisits.take(self.now)]
         self.now = until
         return looks
 
@@ -108,7 +115,7 @@ def test_whether_a_process_has_run_is_told_by_its_run_time_alone():
 
 
 def test_where_the_run_time_cannot_be_had_a_process_counts_as_having_run():
-    revisits = Revisits(PERIOD, lambda _: True, lambda _: None)
+    revisits = Revisits(PERIOD, process, lambda _: None)
     revisits.add(ProcessKey(1, 1), None, 100, 0.0)
     assert [has_run for _, has_run in revisits.take(PERIOD)] == [True]
 
