@@ -1,24 +1,26 @@
 """What looking again at known processes costs: ``python -m bench.changes [--json]``.
 
-First one look by itself: at a process that has not run since, and at one that has. Then the whole
-agent with 2,000 old processes that sleep, with looks and reconciles and without; then with 2,000
-that wake every few seconds; and 200 long-lived starts a second, whose processes are all young.
+The looks alone, as a thread that knows no other process makes them: one at a process that has not
+run since and one at a process that has, then 2,000 old processes that sleep, 2,000 that wake every
+few seconds, and 200 starts a second, which are all young. Last the whole agent with 2,000 old
+processes that sleep, with its looks and reconciles and without.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
 from bench import rig
 from bench.measure import Figures, cost, limit, share
-from bench.storm import Metrics
 from rover.discovery.procfs import ProcReader
 from rover.discovery.revisits import AGES
 from rover.discovery.second_looks import SecondLooks
@@ -28,15 +30,18 @@ from rover.table import Table
 OLD = 2_000
 PERIOD = 30.0
 WINDOW = 60.0
-STARTS_A_SECOND, STARTS_TIME = 200, 15.0
-LOOKS_OFF = "--set=process_discovery.reconcile_period=3600s"
+STARTS_A_SECOND, STARTS_TIME = 200, 20.0
+OFF = "--set=process_discovery.reconcile_period=3600s"
 WAKING = """
 import os, sys, time
+pids = []
 for _ in range(int(sys.argv[1])):
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         while True:
             time.sleep(5)
-print(flush=True)
+    pids.append(pid)
+print(*pids, flush=True)
 time.sleep(3600)
 """
 
@@ -50,23 +55,67 @@ class _Ran(ProcReader):
         return None
 
 
+class Looks:
+    """Second looks without an agent around them."""
+
+    def __init__(self, reader: ProcReader) -> None:
+        self.reader = reader
+        self.table = Table()
+        self.looks = SecondLooks(table=self.table, reader=reader, put=self._put, period=PERIOD)
+        self.started: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.cpu = 0.0
+        """Seconds that the thread took, but for reading what is new."""
+        self.wake_ups = 0
+        self._stopping = threading.Event()
+
+    def _put(self, process: Process) -> None:
+        self.table.put(process, Verdict())
+
+    def note(self, pid: int) -> None:
+        """Begin to look at a process."""
+        ran, process = self.reader.run_time(pid), self.reader.read(pid)
+        if isinstance(process, Process):
+            self._put(process)
+            self.looks.note(None, process, ran)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Look in a thread until the end of the block."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join()
+
+    def _run(self) -> None:
+        noting = 0.0
+        while not self._stopping.is_set():
+            due = self.looks.next_look() or time.monotonic() + 1
+            self._stopping.wait(max(0.0, min(due - time.monotonic(), 0.5)))
+            began = time.thread_time()
+            while not self.started.empty():
+                self.note(self.started.get())
+            noting += time.thread_time() - began
+            if (self.looks.next_look() or due) <= time.monotonic():
+                self.wake_ups += 1
+                self.looks.look(time.monotonic())
+            self.cpu = time.thread_time() - noting
+
+
 def microseconds(reader: ProcReader, pids: list[int]) -> float:
-    """CPU of one look."""
-    table = Table()
-    looks = SecondLooks(table=table, reader=reader, put=lambda _: None, period=PERIOD)
+    """CPU of one look, median."""
+    alone, each = Looks(reader), []
     for pid in pids:
-        ran = reader.run_time(pid)
-        process = reader.read(pid)
-        assert isinstance(process, Process)
-        table.put(process, Verdict())
-        looks.note(None, process, ran)
-    now, each = time.monotonic() + 3600, []
+        alone.note(pid)
+    now = time.monotonic() + 3600
     for _ in range(60):
         now += PERIOD / 60
-        before, began = looks.looks, time.thread_time()
-        looks.look(now)
-        if looks.looks > before:
-            each.append(1e6 * (time.thread_time() - began) / (looks.looks - before))
+        before, began = alone.looks.looks, time.thread_time()
+        alone.looks.look(now)
+        if alone.looks.looks > before:
+            each.append(1e6 * (time.thread_time() - began) / (alone.looks.looks - before))
     return statistics.median(each)
 
 
@@ -77,19 +126,47 @@ def one_look(figures: Figures) -> None:
         figures.add("one look: it has run", microseconds(_Ran(), group.pids), "us")
 
 
+def alone(figures: Figures, name: str, pids: list[int]) -> None:
+    looks = Looks(ProcReader())
+    for pid in pids:
+        looks.note(pid)
+    with looks.running():
+        time.sleep(AGES[-1] + 1)
+        cpu, wake_ups, made = looks.cpu, looks.wake_ups, looks.looks.looks
+        time.sleep(WINDOW)
+        figures.add(f"{name}: CPU of the looks alone", 100 * (looks.cpu - cpu) / WINDOW, "% core")
+        figures.add("  wake-ups a second", (looks.wake_ups - wake_ups) / WINDOW, "/s")
+        figures.add("  looks a second", (looks.looks.looks - made) / WINDOW, "/s")
+
+
 @contextlib.contextmanager
-def waking(amount: int) -> Iterator[None]:
+def waking(amount: int) -> Iterator[list[int]]:
     """Have so many processes that wake every 5 s."""
     parent = subprocess.Popen(
         [sys.executable, "-c", WAKING, str(amount)], stdout=subprocess.PIPE, start_new_session=True
     )
     assert parent.stdout is not None
-    parent.stdout.readline()
     try:
-        yield
+        yield [int(pid) for pid in parent.stdout.readline().split()]
     finally:
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
+
+
+def young(figures: Figures) -> None:
+    looks = Looks(ProcReader())
+    with looks.running(), rig.sleepers() as group:
+        began = time.monotonic()
+        for number in range(int(STARTS_A_SECOND * STARTS_TIME)):
+            rest = began + number / STARTS_A_SECOND - time.monotonic()
+            if rest > 0:
+                time.sleep(rest)
+            looks.started.put(group.start())
+        seconds = time.monotonic() - began
+        name = f"{len(group.pids) / seconds:.0f} starts/s"
+        figures.add(f"{name}: CPU of the looks alone", 100 * looks.cpu / seconds, "% core")
+        figures.add("  wake-ups a second", looks.wake_ups / seconds, "/s")
+        figures.add("  looks a second", looks.looks.looks / seconds, "/s")
 
 
 def at_rest(*options: str) -> float:
@@ -98,57 +175,22 @@ def at_rest(*options: str) -> float:
         time.sleep(AGES[-1] + 7)
         before = cost(pid)
         time.sleep(WINDOW)
-        assert server.state.snapshot().processes
         return share(before, cost(pid))
-
-
-def old(figures: Figures) -> None:
-    with rig.sleepers(OLD):
-        looking, not_looking = at_rest(), at_rest(LOOKS_OFF)
-    limit(figures, f"{OLD:,} old ones asleep: agent CPU at rest", looking, "% core", 0.2)
-    figures.add("  the same without looks and reconciles", not_looking, "% core")
-    with waking(OLD):
-        looking, not_looking = at_rest(), at_rest(LOOKS_OFF)
-    figures.add(f"{OLD:,} old ones that wake: agent CPU", looking, "% core")
-    figures.add("  the same without looks and reconciles", not_looking, "% core")
-
-
-def looks(metrics: Metrics) -> float:
-    return metrics.read()["rover_second_looks"]
-
-
-def young(figures: Figures) -> None:
-    metrics = Metrics()
-    with (
-        rig.backend() as server,
-        rig.agent(server, metrics.option) as pid,
-        rig.sleepers() as group,
-    ):
-        time.sleep(5)
-        began, before, had = time.monotonic(), cost(pid), looks(metrics)
-        for number in range(int(STARTS_A_SECOND * STARTS_TIME)):
-            rest = began + number / STARTS_A_SECOND - time.monotonic()
-            if rest > 0:
-                time.sleep(rest)
-            group.start()
-        middle, made = cost(pid), looks(metrics) - had
-        had = looks(metrics)
-        time.sleep(AGES[-1] + 1)
-        after, later = cost(pid), looks(metrics) - had
-    seconds = middle.at - before.at
-    name = f"{STARTS_A_SECOND} starts/s, each an entity: agent CPU"
-    figures.add(name, share(before, middle), "% core")
-    figures.add("  looks a second", made / seconds, "/s")
-    figures.add("after the last start, looks alone: agent CPU", share(middle, after), "% core")
-    figures.add("  looks a second", later / (after.at - middle.at), "/s")
 
 
 def main() -> None:
     figures = Figures("looking again at known processes")
     figures.start()
     one_look(figures)
-    old(figures)
+    with rig.sleepers(OLD) as group:
+        alone(figures, f"{OLD:,} old ones asleep", group.pids)
+    with waking(OLD) as pids:
+        alone(figures, f"{OLD:,} old ones that wake every 5 s", pids)
     young(figures)
+    with rig.sleepers(OLD):
+        looking, not_looking = at_rest(), at_rest(OFF)
+    limit(figures, f"{OLD:,} old ones asleep: agent CPU at rest", looking, "% core", 0.2)
+    figures.add("  the same without looks and reconciles", not_looking, "% core")
     figures.end()
 
 

@@ -74,9 +74,13 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         counter("rover_execs", "Execs of known processes.", "", {"": did.execs}),
         counter(
             "rover_second_looks",
-            "Looks at known processes: most find that it has not run, the others read it anew.",
+            "Looks at known processes: it has not run, or is the same, or was read anew.",
             "result",
-            {"same": looks.looks - looks.reads, "read": looks.reads},
+            {
+                "idle": looks.looks - looks.compared - looks.reads,
+                "same": looks.compared,
+                "read": looks.reads,
+            },
         ),
         counter(
             "rover_changed_facts",

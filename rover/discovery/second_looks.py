@@ -25,14 +25,15 @@ LOOK_PERIOD: Final = 30.0
 class SecondLooks:
     """Looks at known processes again: at young ones often, at old ones once a period.
 
-    Mostly that is two questions: has it run since, is its cgroup the same. Only others can move a
-    process that does not run to another cgroup, so nothing more is read of one that did not. What
-    changes a sleeping process from outside otherwise, such as the renaming of a directory above its
+    Mostly that is two questions: has it run since, is its cgroup the same. A process that has not
+    run can only be moved to another cgroup, by others, so nothing more is read of it. What changes
+    a sleeping process from outside otherwise, such as the renaming of a directory above its
     executable, is seen when it runs next.
 
     Attributes:
         looks: how many there were.
-        reads: such of them as read all facts anew.
+        compared: such of them as compared its own facts, for it had run.
+        reads: such of them as read all facts anew, for something was different.
         changed: facts found different, by their name.
         names: says whether a process may be renamed.
     """
@@ -49,6 +50,7 @@ class SecondLooks:
             period: seconds within which each old process is looked at.
         """
         self.looks = 0
+        self.compared = 0
         self.reads = 0
         self.changed: Counter[str] = Counter()
         self.names = Names()
@@ -94,8 +96,11 @@ class SecondLooks:
         """
         for known, has_run in self._revisits.take(now):
             self.looks += 1
-            if has_run or self._reader.cgroup(known.pid) != known.cgroup:
+            reader = self._reader
+            if (has_run and not reader.is_as(known)) or reader.cgroup(known.pid) != known.cgroup:
                 self._read_anew(known)
+            else:
+                self.compared += has_run
         for key in self.names.due(now):
             renamed = self._known(key)
             if renamed is not None:

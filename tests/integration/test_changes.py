@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.kernel
 CHANGER = str(Path(__file__).with_name("changer.py"))
 PADDING = "x" * 60
 """An argument that leaves room for a title."""
-YOUNG_S = 6.0
-"""Seconds in which a change of a young process must be known on a busy machine."""
+SOON_S = 25.0
+"""Seconds in which a change must be known on a machine that is very busy; a few on one at rest."""
 PERIOD = 2.0
 NOBODY = 65534
 
@@ -105,14 +106,14 @@ FACTS = {
 @pytest.mark.parametrize("change", FACTS)
 def test_a_change_in_the_first_seconds_is_known_in_seconds(rig: Rig, changer: Changer, change: str):
     value, claim = FACTS[change]
-    before = rig.seen.wait_for(changer.pid)
+    before = rig.seen.wait_for(changer.pid, within=SOON_S)
     assert before is not None
     assert not claim(before)
     time.sleep(0.6)  # as a server does that sets its title when it has come up
     changer.make(change, value)
-    after = wait_until(rig, changer.pid, claim, YOUNG_S)
+    after = wait_until(rig, changer.pid, claim, SOON_S)
     assert after.key == before.key
-    assert rig.census.figures.execs == 0
+    assert after.image == before.image
 
 
 @pytest.mark.parametrize("change", FACTS)
@@ -123,12 +124,12 @@ def test_a_change_of_an_old_process_is_known_in_a_period(
     value, claim = FACTS[change]
     with running(look_period=PERIOD) as rig:
         changer = Changer(spawn)
-        rig.seen.wait_for(changer.pid)
+        rig.seen.wait_for(changer.pid, within=SOON_S)
         changer.make(change, value)
-        wait_until(rig, changer.pid, claim, PERIOD + YOUNG_S)
+        wait_until(rig, changer.pid, claim, SOON_S)
 
 
-def test_what_has_not_run_is_not_read_anew(
+def test_what_has_not_run_is_not_compared_and_what_is_the_same_not_read_anew(
     spawn: Callable, eventually: Callable, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("rover.discovery.revisits.AGES", (0.0,))
@@ -137,9 +138,24 @@ def test_what_has_not_run_is_not_read_anew(
         looks, rows = rig.census.looks, len(rig.census.table)
         assert rows > len(sleepers)
         eventually(lambda: looks.looks >= rows, within=20)
-        began, reads = looks.looks, looks.reads
+        began, more = looks.looks, looks.compared + looks.reads
         eventually(lambda: looks.looks >= began + 3 * rows, within=20)
-        assert looks.reads - reads <= (looks.looks - began) - 2 * len(sleepers)
+        assert looks.compared + looks.reads - more <= (looks.looks - began) - 2 * len(sleepers)
+        assert looks.compared > looks.reads
+
+
+def test_what_runs_as_it_was_is_told_from_what_does_not(changer: Changer):
+    reader = ProcReader()
+    for change in sorted(FACTS, key=lambda change: change == "user"):  # the last that it may do
+        value, _ = FACTS[change]
+        known = reader.read(changer.pid)
+        assert isinstance(known, Process)
+        assert reader.is_as(known)
+        changer.make(change, value)
+        assert not reader.is_as(known), change
+    changer.child.kill()
+    changer.child.wait()
+    assert not reader.is_as(known)
 
 
 @contextlib.contextmanager
@@ -170,21 +186,21 @@ def test_a_process_that_others_move_to_another_cgroup_is_known_there_though_it_n
     monkeypatch.setattr("rover.discovery.revisits.AGES", (0.0,))
     with running(look_period=PERIOD) as rig, cgroup(tree, f"test-{os.getpid()}.service") as group:
         sleeper = spawn("/bin/sleep", "300")
-        rig.seen.wait_for(sleeper.pid)
+        rig.seen.wait_for(sleeper.pid, within=SOON_S)
         (group / "cgroup.procs").write_text(str(sleeper.pid))
-        wait_until(rig, sleeper.pid, lambda p: f"/{group.name}" in p.cgroup, PERIOD + YOUNG_S)
+        wait_until(rig, sleeper.pid, lambda p: f"/{group.name}" in p.cgroup, SOON_S)
         sleeper.kill()
         sleeper.wait()
 
 
 def test_a_title_that_flaps_is_reported_a_few_times_and_known_as_it_is(rig: Rig, changer: Changer):
-    rig.seen.wait_for(changer.pid)
+    rig.seen.wait_for(changer.pid, within=SOON_S)
     last = ""
     for number in range(40):
         last = f"worker: {number}"
         changer.make("title", last)
         time.sleep(0.1)
-    wait_until(rig, changer.pid, lambda p: p.command_line == last, YOUNG_S)
+    wait_until(rig, changer.pid, lambda p: p.command_line == last, SOON_S)
     assert rig.seen.times_announced(changer.pid) <= 1 + AT_ONCE
 
 
@@ -200,11 +216,11 @@ def test_names_that_flap_are_taken_a_few_times_and_the_reason_tells_it(
 
         monkeypatch.setattr(rig.judge, "judge", by_title)
         changer = Changer(spawn)
-        rig.seen.wait_for(changer.pid)
+        rig.seen.wait_for(changer.pid, within=SOON_S)
         for number in range(3 * AT_ONCE + 1):
             title = "ab"[number % 2]
             changer.make("title", title)
-            wait_until(rig, changer.pid, lambda p, t=title: p.command_line == t, YOUNG_S)
+            wait_until(rig, changer.pid, lambda p, t=title: p.command_line == t, SOON_S)
         # new names, and then other facts under the name that it keeps
         assert rig.seen.times_announced(changer.pid) <= 1 + 2 * AT_ONCE
         assert len([k for k in rig.seen.withdrawn if k.process.endswith(f"-{changer.pid}")]) <= 4
@@ -254,7 +270,9 @@ def rows(backend: EmbeddedBackend, pid: int) -> list[tuple[str, str]]:
     return [(row.entity.service, row.entity.instance) for row in held if row.pid == pid]
 
 
-def wait_for_row(backend: EmbeddedBackend, pid: int, service: str, within: float = 15.0) -> Entity:
+def wait_for_row(
+    backend: EmbeddedBackend, pid: int, service: str, within: float = SOON_S
+) -> Entity:
     held = backend.state.wait_for(
         lambda held: any(
             row.visible and row.pid == pid and row.entity.service == service
@@ -277,7 +295,7 @@ def test_a_settled_title_names_the_process_and_names_it_alike_after_a_restart_of
         former = wait_for_row(backend, changer.pid, "not-settled")
         time.sleep(0.6)
         changer.make("title", "gunicorn: master [shop]")
-        settled = wait_for_row(backend, changer.pid, "shop", YOUNG_S)
+        settled = wait_for_row(backend, changer.pid, "shop", SOON_S)
 
         def withdrawn(held: Snapshot) -> bool:
             at = {
@@ -296,22 +314,21 @@ def test_a_settled_title_names_the_process_and_names_it_alike_after_a_restart_of
 def test_one_that_gives_up_root_is_its_new_users_and_its_agents_word_counts(
     backend: EmbeddedBackend, tmp_path: Path, spawn: Callable
 ):
-    place = tmp_path / "tmp"
-    place.mkdir()
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == 0 and each != Path("/tmp") and str(each).startswith("/tmp"):  # noqa: S108
-            each.chmod(each.stat().st_mode | 0o055)
-    place.chmod(0o1777)
     config = BY_TITLE.replace("scanner:\n", "scanner:\n    period: 1s\n")
-    with running_agent(backend, tmp_path, config=config):
-        changer = Changer(spawn, env={"TMPDIR": str(place), "PATH": os.environ["PATH"]})
+    # not below the test's own folder, which is root's alone
+    with (
+        tempfile.TemporaryDirectory() as place,
+        running_agent(backend, tmp_path, config=config),
+    ):
+        Path(place).chmod(0o1777)
+        changer = Changer(spawn, env={"TMPDIR": place, "PATH": os.environ["PATH"]})
         wait_for_row(backend, changer.pid, "not-settled")
         changer.make("user", NOBODY)
         backend.state.wait_for(
-            lambda _: ("not-settled", "nobody") in rows(backend, changer.pid), YOUNG_S
+            lambda _: ("not-settled", "nobody") in rows(backend, changer.pid), SOON_S
         )
         changer.make("metadata", "spoken-for")
-        wait_for_row(backend, changer.pid, "spoken-for", YOUNG_S)
+        wait_for_row(backend, changer.pid, "spoken-for", SOON_S)
 
 
 def test_one_moved_into_a_units_cgroup_is_named_after_the_unit(

@@ -240,6 +240,11 @@ class ModelReader:
         task = self._kernel.tasks.get(pid)
         return task and task.pod
 
+    def is_as(self, known: Process) -> bool:
+        self._kernel.disturb()
+        task = self._kernel.tasks.get(known.pid)
+        return task is not None and task.names == known.command_line
+
     def read(self, pid: int) -> Process | None:
         self._kernel.disturb()
         self.reads += 1

@@ -207,7 +207,7 @@ class CensusMachine(RuleBasedStateMachine):
         self.census.reconcile()
         self.kernel.elapse(SETTLE + IN_HAND_S)
         self.turn()
-        for pause in (*AGES, LOOK_PERIOD, PAUSES[-1]):
+        for pause in (AGES[-1], LOOK_PERIOD, PAUSES[-1]):
             self.kernel.elapse(pause)
             self.turn()
         self.compare()
