@@ -278,7 +278,7 @@ def wait_for_row(
             row.visible and row.pid == pid and row.entity.service == service
             for row in held.processes
         ),
-        within,
+        SOON_S,
     )
     return next(
         row.entity
@@ -295,7 +295,7 @@ def test_a_settled_title_names_the_process_and_names_it_alike_after_a_restart_of
         former = wait_for_row(backend, changer.pid, "not-settled")
         time.sleep(0.6)
         changer.make("title", "gunicorn: master [shop]")
-        settled = wait_for_row(backend, changer.pid, "shop", SOON_S)
+        settled = wait_for_row(backend, changer.pid, "shop")
 
         def withdrawn(held: Snapshot) -> bool:
             at = {
@@ -328,7 +328,7 @@ def test_one_that_gives_up_root_is_its_new_users_and_its_agents_word_counts(
             lambda _: ("not-settled", "nobody") in rows(backend, changer.pid), SOON_S
         )
         changer.make("metadata", "spoken-for")
-        wait_for_row(backend, changer.pid, "spoken-for", SOON_S)
+        wait_for_row(backend, changer.pid, "spoken-for")
 
 
 def test_one_moved_into_a_units_cgroup_is_named_after_the_unit(
