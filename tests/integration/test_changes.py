@@ -270,9 +270,7 @@ def rows(backend: EmbeddedBackend, pid: int) -> list[tuple[str, str]]:
     return [(row.entity.service, row.entity.instance) for row in held if row.pid == pid]
 
 
-def wait_for_row(
-    backend: EmbeddedBackend, pid: int, service: str, within: float = SOON_S
-) -> Entity:
+def wait_for_row(backend: EmbeddedBackend, pid: int, service: str) -> Entity:
     held = backend.state.wait_for(
         lambda held: any(
             row.visible and row.pid == pid and row.entity.service == service

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
 
+from rover import flapping
 from rover.discovery import census as census_module
 from rover.discovery import second_looks
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
@@ -91,6 +92,7 @@ class CensusMachine(RuleBasedStateMachine):
             self.patches.setattr(module, "time", clock)
             self.patches.setattr(module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
+        self.patches.setattr(flapping, "AT_ONCE", 1)  # so that much waits
         self.judge = PodsJudge()
         self.census = Census(
             table=Table(),
