@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rover.backend.commands import Command
     from rover.backend.faults import Fault, parse_fault
-    from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
     from rover.backend.records import (
         Call,
         Change,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from rover.backend.server import BackendOptions, EmbeddedBackend, Tls
     from rover.backend.state import State
     from rover.backend.strikes import Faults
+    from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 
 __all__ = [
     "LAYERS_10_1",
@@ -60,10 +60,9 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "commands": ("Command",),
-    "faults": ("Fault", "parse_fault"),
-    "layers": ("LAYERS_10_1", "LAYERS_LATER"),
-    "records": (
+    "rover.backend.commands": ("Command",),
+    "rover.backend.faults": ("Fault", "parse_fault"),
+    "rover.backend.records": (
         "Call",
         "Change",
         "Drop",
@@ -73,10 +72,11 @@ _HOMES: Final = {
         "StoredProcess",
         "StoredService",
     ),
-    "rules": ("Rule", "Violation"),
-    "server": ("BackendOptions", "EmbeddedBackend", "Tls"),
-    "state": ("State",),
-    "strikes": ("Faults",),
+    "rover.backend.rules": ("Rule", "Violation"),
+    "rover.backend.server": ("BackendOptions", "EmbeddedBackend", "Tls"),
+    "rover.backend.state": ("State",),
+    "rover.backend.strikes": ("Faults",),
+    "rover.config.layers": ("LAYERS_10_1", "LAYERS_LATER"),
 }
 _MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -84,4 +84,4 @@ _MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name i
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFReportProcessDownstream
 from rover.backend.ids import instance_id, service_id, stored_name, utf16_units
-from rover.backend.layers import LAYERS_10_1, UNDEFINED
 from rover.backend.records import (
     Change,
     Drop,
@@ -18,6 +17,7 @@ from rover.backend.records import (
     StoredService,
 )
 from rover.backend.rows import LABEL_LIMIT, merged, over_limit, too_long
+from rover.config.layers import LAYERS_10_1, UNDEFINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from rover.backend.ids import is_blank, is_longer, utf16_units
-from rover.backend.layers import LAYERS_10_1, UNDEFINED
 from rover.backend.records import entity_dict
 from rover.backend.rows import (
     AGENT_ID_LIMIT,
@@ -23,6 +22,7 @@ from rover.backend.rows import (
     properties_units,
     too_long,
 )
+from rover.config.layers import LAYERS_10_1, UNDEFINED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,11 +9,11 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.layers import LAYERS_10_1
 from rover.backend.memory import Memory, Poisoned
 from rover.backend.records import Call, Change, Snapshot, Stamp
 from rover.backend.rows import told_by_beat, told_by_report
 from rover.backend.rules import Rules, Violation
+from rover.config.layers import LAYERS_10_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

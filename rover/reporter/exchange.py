@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
 from rover._proto.service import KEEP_ALIVE, REPORT_PROCESSES
-from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
+from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 from rover.reporter import messages
 from rover.reporter.batches import Limits, Part, batches, deliver
 from rover.reporter.failures import CallError, FailureKind, plain
