@@ -24,13 +24,14 @@ if TYPE_CHECKING:
         Call,
         Change,
         Drop,
+        Rule,
         Snapshot,
         Stamp,
         StoredInstance,
         StoredProcess,
         StoredService,
+        Violation,
     )
-    from rover.backend.rules import Rule, Violation
     from rover.backend.server import BackendOptions, EmbeddedBackend, Tls
     from rover.backend.state import State
     from rover.backend.strikes import Faults
@@ -66,13 +67,14 @@ _HOMES: Final = {
         "Call",
         "Change",
         "Drop",
+        "Rule",
         "Snapshot",
         "Stamp",
         "StoredInstance",
         "StoredProcess",
         "StoredService",
+        "Violation",
     ),
-    "rover.backend.rules": ("Rule", "Violation"),
     "rover.backend.server": ("BackendOptions", "EmbeddedBackend", "Tls"),
     "rover.backend.state": ("State",),
     "rover.backend.strikes": ("Faults",),

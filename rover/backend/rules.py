@@ -7,11 +7,10 @@ looks healthy. ``rover backend --strict`` and the pytest fixtures make them fail
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from rover.backend.ids import is_blank, is_longer, utf16_units
-from rover.backend.records import entity_dict
+from rover.backend.records import Rule, Violation
 from rover.backend.rows import (
     AGENT_ID_LIMIT,
     LABEL_LIMIT,
@@ -27,7 +26,7 @@ from rover.config.layers import LAYERS_10_1, UNDEFINED
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rover.backend.records import Json, Stamp
+    from rover.backend.records import Stamp
     from rover.backend.rows import Told
     from rover.model import Entity
 
@@ -35,54 +34,6 @@ ENTITIES_KEPT: Final = 200_000
 """Beyond them the longest known is forgotten, and counts as new when it comes again."""
 PIDS_KEPT: Final = 16
 """Former pids remembered for one entity; enough to see it flap."""
-
-
-class Rule(Enum):
-    """A rule by its name; the value is what breaks it."""
-
-    ENTITY_OF_TWO_PIDS = "one entity is reported for two pids at once"
-    ENTITY_TWICE = "one entity stands twice in one message"
-    UNKNOWN_BEAT = "a beat for a process that no report ever named"
-    BEAT_WITHOUT_REPORT = "beats go on for a process that is not reported"
-    AGENT_ID_CHANGED = "another agent id for the same entity"
-    AGENT_ID_MISSING = "the agent id is blank: no task ever arrives"
-    BAD_LAYER = "a layer that fails the beat, or UNDEFINED, which is never listed"
-    NAME_MISSING = "service, instance and process name are required"
-    TOO_LONG = "over a limit: the server loses the row or the label in silence"
-    EMPTY_ITEM = "an item with neither hostProcess nor k8sProcess"
-    BAD_PID = "a pid that no process has"
-    BAD_MESSAGE = "bytes that do not decode, or text that is not UTF-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule."""
-
-    rule: Rule
-    detail: str
-    method: str
-    agent_id: str
-    at: Stamp
-    entity: Entity | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.rule.name}: {self.rule.value}: {self.detail}"
-        if self.entity is None:
-            return f"{text} ({self.method})"
-        names = (self.entity.layer, self.entity.service, self.entity.instance, self.entity.process)
-        return f"{text} ({self.method}, {' / '.join(names)})"
-
-    def as_dict(self) -> Json:
-        """Make it JSON-ready."""
-        return {
-            "rule": self.rule.name,
-            "meaning": self.rule.value,
-            "detail": self.detail,
-            "method": self.method,
-            "agent_id": self.agent_id,
-            "entity": entity_dict(self.entity),
-            "at": self.at.wall,
-        }
 
 
 @dataclass(slots=True)

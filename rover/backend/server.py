@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rover.backend.commands import Command
     from rover.backend.faults import Fault
-    from rover.backend.rules import Violation
+    from rover.backend.records import Violation
 
 MIB: Final = 1_048_576
 MESSAGE_LIMIT: Final = 50 * MIB

@@ -4,7 +4,7 @@ import pytest
 from backend_wire import beat, host, ping, pod, report
 
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFProcessPingPkg, EBPFProcessProperties
-from rover.backend.rules import Rule
+from rover.backend.records import Rule
 from rover.backend.state import State
 
 
