@@ -13,7 +13,7 @@ import threading
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rover.backend.commands import SCRIPT_LIMIT, Command
 from rover.backend.faults import KINDS, kind_of, make_fault
@@ -23,7 +23,8 @@ from rover.errors import ConfigError, RoverError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rover.backend.server import EmbeddedBackend
+    from rover.backend.state import State
+    from rover.backend.strikes import Faults
 
 HOST: Final = "127.0.0.1"
 BODY_LIMIT: Final = 1_048_576
@@ -40,6 +41,28 @@ log = logging.getLogger("rover.backend")
 Json = dict[str, Any]
 
 
+class Backend(Protocol):
+    """What is controlled; ``rover.backend.server.EmbeddedBackend`` is one."""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` that agents report to."""
+
+    @property
+    def state(self) -> State:
+        """What it holds."""
+
+    @property
+    def faults(self) -> Faults:
+        """Those in force."""
+
+    def restart(self, *, keep_memory: bool, downtime: float) -> None:
+        """Go down and come back on the same port; returns when it is up again."""
+
+    def command(self, *commands: Command, beats: int, agent_id: str) -> None:
+        """Answer so many beats of an agent with these commands."""
+
+
 class Control:
     """Serves the control interface of one backend.
 
@@ -51,7 +74,7 @@ class Control:
         BackendError: The port cannot be listened on.
     """
 
-    def __init__(self, backend: EmbeddedBackend, port: int) -> None:
+    def __init__(self, backend: Backend, port: int) -> None:
         try:
             self._server = _Server((HOST, port), partial(_Request, Answers(backend).routes))
         except OSError as error:
@@ -98,7 +121,7 @@ Route = tuple[str, str]
 class Answers:
     """What can be asked of a backend; each method takes the question's JSON object."""
 
-    def __init__(self, backend: EmbeddedBackend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.routes: dict[Route, Callable[[Json], Json]] = {
             ("GET", "/"): self._overview,
