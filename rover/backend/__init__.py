@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rover.backend.commands import Command
     from rover.backend.faults import Fault, parse_fault
+    from rover.backend.injection import Faults
     from rover.backend.records import (
         Call,
         Change,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     )
     from rover.backend.server import BackendOptions, EmbeddedBackend, Tls
     from rover.backend.state import State
-    from rover.backend.strikes import Faults
     from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 
 __all__ = [
@@ -77,7 +77,7 @@ _HOMES: Final = {
     ),
     "rover.backend.server": ("BackendOptions", "EmbeddedBackend", "Tls"),
     "rover.backend.state": ("State",),
-    "rover.backend.strikes": ("Faults",),
+    "rover.backend.injection": ("Faults",),
     "rover.config.layers": ("LAYERS_10_1", "LAYERS_LATER"),
 }
 _MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}

@@ -23,8 +23,8 @@ from rover.errors import ConfigError, RoverError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rover.backend.injection import Faults
     from rover.backend.state import State
-    from rover.backend.strikes import Faults
 
 HOST: Final = "127.0.0.1"
 BODY_LIMIT: Final = 1_048_576

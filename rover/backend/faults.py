@@ -1,7 +1,7 @@
 """The faults there are, as frozen records, and how they are written.
 
 A line such as ``error:code=UNAVAILABLE,rate=0.3`` makes one, and so does the JSON of a control
-call; ``rover.backend.strikes`` puts them in force.
+call; ``rover.backend.injection`` puts them in force.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.flow import Flow
+from rover.backend.forwarding import Flow
 from rover.errors import BackendError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _Running:
 
 
 class Relay:
-    """A listener whose connections can be made to fail; a ``rover.backend.strikes.Link``.
+    """A listener whose connections can be made to fail; a ``rover.backend.injection.Link``.
 
     Args:
         host: Address or name to listen on.

@@ -14,10 +14,10 @@ import grpc
 
 from rover.backend.commands import Script
 from rover.backend.control import Control
+from rover.backend.injection import Faults
 from rover.backend.relay import Relay
 from rover.backend.service import ProcessService
 from rover.backend.state import State
-from rover.backend.strikes import Faults
 from rover.config.layers import LAYERS_10_1
 from rover.errors import BackendError
 

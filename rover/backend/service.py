@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.backend.commands import Script
+    from rover.backend.injection import Faults, Strike
     from rover.backend.state import State
-    from rover.backend.strikes import Faults, Strike
 
 APPLICATION_ERROR: Final = "Application error processing RPC"
 """What the server says of any exception in its own code."""

@@ -9,10 +9,10 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.memory import Memory, Poisoned
 from rover.backend.records import Call, Change, Snapshot, Stamp, Violation
 from rover.backend.rows import told_by_beat, told_by_report
 from rover.backend.rules import Rules
+from rover.backend.storage import Memory, Poisoned
 from rover.config.layers import LAYERS_10_1
 
 if TYPE_CHECKING:

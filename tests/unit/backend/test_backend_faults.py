@@ -19,8 +19,8 @@ from rover.backend.faults import (
     make_fault,
     parse_fault,
 )
+from rover.backend.injection import Faults
 from rover.backend.state import State
-from rover.backend.strikes import Faults
 from rover.errors import ConfigError
 
 

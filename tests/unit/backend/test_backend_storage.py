@@ -13,9 +13,9 @@ from rover._proto.ebpf.profiling.Process_pb2 import (
     EBPFReportProcessDownstream,
 )
 from rover.backend.ids import process_id
-from rover.backend.memory import Poisoned
 from rover.backend.rows import labels_units, properties_units
 from rover.backend.state import State
+from rover.backend.storage import Poisoned
 from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 
 
