@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 METHODS: Final = ("reportProcesses", "keepAlive")
 
 
-class Aim(TypedDict, total=False):
-    """Which calls a fault strikes; see ``CallFault``."""
+class CallSelector(TypedDict, total=False):
+    """Which calls a fault is injected into; see ``CallFault``."""
 
     method: str
     rate: float
@@ -39,29 +39,29 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkFault(Fault):
+class TransportFault(Fault):
     """A fault of the connection, below gRPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse(LinkFault):
+class Refuse(TransportFault):
     """Open connections are reset and new ones refused, as where nothing listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reset(LinkFault):
+class Reset(TransportFault):
     """Open connections are reset now, and so many new ones as soon as they are there."""
 
     connections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlackHole(LinkFault):
+class BlackHole(TransportFault):
     """Connections stay open and carry nothing in either direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slow(LinkFault):
+class Slow(TransportFault):
     """The backend reads so slowly, over all connections together."""
 
     bytes_per_second: float
@@ -69,12 +69,12 @@ class Slow(LinkFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFault(Fault):
-    """A fault that strikes calls: of one method or both, at a rate, so many times."""
+    """A fault that is injected into calls: of one method or both, at a rate, so many times."""
 
     method: str = ""
     """``reportProcesses`` or ``keepAlive``; empty means both."""
     rate: float = 1.0
-    """Share of the calls that it strikes, up to 1."""
+    """Share of the calls that it is injected into, up to 1."""
     count: int | None = None
     """It ends after so many calls; None: when it is cleared."""
 

@@ -45,7 +45,7 @@ class _Running:
 
 
 class Relay:
-    """A listener whose connections can be made to fail; a ``rover.backend.injection.Link``.
+    """A listener whose connections can be made to fail; a ``rover.backend.injection.Transport``.
 
     Args:
         host: Address or name to listen on.
@@ -122,7 +122,7 @@ class Relay:
         self._order(lambda flow: flow.set_resets(following))
         self._order(Flow.reset_all)
 
-    def spare(self) -> None:
+    def stop_resets(self) -> None:
         """Reset no more of those that follow."""
         self._order(lambda flow: flow.set_resets(0))
 

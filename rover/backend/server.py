@@ -139,7 +139,7 @@ class EmbeddedBackend:
                 raise BackendError("an embedded backend starts once: make another")
             try:
                 self._relay.start()
-                self.faults.renew()
+                self.faults.apply_to_transport()
                 self._serve()
                 for fault in self.options.faults:
                     self.faults.add(fault)

@@ -24,7 +24,7 @@ from rover.backend.state import State
 from rover.errors import ConfigError
 
 
-class Link:
+class Transport:
     """Records what it was told to do."""
 
     def __init__(self):
@@ -42,18 +42,18 @@ class Link:
     def reset(self, following):
         self.told["reset"] = following
 
-    def spare(self):
+    def stop_resets(self):
         self.told["reset"] = None
 
 
 @pytest.fixture
-def link():
-    return Link()
+def transport():
+    return Transport()
 
 
 @pytest.fixture
-def faults(link):
-    return Faults(link, seed=1)
+def faults(transport):
+    return Faults(transport, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -123,49 +123,49 @@ def test_every_kind_can_be_shown_and_made_again_from_that():
 
 def test_a_token_is_never_shown(faults):
     fault = faults.require_token("hush")
-    assert "hush" not in repr(fault) + str(fault.as_dict()) + repr(faults.strike("keepAlive"))
+    assert "hush" not in repr(fault) + str(fault.as_dict()) + repr(faults.inject("keepAlive"))
 
 
-def test_faults_of_the_link_are_switched_there(link, faults):
+def test_faults_of_the_transport_are_applied_there(transport, faults):
     refuse = faults.refuse()
     faults.black_hole()
     faults.slow(500)
     faults.slow(100)
-    assert link.told == {"refuse": True, "stall": True, "throttle": 100}
+    assert transport.told == {"refuse": True, "stall": True, "throttle": 100}
     faults.clear(refuse)
-    assert link.told == {"refuse": False, "stall": True, "throttle": 100}
+    assert transport.told == {"refuse": False, "stall": True, "throttle": 100}
     faults.reset(connections=2)
-    assert link.told["reset"] == 2
+    assert transport.told["reset"] == 2
     faults.clear()
-    assert link.told == {"refuse": False, "stall": False, "throttle": None, "reset": None}
+    assert transport.told == {"refuse": False, "stall": False, "throttle": None, "reset": None}
 
 
 def test_a_fault_by_count_ends_by_itself(faults):
     faults.error(count=2)
-    struck = [faults.strike("keepAlive").error is not None for _ in range(4)]
-    assert struck == [True, True, False, False]
+    failed = [faults.inject("keepAlive").error is not None for _ in range(4)]
+    assert failed == [True, True, False, False]
     assert faults.active == ()
 
 
-def test_a_fault_by_rate_strikes_about_so_many(faults):
+def test_a_fault_by_rate_is_injected_into_about_so_many(faults):
     faults.error(rate=0.3)
-    struck = sum(faults.strike("keepAlive").error is not None for _ in range(2_000))
-    assert 500 < struck < 700
+    failed = sum(faults.inject("keepAlive").error is not None for _ in range(2_000))
+    assert 500 < failed < 700
 
 
 def test_a_seed_makes_rates_repeat_themselves():
-    def struck():
-        faults = Faults(Link(), seed=7)
+    def failed():
+        faults = Faults(Transport(), seed=7)
         faults.error(rate=0.5)
-        return [faults.strike("keepAlive").error is None for _ in range(50)]
+        return [faults.inject("keepAlive").error is None for _ in range(50)]
 
-    assert struck() == struck()
+    assert failed() == failed()
 
 
-def test_a_fault_strikes_only_the_method_it_aims_at(faults):
+def test_a_fault_is_injected_into_its_method_alone(faults):
     faults.delay(2, method="keepAlive", count=1)
-    assert faults.strike("reportProcesses").delay == 0
-    assert faults.strike("keepAlive").delay == 2
+    assert faults.inject("reportProcesses").delay == 0
+    assert faults.inject("keepAlive").delay == 2
 
 
 def test_delays_add_up_and_the_smallest_limit_holds(faults):
@@ -173,8 +173,8 @@ def test_delays_add_up_and_the_smallest_limit_holds(faults):
     faults.delay(0.5)
     faults.limit_message_size(100)
     faults.limit_message_size(10, code="CANCELLED")
-    strike = faults.strike("keepAlive")
-    assert (strike.delay, strike.limit.size, strike.limit.code) == (1.5, 10, "CANCELLED")
+    injection = faults.inject("keepAlive")
+    assert (injection.delay, injection.limit.size, injection.limit.code) == (1.5, 10, "CANCELLED")
 
 
 def test_a_fault_given_by_python_is_checked_as_well(faults):
@@ -186,8 +186,8 @@ def test_a_fault_given_by_python_is_checked_as_well(faults):
 def answered(faults, count=5):
     state = State()
     request = report(*(host(f"p{number}", number + 1) for number in range(count)))
-    strike = faults.strike("reportProcesses")
-    answer = faults.answer(strike, state.report(faults.heard(strike, request)))
+    injection = faults.inject("reportProcesses")
+    answer = faults.alter_answer(injection, state.report(faults.drop_items(injection, request)))
     return state.snapshot(), [(item.hostProcess.pid, item.processId) for item in answer.processes]
 
 
