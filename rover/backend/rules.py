@@ -47,7 +47,7 @@ class _Known:
     """In the backend's present memory."""
     ever_reported: bool = False
     beats_unreported: int = 0
-    faultless: Entity | None = None
+    valid_entity: Entity | None = None
     """The entity in full, once it has been checked and nothing found."""
 
 
@@ -135,9 +135,9 @@ class Rules:
         if (units := properties_units(told.properties)) > PROPERTIES_LIMIT:
             detail = too_long("properties as JSON", units, PROPERTIES_LIMIT)
             yield Rule.TOO_LONG, detail, entity
-        if known.faultless != entity:
+        if known.valid_entity != entity:
             wrong = list(self._check_entity(entity))
-            known.faultless = None if wrong else entity
+            known.valid_entity = None if wrong else entity
             yield from wrong
 
     def _check_entity(self, entity: Entity) -> Iterator[_Found]:

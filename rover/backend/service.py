@@ -99,9 +99,9 @@ class ProcessService:
 
         def work(injection: Injection) -> bytes:
             self._decode(request, question, "keepAlive")
-            poisoned = self._state.beat(request)
-            if poisoned is not None:
-                log.debug("beat failed item=%d layer=%r", poisoned.at_item, poisoned.layer)
+            failed = self._state.beat(request)
+            if failed is not None:
+                log.debug("beat failed item=%d layer=%r", failed.at_item, failed.layer)
                 raise _Refused(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR)
             _fail_after(injection)
             return self._script.answer(request.ebpfAgentID).SerializeToString()

@@ -33,7 +33,7 @@ ROWS_KEPT: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Poisoned:
+class FailedBeat:
     """A beat that failed at one item: those before it are stored, it and the rest are lost."""
 
     at_item: int
@@ -56,12 +56,13 @@ class _Service:
 @dataclass(slots=True)
 class _Instance:
     name: str
-    beaten: bool = False
+    pinged: bool = False
+    """Whether a beat has made it known."""
     processes: dict[str, None] = field(default_factory=dict)
     """Ids in the order they became known."""
 
 
-class Memory:
+class Storage:
     """What a server would have in its database; see ``rover.backend.state`` for the threads."""
 
     def __init__(self, layers: frozenset[str] = LAYERS_10_1) -> None:
@@ -97,12 +98,12 @@ class Memory:
                 echo.hostProcess.entityMetadata.MergeFrom(item.hostProcess.entity)
         return answer, tuple(changes)
 
-    def beat(self, told: Sequence[Told], at: Stamp) -> tuple[Change, ...] | Poisoned:
+    def beat(self, told: Sequence[Told], at: Stamp) -> tuple[Change, ...] | FailedBeat:
         """Store a beat up to the first item whose layer the server does not know."""
         changes: list[Change] = []
         for position, one in enumerate(told):
             if one.entity.layer not in self._layers:
-                return Poisoned(position, one.entity.layer, tuple(changes))
+                return FailedBeat(position, one.entity.layer, tuple(changes))
             changes += self._list(one.entity)
             changes += self._store(one, at)
         return tuple(changes)
@@ -130,7 +131,7 @@ class Memory:
                         StoredInstance(
                             id=instance_key,
                             name=instance.name,
-                            listed=instance.beaten and service.listed,
+                            listed=instance.pinged and service.listed,
                             processes=tuple(self._rows[row] for row in instance.processes),
                         )
                         for instance_key, instance in service.instances.items()
@@ -166,7 +167,7 @@ class Memory:
     def _list(self, entity: Entity) -> list[Change]:
         """Make service and instance known, which beats alone do."""
         service = self._service(entity)
-        self._instance(service, entity).beaten = True
+        self._instance(service, entity).pinged = True
         only_undefined = bool(service.layers) and not service.listed
         service.layers.add(entity.layer)
         if not (only_undefined and service.listed):

@@ -107,7 +107,7 @@ def test_a_blank_agent_id(state, agent):
 
 
 @pytest.mark.parametrize("layer", ["", "os_linux", "KONG", "UNDEFINED"])
-def test_a_layer_that_poisons_beats_or_is_never_listed(state, layer):
+def test_a_layer_that_fails_beats_or_is_never_listed(state, layer):
     state.report(report(host(layer=layer)))
     state.beat(beat(ping(layer=layer)))
     assert broken(state) == [Rule.BAD_LAYER] * 2

@@ -15,7 +15,7 @@ from rover._proto.ebpf.profiling.Process_pb2 import (
 from rover.backend.ids import process_id
 from rover.backend.rows import labels_units, properties_units
 from rover.backend.state import State
-from rover.backend.storage import Poisoned
+from rover.backend.storage import FailedBeat
 from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 
 
@@ -94,14 +94,14 @@ def test_kinds_are_those_of_the_server(state):
 
 
 @pytest.mark.parametrize("layer", ["", "os_linux", " OS_LINUX", "OS_LINUX ", "KONG", "NOPE"])
-def test_a_layer_the_server_does_not_know_poisons_the_beat_from_its_item_on(state, layer):
-    poisoned = state.beat(beat(ping("a"), ping("b", layer=layer), ping("c")))
-    assert isinstance(poisoned, Poisoned)
-    assert (poisoned.at_item, poisoned.layer) == (1, layer)
+def test_a_layer_the_server_does_not_know_fails_the_beat_from_its_item_on(state, layer):
+    failed = state.beat(beat(ping("a"), ping("b", layer=layer), ping("c")))
+    assert isinstance(failed, FailedBeat)
+    assert (failed.at_item, failed.layer) == (1, layer)
     assert [process.entity.process for process in state.snapshot().processes] == ["a"]
 
 
-def test_an_item_without_entity_poisons_the_beat(state):
+def test_an_item_without_entity_fails_the_beat(state):
     assert state.beat(beat(ping("a"), EBPFProcessPingPkg())).at_item == 1
 
 
