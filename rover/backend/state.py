@@ -9,8 +9,8 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from rover.backend.items import beat_items, reported_items
 from rover.backend.records import Call, Change, Snapshot, Stamp, Violation
-from rover.backend.rows import told_by_beat, told_by_report
 from rover.backend.rules import Rules
 from rover.backend.storage import FailedBeat, Storage
 from rover.config.layers import LAYERS_10_1
@@ -57,9 +57,9 @@ class State:
         """Store a report and give the server's answer to it."""
         with self._condition:
             at = Stamp.now()
-            told = told_by_report(request)
-            self._add_violations(self._rules.report(told, request.ebpfAgentID, at))
-            answer, changes = self._storage.report(request, told, at)
+            items = reported_items(request)
+            self._add_violations(self._rules.report(items, request.ebpfAgentID, at))
+            answer, changes = self._storage.report(request, items, at)
             for change in changes:
                 self._remember_pid(change, at)
             self._notify(changes)
@@ -69,9 +69,9 @@ class State:
         """Store a beat; what comes back says at which item it failed, None where at none."""
         with self._condition:
             at = Stamp.now()
-            told = told_by_beat(request)
-            self._add_violations(self._rules.beat(told, request.ebpfAgentID, at))
-            outcome = self._storage.beat(told, at)
+            items = beat_items(request)
+            self._add_violations(self._rules.beat(items, request.ebpfAgentID, at))
+            outcome = self._storage.beat(items, at)
             self._notify(outcome.changes if isinstance(outcome, FailedBeat) else outcome)
             return outcome if isinstance(outcome, FailedBeat) else None
 

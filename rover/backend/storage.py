@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFReportProcessDownstream
 from rover.backend.ids import instance_id, service_id, stored_name, utf16_units
+from rover.backend.limits import LABEL_LIMIT, over_limit, too_long
 from rover.backend.records import (
     Change,
     Drop,
@@ -16,15 +17,15 @@ from rover.backend.records import (
     StoredProcess,
     StoredService,
 )
-from rover.backend.rows import LABEL_LIMIT, merged, over_limit, too_long
+from rover.backend.rows import merged
 from rover.config.layers import LAYERS_10_1, UNDEFINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rover._proto.ebpf.profiling.Process_pb2 import EBPFProcessReportList
+    from rover.backend.items import Item
     from rover.backend.records import Stamp
-    from rover.backend.rows import Told
     from rover.model import Entity
 
 DROPS_KEPT: Final = 1_000
@@ -73,39 +74,39 @@ class Storage:
         self._dropped = 0
 
     def report(
-        self, request: EBPFProcessReportList, told: Sequence[Told | None], at: Stamp
+        self, request: EBPFProcessReportList, items: Sequence[Item | None], at: Stamp
     ) -> tuple[EBPFReportProcessDownstream, tuple[Change, ...]]:
         """Store a report; the answer keeps its order and echoes pid and entity.
 
         Args:
             request: The report itself, to echo from.
-            told: What it says, item by item.
+            items: What it says, in its order.
             at: When it came.
         """
         answer = EBPFReportProcessDownstream()
         changes: list[Change] = []
-        for item, one in zip(request.processes, told, strict=True):
-            if one is None:
+        for sent, item in zip(request.processes, items, strict=True):
+            if item is None:
                 self._drop(Drop("item", "neither hostProcess nor k8sProcess is set", None, at))
                 continue
-            changes += self._store(one, at)
-            echo = answer.processes.add(processId=one.id)
-            if one.kind == "KUBERNETES":
-                echo.k8sProcess.pid = item.k8sProcess.pid
-                echo.k8sProcess.entityMetadata.MergeFrom(item.k8sProcess.entity)
+            changes += self._store(item, at)
+            echo = answer.processes.add(processId=item.id)
+            if item.kind == "KUBERNETES":
+                echo.k8sProcess.pid = sent.k8sProcess.pid
+                echo.k8sProcess.entityMetadata.MergeFrom(sent.k8sProcess.entity)
             else:
-                echo.hostProcess.pid = item.hostProcess.pid
-                echo.hostProcess.entityMetadata.MergeFrom(item.hostProcess.entity)
+                echo.hostProcess.pid = sent.hostProcess.pid
+                echo.hostProcess.entityMetadata.MergeFrom(sent.hostProcess.entity)
         return answer, tuple(changes)
 
-    def beat(self, told: Sequence[Told], at: Stamp) -> tuple[Change, ...] | FailedBeat:
+    def beat(self, items: Sequence[Item], at: Stamp) -> tuple[Change, ...] | FailedBeat:
         """Store a beat up to the first item whose layer the server does not know."""
         changes: list[Change] = []
-        for position, one in enumerate(told):
-            if one.entity.layer not in self._layers:
-                return FailedBeat(position, one.entity.layer, tuple(changes))
-            changes += self._list(one.entity)
-            changes += self._store(one, at)
+        for position, item in enumerate(items):
+            if item.entity.layer not in self._layers:
+                return FailedBeat(position, item.entity.layer, tuple(changes))
+            changes += self._list(item.entity)
+            changes += self._store(item, at)
         return tuple(changes)
 
     def forget(self) -> tuple[Change, ...]:
@@ -143,24 +144,24 @@ class Storage:
             dropped_total=self._dropped,
         )
 
-    def _store(self, told: Told, at: Stamp) -> tuple[Change, ...]:
-        known = self._rows.get(told.id)
-        service = self._services.get(service_id(told.entity.service))
-        row = merged(known, told, at, listed=service is not None and service.listed)
+    def _store(self, item: Item, at: Stamp) -> tuple[Change, ...]:
+        known = self._rows.get(item.id)
+        service = self._services.get(service_id(item.entity.service))
+        row = merged(known, item, at, listed=service is not None and service.listed)
         lost = over_limit(row.entity, row.agent_id, row.properties)
         if not lost and known is None and len(self._rows) >= ROWS_KEPT:
             lost = f"more than {ROWS_KEPT} processes"
         if lost:
-            self._drop(Drop("process", lost, told.entity, at))
+            self._drop(Drop("process", lost, item.entity, at))
             return ()
-        service = service or self._service(told.entity)
-        if told.entity.labels:
-            self._label(service, told.entity, at)
+        service = service or self._service(item.entity)
+        if item.entity.labels:
+            self._label(service, item.entity, at)
         self._rows[row.id] = row
         if known is None:
-            self._instance(service, told.entity).processes[row.id] = None
+            self._instance(service, item.entity).processes[row.id] = None
             return (Change("added", row),)
-        if told.pid is None and row.visible == known.visible and _same_facts(row, known):
+        if item.pid is None and row.visible == known.visible and _same_facts(row, known):
             return (Change("beat", row),)
         return (Change("updated", row),)
 

@@ -13,7 +13,7 @@ from rover._proto.ebpf.profiling.Process_pb2 import (
     EBPFReportProcessDownstream,
 )
 from rover.backend.ids import process_id
-from rover.backend.rows import labels_units, properties_units
+from rover.backend.limits import labels_units, properties_units
 from rover.backend.state import State
 from rover.backend.storage import FailedBeat
 from rover.config.layers import LAYERS_10_1, LAYERS_LATER

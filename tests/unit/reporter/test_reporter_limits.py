@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.backend.rows import labels_units
+from rover.backend.limits import labels_units
 from rover.reporter import limits
 
 ANYTHING = st.text(st.characters(), max_size=200)
