@@ -1,4 +1,6 @@
-"""The server's limits, and how it counts what it holds to them.
+"""How the server counts what it holds to its limits.
+
+Counted apart from ``rover.reporter.limits``, which cuts texts to fit: a miscount there shows here.
 
 Measured on OAP 10.1: a row over a limit is dropped in silence when it is flushed, while the call
 that brought it answered OK.
@@ -9,22 +11,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.ids import is_longer, utf16_units
+from rover.model import (
+    LABELS_LIMIT,
+    NAME_LIMIT,
+    PROPERTIES_LIMIT,
+    utf16_units,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.model import Entity
 
-NAME_LIMIT: Final = 500
-"""UTF-16 units of a process name. Longer service and instance names are cut, not refused."""
 AGENT_ID_LIMIT: Final = 500
-LABELS_LIMIT: Final = 500
-"""UTF-16 units of all labels as JSON."""
-PROPERTIES_LIMIT: Final = 50_000
-"""UTF-16 units of all properties as JSON."""
-LABEL_LIMIT: Final = 50
-"""UTF-16 units of one label; a longer one is lost alone."""
+"""UTF-16 units."""
 
 _ESCAPED: Final = "<>&='\u2028\u2029"
 """What the server's JSON writer spells as ``\\uXXXX`` although JSON would not need it."""
@@ -41,6 +41,11 @@ def over_limit(entity: Entity, agent_id: str, properties: Mapping[str, str]) -> 
     if (units := properties_units(properties)) > PROPERTIES_LIMIT:
         return too_long("properties as JSON", units, PROPERTIES_LIMIT)
     return ""
+
+
+def is_longer(text: str, units: int) -> bool:
+    """Whether a text takes more UTF-16 units than these; cheap where it is far from it."""
+    return 2 * len(text) > units and utf16_units(text) > units
 
 
 def too_long(what: str, units: int, limit: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.ids import instance_id, is_blank, service_id
+from rover.backend.ids import instance_id, service_id
 from rover.backend.records import StoredProcess
+from rover.model import is_blank
 
 if TYPE_CHECKING:
     from rover.backend.items import Item

@@ -9,19 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.ids import is_blank, is_longer, utf16_units
 from rover.backend.limits import (
     AGENT_ID_LIMIT,
-    LABEL_LIMIT,
-    LABELS_LIMIT,
-    NAME_LIMIT,
-    PROPERTIES_LIMIT,
+    is_longer,
     labels_units,
     properties_units,
     too_long,
 )
 from rover.backend.records import Rule, Violation
 from rover.config.layers import LAYERS_10_1, UNDEFINED
+from rover.model import (
+    LABEL_LIMIT,
+    LABELS_LIMIT,
+    NAME_LIMIT,
+    PROPERTIES_LIMIT,
+    is_blank,
+    utf16_units,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

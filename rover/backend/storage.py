@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFReportProcessDownstream
-from rover.backend.ids import instance_id, service_id, stored_name, utf16_units
-from rover.backend.limits import LABEL_LIMIT, over_limit, too_long
+from rover.backend.ids import instance_id, service_id, stored_name
+from rover.backend.limits import over_limit, too_long
 from rover.backend.records import (
     Change,
     Drop,
@@ -19,6 +19,7 @@ from rover.backend.records import (
 )
 from rover.backend.rows import merged
 from rover.config.layers import LAYERS_10_1, UNDEFINED
+from rover.model import LABEL_LIMIT, utf16_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
