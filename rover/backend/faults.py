@@ -7,16 +7,17 @@ call; ``rover.backend.injection`` puts them in force.
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
 
 import grpc
 
+from rover.backend.records import Method
 from rover.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-METHODS: Final = ("reportProcesses", "keepAlive")
+METHODS: Final[tuple[str, ...]] = get_args(Method)
 
 
 class CallSelector(TypedDict, total=False):
@@ -122,7 +123,7 @@ class WrongIds(CallFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLimit(Fault):
-    """Larger questions are refused; the code is what most proxies and gRPC libraries answer."""
+    """Larger requests are refused; the code is what most proxies and gRPC libraries answer."""
 
     size: int
     """Bytes."""

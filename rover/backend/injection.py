@@ -169,7 +169,7 @@ class Faults:
         return self.add(WrongIds(**selector))
 
     def limit_message_size(self, size: int, code: str = "RESOURCE_EXHAUSTED") -> Fault:
-        """Refuse questions of more bytes."""
+        """Refuse requests of more bytes."""
         return self.add(MessageLimit(size=size, code=code))
 
     def require_token(self, token: str) -> Fault:

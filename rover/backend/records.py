@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from rover.model import Entity
 
+Method = Literal["reportProcesses", "keepAlive"]
+"""Of EBPFProcessService."""
+
 Kind = Literal["", "VM", "KUBERNETES"]
 """The server's detect type; empty for a process known from beats alone."""
 
@@ -56,7 +59,7 @@ class StoredProcess:
     reports: int = 0
     pings: int = 0
     visible: bool = False
-    """Reported and beaten, and its service is listed: a user of the server finds it."""
+    """A report and a beat named it, and its service is listed: a user of the server finds it."""
 
     @property
     def last_seen(self) -> Stamp:
@@ -180,7 +183,7 @@ class Violation:
 
     rule: Rule
     detail: str
-    method: str
+    method: Method
     agent_id: str
     at: Stamp
     entity: Entity | None = None
@@ -209,13 +212,13 @@ class Violation:
 class Call:
     """One RPC that reached the service."""
 
-    method: str
+    method: Method
     at: Stamp
     """When it was answered."""
     agent_id: str
     items: int
     size: int
-    """Bytes of the question."""
+    """Bytes of the request."""
     code: str
     """gRPC status it was answered with, as ``OK``."""
 

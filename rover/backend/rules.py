@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rover.backend.items import Item
-    from rover.backend.records import Stamp
+    from rover.backend.records import Method, Stamp
     from rover.model import Entity
 
 ENTITIES_KEPT: Final = 200_000
@@ -72,7 +72,7 @@ class Rules:
             known.reported = False
             known.beats_unreported = 0
 
-    def undecodable(self, method: str, why: str, at: Stamp) -> Violation:
+    def undecodable(self, method: Method, why: str, at: Stamp) -> Violation:
         """Say that a message could not be read at all."""
         return Violation(Rule.BAD_MESSAGE, why, method, "", at)
 
@@ -187,5 +187,5 @@ def _check_message(agent_id: str, items: Sequence[Item]) -> Iterator[_Found]:
         seen.add((item.id, item.entity.layer))
 
 
-def _violations(found: list[_Found], method: str, agent_id: str, at: Stamp) -> list[Violation]:
+def _violations(found: list[_Found], method: Method, agent_id: str, at: Stamp) -> list[Violation]:
     return [Violation(rule, detail, method, agent_id, at, entity) for rule, detail, entity in found]

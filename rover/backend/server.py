@@ -67,7 +67,7 @@ class BackendOptions:
     layers: frozenset[str] = LAYERS_10_1
     """Layers that a beat may name; add ``LAYERS_LATER`` for a newer server."""
     message_limit: int = MESSAGE_LIMIT
-    """Largest question in bytes."""
+    """Largest request in bytes."""
     faults: tuple[Fault, ...] = ()
     """In force from the start."""
     seed: int | None = None
@@ -207,7 +207,7 @@ class EmbeddedBackend:
         self.stop()
 
     def _serve(self) -> None:
-        """Start a gRPC server and lead clients to it."""
+        """Start a gRPC server and forward clients to it."""
         options = self.options
         stopping = threading.Event()
         service = ProcessService(
@@ -224,7 +224,7 @@ class EmbeddedBackend:
             handlers=[service.handlers()],
             options=(
                 ("grpc.max_receive_message_length", options.message_limit + HEADROOM),
-                # an answer is as large as its question
+                # an answer is as large as its request
                 ("grpc.max_send_message_length", -1),
             ),
             maximum_concurrent_rpcs=CALLS_AT_ONCE,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from rover.backend.commands import Script
     from rover.backend.injection import Faults, Injection
+    from rover.backend.records import Method
     from rover.backend.state import State
 
 APPLICATION_ERROR: Final = "Application error processing RPC"
@@ -52,7 +53,7 @@ class ProcessService:
         faults: What is injected into them.
         script: Commands for the answers to beats.
         token: Calls must carry it; empty: none needed.
-        message_limit: Largest question in bytes.
+        message_limit: Largest request in bytes.
         stopping: Set when the server stops, which ends delays.
     """
 
@@ -83,22 +84,22 @@ class ProcessService:
             },
         )
 
-    def _report_processes(self, question: bytes, context: grpc.ServicerContext) -> bytes:
+    def _report_processes(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
         request = EBPFProcessReportList()
 
         def work(injection: Injection) -> bytes:
-            self._decode(request, question, "reportProcesses")
+            self._decode(request, payload, "reportProcesses")
             answer = self._state.report(self._faults.drop_items(injection, request))
             _fail_after(injection)
             return self._faults.alter_answer(injection, answer).SerializeToString()
 
-        return self._serve("reportProcesses", question, request, context, work)
+        return self._serve("reportProcesses", payload, request, context, work)
 
-    def _keep_alive(self, question: bytes, context: grpc.ServicerContext) -> bytes:
+    def _keep_alive(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
         request = EBPFProcessPingPkgList()
 
         def work(injection: Injection) -> bytes:
-            self._decode(request, question, "keepAlive")
+            self._decode(request, payload, "keepAlive")
             failed = self._state.beat(request)
             if failed is not None:
                 log.debug("beat failed item=%d layer=%r", failed.at_item, failed.layer)
@@ -106,12 +107,12 @@ class ProcessService:
             _fail_after(injection)
             return self._script.answer(request.ebpfAgentID).SerializeToString()
 
-        return self._serve("keepAlive", question, request, context, work)
+        return self._serve("keepAlive", payload, request, context, work)
 
     def _serve(
         self,
-        method: str,
-        question: bytes,
+        method: Method,
+        payload: bytes,
         request: EBPFProcessReportList | EBPFProcessPingPkgList,
         context: grpc.ServicerContext,
         work: Callable[[Injection], bytes],
@@ -121,7 +122,7 @@ class ProcessService:
         try:
             injection = self._faults.inject(method)
             self._authenticate(injection, context)
-            self._limit(injection, len(question))
+            self._limit(injection, len(payload))
             if injection.delay:
                 self._stopping.wait(injection.delay)
             _fail_before(injection)
@@ -134,7 +135,7 @@ class ProcessService:
                 at=Stamp.now(),
                 agent_id=request.ebpfAgentID,
                 items=len(request.processes),
-                size=len(question),
+                size=len(payload),
                 code=refused.code.name if refused else "OK",
             )
         )
@@ -163,11 +164,11 @@ class ProcessService:
     def _decode(
         self,
         request: EBPFProcessReportList | EBPFProcessPingPkgList,
-        question: bytes,
-        method: str,
+        payload: bytes,
+        method: Method,
     ) -> None:
         try:
-            request.ParseFromString(question)
+            request.ParseFromString(payload)
         except (DecodeError, UnicodeDecodeError) as error:
             request.Clear()
             self._state.undecodable(method, str(error))

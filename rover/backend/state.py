@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         EBPFProcessReportList,
         EBPFReportProcessDownstream,
     )
+    from rover.backend.records import Method
 
     Listener = Callable[[tuple[Change, ...]], None]
 
@@ -75,7 +76,7 @@ class State:
             self._notify(outcome.changes if isinstance(outcome, FailedBeat) else outcome)
             return outcome if isinstance(outcome, FailedBeat) else None
 
-    def undecodable(self, method: str, why: str) -> None:
+    def undecodable(self, method: Method, why: str) -> None:
         """Take note of a message that could not be read."""
         with self._condition:
             self._add_violations([self._rules.undecodable(method, why, Stamp.now())])
