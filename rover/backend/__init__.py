@@ -60,9 +60,10 @@ __all__ = [
     "parse_fault",
 ]
 
-_HOMES: Final = {
+_NAMES_BY_MODULE: Final = {
     "rover.backend.commands": ("Command",),
     "rover.backend.faults": ("Fault", "parse_fault"),
+    "rover.backend.injection": ("Faults",),
     "rover.backend.records": (
         "Call",
         "Change",
@@ -77,10 +78,9 @@ _HOMES: Final = {
     ),
     "rover.backend.server": ("BackendOptions", "EmbeddedBackend", "Tls"),
     "rover.backend.state": ("State",),
-    "rover.backend.injection": ("Faults",),
     "rover.config.layers": ("LAYERS_10_1", "LAYERS_LATER"),
 }
-_MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF: Final = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> object:

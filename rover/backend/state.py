@@ -97,7 +97,7 @@ class State:
 
     def snapshot(self) -> Snapshot:
         """All that is held now."""
-        return self._look()[0]
+        return self._current()[0]
 
     def times(self) -> Mapping[tuple[int, str], Stamp]:
         """When each pid was first accepted as each process id; the latest 100,000 of them.
@@ -121,7 +121,7 @@ class State:
         """
         deadline = time.monotonic() + timeout
         while True:
-            snapshot, version = self._look()
+            snapshot, version = self._current()
             if predicate(snapshot):
                 return snapshot
             with self._condition:
@@ -144,7 +144,8 @@ class State:
 
         return unsubscribe
 
-    def _look(self) -> tuple[Snapshot, int]:
+    def _current(self) -> tuple[Snapshot, int]:
+        """The snapshot of now, and the version that it is of."""
         with self._condition:
             if self._snapshot is None:
                 self._snapshot = replace(
