@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_objects import NODE
+from bench.cluster.objects import NODE
 from bench.measure import Figures
 from bench.pod import CHECKOUT, Container
 from bench.rig import wait_for_pids

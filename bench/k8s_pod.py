@@ -22,8 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import NODE, container_id, pod, service, uid_of
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, container_id, pod, service, uid_of
 from bench.k8s_rig import kubeconfig
 from bench.measure import Figures, cost, limit, share
 from bench.node import Node, unified

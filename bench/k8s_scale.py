@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import cgroup_of, pod, service, uid_of
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import cgroup_of, pod, service, uid_of
 from bench.measure import Figures, cpu_seconds, limit, spread
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from bench.k8s_api import ApiServer, Fault
-from bench.k8s_objects import NODE, cgroup_of, pod, service, uid_of
+from bench.cluster.api import ApiServer, Fault
+from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
 from bench.k8s_rig import QUICK, Follower, kubeconfig
 from bench.measure import Figures
 

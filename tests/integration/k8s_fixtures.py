@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import pod, service
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import pod, service
 from bench.k8s_rig import Follower, kubeconfig
 
 

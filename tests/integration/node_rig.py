@@ -14,8 +14,8 @@ from pathlib import Path
 
 from agent_rig import RunningAgent
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import NODE, pod
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, pod
 from bench.pod import Container, the
 from rover.backend import EmbeddedBackend
 

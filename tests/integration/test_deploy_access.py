@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from node_rig import Cluster
 
-from bench.k8s_objects import container_id, owner_object, pod
+from bench.cluster.objects import container_id, owner_object, pod
 from bench.node import Node
 from bench.pod import the
 

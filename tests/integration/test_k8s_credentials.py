@@ -11,8 +11,8 @@ from itertools import product
 
 import pytest
 
-from bench.k8s_api import ApiServer, Fault
-from bench.k8s_objects import NODE, pod
+from bench.cluster.api import ApiServer, Fault
+from bench.cluster.objects import NODE, pod
 from bench.k8s_rig import QUICK, Follower, kubeconfig
 from rover.errors import KubernetesError
 from rover.k8s import cluster as cluster_module

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from kmock import KubernetesEmulator, Server
 
-from bench.k8s_objects import container_id, pod, service, uid_of
+from bench.cluster.objects import container_id, pod, service, uid_of
 from bench.k8s_rig import Follower, kubeconfig
 from rover.k8s.cgroup import ContainerRef
 

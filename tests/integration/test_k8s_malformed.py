@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bench.k8s_api import Fault
-from bench.k8s_objects import pod
+from bench.cluster.api import Fault
+from bench.cluster.objects import pod
 
 pytest_plugins = ("k8s_fixtures",)
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.k8s_api import Fault
-from bench.k8s_objects import NODE, pod, service
+from bench.cluster.api import Fault
+from bench.cluster.objects import NODE, pod, service
 from bench.k8s_rig import QUICK, Follower, kubeconfig
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.cluster import SERVICES

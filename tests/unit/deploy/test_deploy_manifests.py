@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import rover.status
-from bench.k8s_objects import NODE
+from bench.cluster.objects import NODE
 from bench.pod import Container, objects, quantity, the
 from rover import __version__
 from rover.config.load import load

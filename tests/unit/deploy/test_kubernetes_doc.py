@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.k8s_objects import NODE
+from bench.cluster.objects import NODE
 from bench.pod import Container, the
 from rover.config.analyzers import variables
 from rover.config.keys import all_keys

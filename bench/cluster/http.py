@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
-    from bench.k8s_api import ApiServer, Fault, Key
+    from bench.cluster.api import ApiServer, Fault, Key
 
 PATHS = {
     "/api/v1/pods": ("pods", "PodList", "v1"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.k8s_http import Handler, node_of, on_node
+from bench.cluster.http import Handler, node_of, on_node
 
 if TYPE_CHECKING:
     import ssl
