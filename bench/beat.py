@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.measure import Figures, cpu_seconds, limit
+from bench.rig.measure import Figures, cpu_seconds, limit
 
 if TYPE_CHECKING:
     from rover.model import Report
@@ -130,7 +130,7 @@ def child(address: str, amount: int) -> None:
 
 
 def main() -> None:
-    from bench import rig  # noqa: PLC0415  the child must not load a backend
+    from bench.rig import agent as rig  # noqa: PLC0415  the child must not load a backend
 
     figures = Figures("what the reporter costs")
     figures.start()

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from bench import rig
-from bench.measure import Cost, Figures, cost, limit, slope
+from bench.rig import agent as rig
+from bench.rig.measure import Cost, Figures, cost, limit, slope
 from rover.backend import BackendOptions, EmbeddedBackend, Rule
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ def chaos(seconds: float, seed: int) -> Result:
 
 @contextlib.contextmanager
 def short_ones(seconds: float) -> Iterator[None]:
-    command = [sys.executable, "-m", "bench.churn", str(SHORT_RATE), str(seconds)]
+    command = [sys.executable, "-m", "bench.rig.churn", str(SHORT_RATE), str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as churn:
         try:
             yield

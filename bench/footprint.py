@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent as rig
+from bench.rig import baseline
+from bench.rig.measure import Figures, cost, limit, share
 
 REST = 60.0
 CHURN = 20.0
@@ -37,7 +38,7 @@ def churned(pid: int, rate: int) -> tuple[float, float]:
     """Percent of a core, and the rate that was reached."""
     halves = [
         subprocess.Popen(
-            [sys.executable, "-m", "bench.churn", str(rate / 2), str(CHURN + 2)],
+            [sys.executable, "-m", "bench.rig.churn", str(rate / 2), str(CHURN + 2)],
             stdout=subprocess.PIPE,
         )
         for _ in range(2)

@@ -3,7 +3,8 @@
 For machines without a container engine: each stage is a tree of debootstrap's, each RUN a chroot.
 It takes root, debootstrap, 2 GB below DIR and as long as the downloads do; DIR/image is the tree,
 for ``bench.k8s_pod``. What is tried: the program starts, attaches its eBPF programs and reports, in
-the container that deploy/daemonset.yaml makes (bench.pod), with no compiler and no headers in it.
+the container that deploy/daemonset.yaml makes (bench.rig.container), with no compiler and no
+headers in it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cluster.objects import NODE
-from bench.measure import Figures
-from bench.pod import CHECKOUT, Container
-from bench.rig import wait_for_pids
+from bench.rig.agent import wait_for_pids
+from bench.rig.container import CHECKOUT, Container
+from bench.rig.measure import Figures
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """What the pod takes of its limits: ``python -m bench.k8s_pod [--image DIR] [--json]``.
 
-The container of deploy/daemonset.yaml (bench.pod) in a memory cgroup with the manifest's limit, on
-a node of 110 pods and 2,000 real processes in a cluster of 2,000 services. The agent starts,
-compiles its programs, lists, joins and reports; then it rests; then processes come and go.
+The container of deploy/daemonset.yaml (bench.rig.container) in a memory cgroup with the manifest's
+limit, on a node of 110 pods and 2,000 real processes in a cluster of 2,000 services. The agent
+starts, compiles its programs, lists, joins and reports; then it rests; then processes come and go.
 
 With the image of ``bench.image --keep DIR`` nothing of its files is in memory at first, as on a
 node that has just fetched it: the pod that reads them is charged for them. Without, the programs
@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, container_id, pod, service, uid_of
-from bench.k8s_rig import kubeconfig
-from bench.measure import Figures, cost, limit, share
-from bench.node import Node, unified
-from bench.pod import Container, quantity, the
-from bench.rig import wait_for_pids
+from bench.rig.agent import wait_for_pids
+from bench.rig.container import Container, quantity, the
+from bench.rig.follower import kubeconfig
+from bench.rig.measure import Figures, cost, limit, share
+from bench.rig.node import Node, unified
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:

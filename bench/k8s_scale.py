@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import cgroup_of, pod, service, uid_of
-from bench.measure import Figures, cpu_seconds, limit, spread
+from bench.rig.measure import Figures, cpu_seconds, limit, spread
 
 if TYPE_CHECKING:
-    from bench.k8s_rig import Follower
+    from bench.rig.follower import Follower
 
 PODS = 110
 CONTAINERS = ("app", "istio-proxy", "logs")
@@ -94,7 +94,7 @@ class Bench:
         # The agent has grpc and psutil loaded as well; they count where the whole is meant.
         import grpc  # noqa: F401, PLC0415
 
-        from bench.k8s_rig import Follower, Pace, kubeconfig  # noqa: PLC0415
+        from bench.rig.follower import Follower, Pace, kubeconfig  # noqa: PLC0415
 
         loaded = rss()
         with tempfile.TemporaryDirectory() as directory:

@@ -21,8 +21,8 @@ import psutil
 
 from bench.cluster.api import ApiServer, Fault
 from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
-from bench.k8s_rig import QUICK, Follower, kubeconfig
-from bench.measure import Figures
+from bench.rig.follower import QUICK, Follower, kubeconfig
+from bench.rig.measure import Figures
 
 PODS = 40
 SERVICES = 60

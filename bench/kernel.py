@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from bench.measure import Figures, limit
+from bench.rig.measure import Figures, limit
 from rover.probes import libbpf, programs, settling
 
 RUN_TIME = 0

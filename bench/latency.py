@@ -14,8 +14,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench import baseline, rig
-from bench.measure import Figures, limit, spread
+from bench.rig import agent as rig
+from bench.rig import baseline
+from bench.rig.measure import Figures, limit, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def exec_to_accepted(server: rig.EmbeddedBackend, group: rig.Sleepers) -> dict[s
 
 @contextlib.contextmanager
 def short_ones() -> Iterator[None]:
-    churn = subprocess.Popen([sys.executable, "-m", "bench.churn", str(SHORT_RATE), "60"])
+    churn = subprocess.Popen([sys.executable, "-m", "bench.rig.churn", str(SHORT_RATE), "60"])
     try:
         time.sleep(1)
         yield

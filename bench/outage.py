@@ -10,9 +10,9 @@ import argparse
 import time
 from collections import deque
 
-from bench import rig
 from bench.chaos import difference
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent as rig
+from bench.rig.measure import Figures, cost, limit, share
 
 RATE = 100
 LIVING = 2_000

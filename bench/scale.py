@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent as rig
+from bench.rig import baseline
+from bench.rig.measure import Figures, cost, limit, share
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0

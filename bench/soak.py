@@ -12,15 +12,15 @@ import subprocess
 import sys
 import time
 
-from bench import rig
-from bench.measure import Cost, Figures, cost, limit, slope
+from bench.rig import agent as rig
+from bench.rig.measure import Cost, Figures, cost, limit, slope
 
 WAVE, WAVE_TIME = 200, 10.0
 
 
 def soak(pid: int, seconds: float) -> list[Cost]:
     samples = []
-    churn = subprocess.Popen([sys.executable, "-m", "bench.churn", "400", str(seconds)])
+    churn = subprocess.Popen([sys.executable, "-m", "bench.rig.churn", "400", str(seconds)])
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with rig.sleepers(WAVE):

@@ -13,8 +13,9 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from bench import baseline, rig
-from bench.measure import Figures, limit, spread
+from bench.rig import agent as rig
+from bench.rig import baseline
+from bench.rig.measure import Figures, limit, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share, spread
+from bench.rig import agent as rig
+from bench.rig import baseline
+from bench.rig.measure import Figures, cost, limit, share, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ class Metrics:
 @contextlib.contextmanager
 def short_ones(seconds: float) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Start 2,000 a second; each of the programs that do prints how many it started."""
-    command = [sys.executable, "-m", "bench.churn", str(CHURN_RATE / 2), str(seconds)]
+    command = [sys.executable, "-m", "bench.rig.churn", str(CHURN_RATE / 2), str(seconds)]
     halves = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     try:
         time.sleep(1)

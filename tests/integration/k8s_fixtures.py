@@ -6,7 +6,7 @@ import pytest
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import pod, service
-from bench.k8s_rig import Follower, kubeconfig
+from bench.rig.follower import Follower, kubeconfig
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The agent as deploy/daemonset.yaml runs it: `bench.pod`'s container, an emulated cluster."""
+"""The agent as deploy/daemonset.yaml runs it (`bench.rig.container`), with an emulated cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agent_rig import RunningAgent
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, pod
-from bench.pod import Container, the
+from bench.rig.container import Container, the
 from rover.backend import EmbeddedBackend
 
 TOKEN = "the-account's"  # noqa: S105 - of the emulated API alone

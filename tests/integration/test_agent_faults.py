@@ -14,8 +14,8 @@ import pytest
 from agent_rig import RunningAgent, running
 from certificates import make_certificates
 
-from bench import rig
 from bench.chaos import LATE, difference
+from bench.rig import agent as rig
 from rover.backend import BackendOptions, EmbeddedBackend, Tls
 
 pytestmark = pytest.mark.kernel

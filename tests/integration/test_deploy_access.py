@@ -9,8 +9,8 @@ import pytest
 from node_rig import Cluster
 
 from bench.cluster.objects import container_id, owner_object, pod
-from bench.node import Node
-from bench.pod import the
+from bench.rig.container import the
+from bench.rig.node import Node
 
 pytestmark = pytest.mark.kernel
 

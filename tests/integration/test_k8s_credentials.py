@@ -13,7 +13,7 @@ import pytest
 
 from bench.cluster.api import ApiServer, Fault
 from bench.cluster.objects import NODE, pod
-from bench.k8s_rig import QUICK, Follower, kubeconfig
+from bench.rig.follower import QUICK, Follower, kubeconfig
 from rover.errors import KubernetesError
 from rover.k8s import cluster as cluster_module
 from rover.k8s.access import by_kubeconfig, in_cluster

@@ -14,7 +14,7 @@ import pytest
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import container_id, owner_object, pod, service, uid_of
-from bench.k8s_rig import ANALYZERS, Follower, analyzer, kubeconfig
+from bench.rig.follower import ANALYZERS, Follower, analyzer, kubeconfig
 from rover.discovery.procfs import ProcReader
 from rover.model import Process, Reason
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.cluster.api import Fault
 from bench.cluster.objects import NODE, pod, service
-from bench.k8s_rig import QUICK, Follower, kubeconfig
+from bench.rig.follower import QUICK, Follower, kubeconfig
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.cluster import SERVICES
 from rover.k8s.watch import Pace, Watch

@@ -13,7 +13,7 @@ import yaml
 
 import rover.status
 from bench.cluster.objects import NODE
-from bench.pod import Container, objects, quantity, the
+from bench.rig.container import Container, objects, quantity, the
 from rover import __version__
 from rover.config.load import load
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from bench.cluster.objects import NODE
-from bench.pod import Container, the
+from bench.rig.container import Container, the
 from rover.config.analyzers import variables
 from rover.config.keys import all_keys
 

@@ -1,4 +1,4 @@
-"""Short processes at a steady rate, for as long as asked: ``python -m bench.churn RATE SECONDS``.
+"""Short processes at a steady rate, as long as asked: ``python -m bench.rig.churn RATE SECONDS``.
 
 Prints how many were started. The rate is held by several of these side by side where one is too
 slow: starting a process costs some 300 us here.

@@ -17,7 +17,7 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[2]
 MANIFEST = CHECKOUT / "deploy" / "daemonset.yaml"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
