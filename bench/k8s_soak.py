@@ -19,8 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.cluster.api import ApiServer, Fault
+from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
+from bench.cluster.state import Fault
 from bench.rig.follower import QUICK, Follower, kubeconfig
 from bench.rig.measure import Figures
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bench.cluster.api import Fault
 from bench.cluster.objects import pod
+from bench.cluster.state import Fault
 
 pytest_plugins = ("k8s_fixtures",)
 

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from bench.cluster.api import ApiServer, Fault
+from bench.cluster.api import ApiServer
 from bench.cluster.objects import owner_object, uid_of
+from bench.cluster.state import Fault
 from bench.rig.follower import kubeconfig
 from rover.k8s import owners as owners_module
 from rover.k8s.access import by_kubeconfig
