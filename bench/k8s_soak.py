@@ -22,8 +22,8 @@ import psutil
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
 from bench.cluster.state import Fault
+from bench.rig.figures import Figures
 from bench.rig.follower import QUICK, Follower, kubeconfig
-from bench.rig.measure import Figures
 
 PODS = 40
 SERVICES = 60

@@ -12,8 +12,11 @@ import subprocess
 import sys
 import time
 
-from bench.rig import agent as rig
-from bench.rig.measure import Cost, Figures, cost, limit, slope
+from bench.rig import agent, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.cost import Cost, cost, slope
+from bench.rig.figures import Figures
+from rover.backend import EmbeddedBackend
 
 WAVE, WAVE_TIME = 200, 10.0
 
@@ -23,7 +26,7 @@ def soak(pid: int, seconds: float) -> list[Cost]:
     churn = subprocess.Popen([sys.executable, "-m", "bench.rig.churn", "400", str(seconds)])
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        with rig.sleepers(WAVE):
+        with sleepers.running(WAVE):
             time.sleep(WAVE_TIME)
             samples.append(cost(pid))
     churn.wait()
@@ -41,8 +44,8 @@ def main() -> None:
         seconds = float(sys.argv[sys.argv.index("--seconds") + 1])
     figures = Figures(f"soak of {seconds:.0f} s")
     figures.start()
-    with rig.backend() as server, rig.agent(server) as pid:
-        rig.wait_for_pids(server, set())
+    with EmbeddedBackend() as server, agent.running(server) as pid:
+        wait_for_pids(server, set())
         samples = soak(pid, seconds)
     late = samples[len(samples) // 2 :]
     for number, part in enumerate(quarters(samples), start=1):
@@ -52,8 +55,8 @@ def main() -> None:
     figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
     trend, error = slope(late)
     figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
-    limit(figures, "descriptors more at the end", late[-1].descriptors - late[0].descriptors, "", 0)
-    limit(figures, "threads more at the end", late[-1].threads - late[0].threads, "", 0)
+    figures.limit("descriptors more at the end", late[-1].descriptors - late[0].descriptors, "", 0)
+    figures.limit("threads more at the end", late[-1].threads - late[0].threads, "", 0)
     figures.end()
 
 

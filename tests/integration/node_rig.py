@@ -16,12 +16,13 @@ from agent_rig import RunningAgent
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, pod
-from bench.rig.container import Container, the
+from bench.rig.container import Container
+from bench.rig.manifest import manifest
 from rover.backend import EmbeddedBackend
 
 TOKEN = "the-account's"  # noqa: S105 - of the emulated API alone
 AGENTS_POD = "rover-x7k2p"
-NAMESPACE = the("DaemonSet")["metadata"]["namespace"]
+NAMESPACE = manifest("DaemonSet")["metadata"]["namespace"]
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Cluster:
         state, files, mounts = self.folder / "state", self.folder / "config", self.folder / "mounts"
         for place in (state, files, mounts):
             place.mkdir(exist_ok=True)
-        (files / "rover.yaml").write_text(config or the("ConfigMap")["data"]["rover.yaml"])
+        (files / "rover.yaml").write_text(config or manifest("ConfigMap")["data"]["rover.yaml"])
         command = container.started_by(
             mounts,
             {"hostPath:/var/lib/rover": state, "configMap:rover": files},
