@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from bench.rig import agent, sleepers
+from bench.rig import agent, churn, sleepers
 from bench.rig.backend import broken_rules, difference, wait_for_pids
 from bench.rig.cost import Cost, cost, slope
 from bench.rig.figures import Figures
 from rover.backend import BackendOptions, EmbeddedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -228,21 +228,11 @@ def chaos(seconds: float, seed: int) -> Result:
         agent.running(server, *OPTIONS) as pid,
         sleepers.running() as group,
         contextlib.closing(Host(group, seed, result)) as host,
-        short_ones(seconds),
+        churn.running(SHORT_RATE, seconds),
     ):
         wait_for_pids(server, {host.start()})
         Chaos(seed, server, pid, host).run(seconds, result)
     return result
-
-
-@contextlib.contextmanager
-def short_ones(seconds: float) -> Iterator[None]:
-    command = [sys.executable, "-m", "bench.rig.churn", str(SHORT_RATE), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as churn:
-        try:
-            yield
-        finally:
-            churn.kill()
 
 
 def leaks(samples: list[Cost]) -> dict[str, int]:

@@ -8,13 +8,12 @@ already is measured the same way; the baselines and our agent are left out.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.rig import agent, baseline, sleepers
+from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
 from bench.rig.cost import cost, share
 from bench.rig.figures import Figures
@@ -38,16 +37,9 @@ def started_on_host() -> int:
 
 def churned(pid: int, rate: int) -> tuple[float, float]:
     """Percent of a core, and the rate that was reached."""
-    halves = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.rig.churn", str(rate / 2), str(CHURN + 2)],
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
-    time.sleep(1)
-    used = cpu(pid, CHURN)
-    started = sum(int(half.communicate()[0]) for half in halves)
+    with churn.running(rate, CHURN + 2) as short:
+        used = cpu(pid, CHURN)
+        started = short.started()
     return used, started / (CHURN + 2)
 
 

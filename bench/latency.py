@@ -7,23 +7,20 @@ that polls and a bare execsnoop.
 
 from __future__ import annotations
 
-import contextlib
 import random
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench.rig import agent, baseline, sleepers
+from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
 from bench.rig.figures import Figures, spread
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PROCESSES = 100
-SHORT_RATE = 500
+SHORT_RATE, SHORT_TIME = 500, 60
 AMONG = 500
 
 
@@ -48,22 +45,11 @@ def exec_to_accepted(server: EmbeddedBackend, group: sleepers.Sleepers) -> dict[
     return delays(started, wait_for_pids(server, set(started)))
 
 
-@contextlib.contextmanager
-def short_ones() -> Iterator[None]:
-    churn = subprocess.Popen([sys.executable, "-m", "bench.rig.churn", str(SHORT_RATE), "60"])
-    try:
-        time.sleep(1)
-        yield
-    finally:
-        churn.terminate()
-        churn.wait()
-
-
 def ours(figures: Figures) -> None:
     with EmbeddedBackend() as server, sleepers.running(AMONG) as group, agent.running(server):
         wait_for_pids(server, set(group.pids))
         quiet = exec_to_accepted(server, group)
-        with short_ones():
+        with churn.running(SHORT_RATE, SHORT_TIME):
             busy = exec_to_accepted(server, group)
     figures.limit(f"idle host with {AMONG} processes, p50", quiet["p50"], "ms", 140)
     figures.limit("  p99", quiet["p99"], "ms", 200)
@@ -75,7 +61,11 @@ def ours(figures: Figures) -> None:
 
 def others(figures: Figures) -> None:
     for way, name in baseline.NAMES.items():
-        with sleepers.running(AMONG) as group, short_ones(), baseline.running(way) as other:
+        with (
+            sleepers.running(AMONG) as group,
+            churn.running(SHORT_RATE, SHORT_TIME),
+            baseline.running(way) as other,
+        ):
             time.sleep(baseline.PERIOD)
             started = start_at_random(group)
             time.sleep(baseline.PERIOD + 1)

@@ -8,28 +8,27 @@ caches have filled.
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import time
 
-from bench.rig import agent, sleepers
+from bench.rig import agent, churn, sleepers
 from bench.rig.backend import wait_for_pids
 from bench.rig.cost import Cost, cost, slope
 from bench.rig.figures import Figures
 from rover.backend import EmbeddedBackend
 
+SHORT_RATE = 400
 WAVE, WAVE_TIME = 200, 10.0
 
 
 def soak(pid: int, seconds: float) -> list[Cost]:
     samples = []
-    churn = subprocess.Popen([sys.executable, "-m", "bench.rig.churn", "400", str(seconds)])
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with sleepers.running(WAVE):
-            time.sleep(WAVE_TIME)
-            samples.append(cost(pid))
-    churn.wait()
+    with churn.running(SHORT_RATE, seconds):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with sleepers.running(WAVE):
+                time.sleep(WAVE_TIME)
+                samples.append(cost(pid))
     return samples
 
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -23,14 +22,14 @@ from typing import TYPE_CHECKING
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.rig import agent, baseline, sleepers
+from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
 from bench.rig.cost import cost, share
 from bench.rig.figures import Figures, spread
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 CHURN_RATE, CHURN_TIME = 2_000, 60
 BASELINE_TIME = 20
@@ -75,29 +74,12 @@ class Metrics:
         return sums
 
 
-@contextlib.contextmanager
-def short_ones(seconds: float) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Start 2,000 a second; each of the programs that do prints how many it started."""
-    command = [sys.executable, "-m", "bench.rig.churn", str(CHURN_RATE / 2), str(seconds)]
-    halves = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
-    try:
-        time.sleep(1)
-        yield halves
-    finally:
-        for half in halves:
-            half.wait()
-
-
-def total(halves: list[subprocess.Popen[bytes]]) -> int:
-    return sum(int(half.communicate()[0]) for half in halves)
-
-
-def churn(figures: Figures, metrics: Metrics, pid: int) -> None:
-    with short_ones(CHURN_TIME) as halves:
+def short_processes(figures: Figures, metrics: Metrics, pid: int) -> None:
+    with churn.running(CHURN_RATE, CHURN_TIME) as short:
         before, had = cost(pid), metrics.read()
         time.sleep(CHURN_TIME - 3)
         used, got = share(before, cost(pid)), metrics.read()
-        rate = total(halves) / CHURN_TIME
+        rate = short.started() / CHURN_TIME
     figures.limit(f"{rate:,.0f} short exec/s: events lost", (got - had)["rover_lost"], "", 0)
     figures.limit("  agent CPU", used, "% core", 0.5)
     ended = (got - had)["rover_unsettled_processes"]
@@ -110,11 +92,11 @@ def others(figures: Figures) -> None:
     for way, name in baseline.NAMES.items():
         with baseline.running(way) as other:
             time.sleep(3)
-            with short_ones(BASELINE_TIME) as halves:
+            with churn.running(CHURN_RATE, BASELINE_TIME) as short:
                 before = cost(other.pid)
                 time.sleep(BASELINE_TIME - 3)
                 used = share(before, cost(other.pid))
-                started = total(halves)
+                started = short.started()
         seen = sum(each.name == "true" for each in other.seen)
         figures.add(f"  {name} sees of as many", 100 * seen / started, "%")
         figures.add(f"  {name}, CPU", used, "% core")
@@ -181,7 +163,7 @@ def main() -> None:
     metrics = Metrics()
     with EmbeddedBackend() as server, agent.running(server, metrics.option) as pid:
         time.sleep(5)
-        churn(figures, metrics, pid)
+        short_processes(figures, metrics, pid)
     others(figures)
     with EmbeddedBackend() as server, agent.running(server, metrics.option) as pid:
         time.sleep(5)
