@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.measure import Figures, cpu_seconds, limit
+from bench.rig.cost import cpu_seconds
+from bench.rig.figures import Figures
 
 if TYPE_CHECKING:
     from rover.model import Report
@@ -130,12 +131,12 @@ def child(address: str, amount: int) -> None:
 
 
 def main() -> None:
-    from bench import rig  # noqa: PLC0415  the child must not load a backend
+    from rover.backend import EmbeddedBackend  # noqa: PLC0415  the child must not load a backend
 
     figures = Figures("what the reporter costs")
     figures.start()
     for amount in AMOUNTS:
-        with rig.backend() as server:
+        with EmbeddedBackend() as server:
             command = [sys.executable, "-m", "bench.beat", "--child", server.address, str(amount)]
             told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             calls = server.state.snapshot().calls
@@ -146,16 +147,16 @@ def main() -> None:
             for method in ("keepAlive", "reportProcesses")
         }
         name = f"{amount} entities"
-        limit(figures, f"{name}, a second with its beat", found["beat_ms"], "ms CPU", 50)
+        figures.limit(f"{name}, a second with its beat", found["beat_ms"], "ms CPU", 50)
         figures.add("  a second with a beat for nobody", found["idle_ms"], "ms CPU")
         figures.add("  building its message from nothing", found["from_nothing_ms"], "ms CPU")
         full = found["full_ms"] - found["beat_ms"]
         figures.add("  full report, beside its beat", full, "ms CPU")
         figures.add("  bytes an entity in a beat", sizes["keepAlive"], "B")
         figures.add("  bytes an entity in a full report", sizes["reportProcesses"], "B")
-        limit(figures, "  published to known by the backend", found["known_s"], "s", 5)
+        figures.limit("  published to known by the backend", found["known_s"], "s", 5)
         if amount == max(AMOUNTS):  # with few, what is there once weighs more than they do
-            limit(figures, "  reporter's memory an entity", found["entity_bytes"], "B", 2048)
+            figures.limit("  reporter's memory an entity", found["entity_bytes"], "B", 2048)
         figures.add("  imports and an idle connection", found["connected_mb"], "MB")
         figures.add("  resident, made-up entities included", found["rss_mb"], "MB")
     figures.end()

@@ -1,8 +1,8 @@
 """What the pod takes of its limits: ``python -m bench.k8s_pod [--image DIR] [--json]``.
 
-The container of deploy/daemonset.yaml (bench.pod) in a memory cgroup with the manifest's limit, on
-a node of 110 pods and 2,000 real processes in a cluster of 2,000 services. The agent starts,
-compiles its programs, lists, joins and reports; then it rests; then processes come and go.
+The container of deploy/daemonset.yaml (bench.rig.container) in a memory cgroup with the manifest's
+limit, on a node of 110 pods and 2,000 real processes in a cluster of 2,000 services. The agent
+starts, compiles its programs, lists, joins and reports; then it rests; then processes come and go.
 
 With the image of ``bench.image --keep DIR`` nothing of its files is in memory at first, as on a
 node that has just fetched it: the pod that reads them is charged for them. Without, the programs
@@ -22,13 +22,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import NODE, container_id, pod, service, uid_of
-from bench.k8s_rig import kubeconfig
-from bench.measure import Figures, cost, limit, share
-from bench.node import Node, unified
-from bench.pod import Container, quantity, the
-from bench.rig import wait_for_pids
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, container_id, pod, service, uid_of
+from bench.rig.backend import wait_for_pids
+from bench.rig.cgroup import MemoryCgroup
+from bench.rig.container import Container
+from bench.rig.cost import cost, share
+from bench.rig.figures import Figures
+from bench.rig.follower import kubeconfig
+from bench.rig.manifest import manifest, quantity
+from bench.rig.node import Node
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -40,52 +43,6 @@ SERVICES = 2_000
 REST = 60.0
 CHURN = 30.0
 MIB = 2**20
-
-
-class MemoryCgroup:
-    """A cgroup whose memory is limited and counted, of whichever version the host has."""
-
-    def __init__(self, name: str, limit_bytes: int) -> None:
-        first = Path("/sys/fs/cgroup/memory")
-        self.v1 = first.is_dir()
-        self.path = (first if self.v1 else unified()) / name
-        if not self.v1:
-            with contextlib.suppress(OSError):
-                (unified() / "cgroup.subtree_control").write_text("+memory")
-        self.path.mkdir()
-        (self.path / ("memory.limit_in_bytes" if self.v1 else "memory.max")).write_text(
-            str(limit_bytes)
-        )
-
-    def bytes(self, of_v1: str, of_v2: str) -> int:
-        return int((self.path / (of_v1 if self.v1 else of_v2)).read_text())
-
-    @property
-    def peak(self) -> int:
-        return self.bytes("memory.max_usage_in_bytes", "memory.peak")
-
-    @property
-    def working_set(self) -> int:
-        """What the kubelet counts: usage without file pages that nobody used lately."""
-        used = self.bytes("memory.usage_in_bytes", "memory.current")
-        stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
-        return used - int(stat["total_inactive_file" if self.v1 else "inactive_file"])
-
-    @property
-    def refusals(self) -> int:
-        """How often memory was asked for beyond the limit."""
-        if self.v1:
-            return self.bytes("memory.failcnt", "")
-        events = (self.path / "memory.events").read_text().split()
-        return int(events[events.index("max") + 1])
-
-    def entered_by(self, command: list[str]) -> list[str]:
-        enter = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-        return ["sh", "-c", enter, str(self.path), *command]
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
 
 
 class Workload:
@@ -140,7 +97,7 @@ def agent(
     }
     for name in ("state", "config", "mounts"):
         (folder / name).mkdir()
-    (folder / "config" / "rover.yaml").write_text(the("ConfigMap")["data"]["rover.yaml"])
+    (folder / "config" / "rover.yaml").write_text(manifest("ConfigMap")["data"]["rover.yaml"])
     kubeconfig(folder / "config", api.url)
     sources = {"hostPath:/var/lib/rover": folder / "state", "configMap:rover": folder / "config"}
     command = replace(container, env=env).started_by(folder / "mounts", sources, root=image)
@@ -170,7 +127,7 @@ def main() -> None:
     image = None
     if "--image" in sys.argv:
         image = Path(sys.argv[sys.argv.index("--image") + 1], "image").resolve()
-    resources = the("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["resources"]
+    resources = manifest("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["resources"]
     most, asked = (quantity(resources[which]["memory"]) / MIB for which in ("limits", "requests"))
     figures = Figures(
         f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services"
@@ -191,9 +148,9 @@ def main() -> None:
             with agent(Path(folder), api, backend, cgroup, image) as pid:
                 wait_for_pids(backend, pids)
                 figures.add("start to the last process reported", time.monotonic() - began, "s")
-                limit(figures, "peak, the compiler included", cgroup.peak / MIB, "MiB", most)
+                figures.limit("peak, the compiler included", cgroup.peak / MIB, "MiB", most)
                 measure(figures, pid, cgroup, workload, asked)
-            limit(figures, "times that the limit was met", cgroup.refusals, "", 0)
+            figures.limit("times that the limit was met", cgroup.refusals, "", 0)
     finally:
         cgroup.close()
     figures.end()
@@ -205,16 +162,16 @@ def measure(
     time.sleep(5)
     before = cost(pid)
     time.sleep(REST)
-    limit(figures, "CPU at rest", share(before, cost(pid)), "% core", 0.2)
-    limit(figures, "working set at rest", cgroup.working_set / MIB, "MiB", asked)
-    limit(figures, "  resident set of the agent", cost(pid).rss / MIB, "MiB", 90)
+    figures.limit("CPU at rest", share(before, cost(pid)), "% core", 0.2)
+    figures.limit("working set at rest", cgroup.working_set / MIB, "MiB", asked)
+    figures.limit("  resident set of the agent", cost(pid).rss / MIB, "MiB", 90)
     before, until = cost(pid), time.monotonic() + CHURN
     while time.monotonic() < until:
         workload.start()
         time.sleep(0.2)
         workload.end_last()
     figures.add("CPU while 5 processes a second come and go", share(before, cost(pid)), "% core")
-    limit(figures, "working set after that", cgroup.working_set / MIB, "MiB", asked)
+    figures.limit("working set after that", cgroup.working_set / MIB, "MiB", asked)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import cgroup_of, pod, service, uid_of
-from bench.measure import Figures, cpu_seconds, limit, spread
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import cgroup_of, pod, service, uid_of
+from bench.rig.cost import cpu_seconds
+from bench.rig.figures import Figures, spread
 
 if TYPE_CHECKING:
-    from bench.k8s_rig import Follower
+    from bench.rig.follower import Follower
 
 PODS = 110
 CONTAINERS = ("app", "istio-proxy", "logs")
@@ -94,7 +95,7 @@ class Bench:
         # The agent has grpc and psutil loaded as well; they count where the whole is meant.
         import grpc  # noqa: F401, PLC0415
 
-        from bench.k8s_rig import Follower, Timing, kubeconfig  # noqa: PLC0415
+        from bench.rig.follower import Follower, Timing, kubeconfig  # noqa: PLC0415
 
         loaded = rss()
         with tempfile.TemporaryDirectory() as directory:
@@ -127,14 +128,14 @@ class Bench:
         add = self.figures.add
         add("processes with an entity", named, "", f"{PROCESSES}", met=named == PROCESSES)
         add("  entities", entities, "")
-        limit(self.figures, "start to the last process named", done - began, "s", 5.0)
+        self.figures.limit("start to the last process named", done - began, "s", 5.0)
         add("  of it until both lists had come", listed - began, "s")
         add("  CPU", cpu_seconds_here() - cpu, "s")
         add("  judgements", follower.judged, "")
 
     def _memory(self, before: float, loaded: float, waiting: float) -> None:
         now = rss()
-        limit(self.figures, "resident memory of the agent's side", now, "MiB", RSS_AIM)
+        self.figures.limit("resident memory of the agent's side", now, "MiB", RSS_AIM)
         self.figures.add("  Python itself", before, "MiB")
         self.figures.add("  code without the Kubernetes client", loaded - before, "MiB")
         self.figures.add(f"  {PROCESSES} processes that wait", waiting - loaded, "MiB")
@@ -157,7 +158,7 @@ class Bench:
             costs.append(1000 * (cpu_seconds_here() - cpu))
         name = what.removesuffix("s")
         self.figures.add(f"{name} event to new verdicts, p50", spread(delays)["p50"], "ms")
-        limit(self.figures, "  p99", spread(delays)["p99"], "ms", 1000.0)
+        self.figures.limit("  p99", spread(delays)["p99"], "ms", 1000.0)
         self.figures.add("  CPU an event, waiting for it included, p50", spread(costs)["p50"], "ms")
         self.figures.add("  processes judged again an event", judged / EVENTS, "")
 

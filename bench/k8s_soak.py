@@ -19,10 +19,11 @@ from pathlib import Path
 
 import psutil
 
-from bench.k8s_api import ApiServer, Fault
-from bench.k8s_objects import NODE, cgroup_of, pod, service, uid_of
-from bench.k8s_rig import QUICK, Follower, kubeconfig
-from bench.measure import Figures
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
+from bench.cluster.state import Fault
+from bench.rig.figures import Figures
+from bench.rig.follower import QUICK, Follower, kubeconfig
 
 PODS = 40
 SERVICES = 60

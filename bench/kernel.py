@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from bench.measure import Figures, limit
+from bench.rig.figures import Figures
 from rover.probes import libbpf, programs, settling
 
 RUN_TIME = 0
@@ -90,7 +90,7 @@ def added(figures: Figures) -> None:
     probes.close()
     figures.add("life of a tiny process without programs", 1e6 * statistics.median(bare), "us")
     more = 100 * (statistics.median(ratios) - 1)
-    limit(figures, "what the programs add to it, median of turns", more, "%", 2)
+    figures.limit("what the programs add to it, median of turns", more, "%", 2)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-from bench.measure import Figures
+from bench.rig.figures import Figures
 from rover.discovery.procfs import ProcReader
 
 TURNS, READS = 15, 400

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import time
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent, baseline, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.cost import cost, share
+from bench.rig.figures import Figures
+from rover.backend import EmbeddedBackend
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0
@@ -20,9 +23,9 @@ NEWS, NEWS_RATE = 200, 20
 PREFIX = "process_discovery."
 
 
-def complete(server: rig.EmbeddedBackend, pids: set[int], since: float) -> float:
+def complete(server: EmbeddedBackend, pids: set[int], since: float) -> float:
     """Seconds until the last of the processes was accepted."""
-    seen = rig.wait_for_pids(server, pids)
+    seen = wait_for_pids(server, pids)
     return max(seen[pid] for pid in pids) - since
 
 
@@ -34,17 +37,17 @@ def at_rest(pid: int) -> float:
     return share(before, cost(pid)) / 100
 
 
-def cpu_of_news(group: rig.Sleepers) -> tuple[float, float]:
+def cpu_of_news(group: sleepers.Sleepers) -> tuple[float, float]:
     """Seconds of CPU a second at rest, and for a process from its start to its end."""
     options = [f"--set={PREFIX}{which}_period=600s" for which in ("heartbeat", "reconcile")]
-    with rig.backend() as server, rig.agent(server, *options) as pid:
-        rig.wait_for_pids(server, set(group.pids))
+    with EmbeddedBackend() as server, agent.running(server, *options) as pid:
+        wait_for_pids(server, set(group.pids))
         quiet, before = at_rest(pid), cost(pid)
         started = []
         for _ in range(NEWS):
             started.append(group.start())
             time.sleep(1 / NEWS_RATE)
-        rig.wait_for_pids(server, set(started))
+        wait_for_pids(server, set(started))
         for new in started:
             group.end(new)
             time.sleep(1 / NEWS_RATE)
@@ -52,11 +55,11 @@ def cpu_of_news(group: rig.Sleepers) -> tuple[float, float]:
     return quiet, (after.cpu - before.cpu - quiet * (after.at - before.at)) / NEWS
 
 
-def cpu_with(group: rig.Sleepers, **periods: str) -> float:
+def cpu_with(group: sleepers.Sleepers, **periods: str) -> float:
     """Seconds of CPU a second with these periods."""
     options = [f"--set={PREFIX}{key}={value}" for key, value in periods.items()]
-    with rig.backend() as server, rig.agent(server, *options) as pid:
-        rig.wait_for_pids(server, set(group.pids))
+    with EmbeddedBackend() as server, agent.running(server, *options) as pid:
+        wait_for_pids(server, set(group.pids))
         return at_rest(pid)
 
 
@@ -70,10 +73,10 @@ def cpu_of_polling() -> float:
 
 
 def measure(figures: Figures, size: int) -> float:
-    with rig.sleepers(size) as group:
-        with rig.backend() as server:
+    with sleepers.running(size) as group:
+        with EmbeddedBackend() as server:
             began = time.monotonic()
-            with rig.agent(server) as pid:
+            with agent.running(server) as pid:
                 first = complete(server, set(group.pids), began)
                 time.sleep(5)
                 memory = cost(pid).rss
@@ -84,8 +87,8 @@ def measure(figures: Figures, size: int) -> float:
     name = f"{size:,} processes"
     last = size == SIZES[-1]
     if last:
-        limit(figures, f"{name}: start to complete first report", first, "s", 5)
-        limit(figures, f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms", 50)
+        figures.limit(f"{name}: start to complete first report", first, "s", 5)
+        figures.limit(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms", 50)
     else:
         figures.add(f"{name}: start to complete first report", first, "s")
         figures.add(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms")
@@ -102,7 +105,7 @@ def main() -> None:
     figures.start()
     memory = {size: measure(figures, size) for size in SIZES}
     grown = (memory[SIZES[-1]] - memory[SIZES[0]]) / (SIZES[-1] - SIZES[0]) / 1024
-    limit(figures, "memory growth a process", grown, "KB", 2)
+    figures.limit("memory growth a process", grown, "KB", 2)
     figures.end()
 
 

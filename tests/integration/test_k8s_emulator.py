@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from kmock import KubernetesEmulator, Server
 
-from bench.k8s_objects import container_id, pod, service, uid_of
-from bench.k8s_rig import Follower, kubeconfig
+from bench.cluster.objects import container_id, pod, service, uid_of
+from bench.rig.follower import Follower, kubeconfig
 from rover.k8s.cgroup import ContainerRef
 
 

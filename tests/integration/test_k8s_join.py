@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import container_id, owner_object, pod, service, uid_of
-from bench.k8s_rig import ANALYZERS, Follower, analyzer, kubeconfig
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import container_id, owner_object, pod, service, uid_of
+from bench.rig.follower import ANALYZERS, Follower, analyzer, kubeconfig
 from rover.discovery.procfs import ProcReader
 from rover.model import Process, Reason
 

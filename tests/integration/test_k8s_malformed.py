@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bench.k8s_api import Fault
-from bench.k8s_objects import pod
+from bench.cluster.objects import pod
+from bench.cluster.state import Fault
 
 pytest_plugins = ("k8s_fixtures",)
 

@@ -12,26 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from bench.rig.manifest import CHECKOUT, manifest, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CHECKOUT = Path(__file__).parents[1]
-MANIFEST = CHECKOUT / "deploy" / "daemonset.yaml"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-
-
-def objects() -> list[dict[str, Any]]:
-    """Return all objects of the manifest."""
-    return list(yaml.safe_load_all(MANIFEST.read_text()))
-
-
-def the(kind: str) -> dict[str, Any]:
-    """Return the manifest's only object of a kind."""
-    (found,) = [item for item in objects() if item["kind"] == kind]
-    return found
 
 
 @dataclass(frozen=True)
@@ -65,7 +51,7 @@ class Container:
         Args:
             node: Name of the node, for the downward API.
         """
-        pod = the("DaemonSet")["spec"]["template"]["spec"]
+        pod = manifest("DaemonSet")["spec"]["template"]["spec"]
         (spec,) = pod["containers"]
         security = spec["securityContext"]
         assert security["capabilities"]["drop"] == ["ALL"]
@@ -144,11 +130,6 @@ class Container:
         if not self.host_pid:
             namespaces += ["--pid", "--fork", "--kill-child"]
         return ["unshare", *namespaces, "sh", "-ec", "\n".join(lines)]
-
-
-def quantity(text: str) -> int:
-    """Read a quantity of memory."""
-    return int(text[:-2]) * UNITS[text[-2:]]
 
 
 def _source(volume: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The agent's side of a cluster: the official client, the real watches, index, join and analyzers.
 
-Tests and benches run it against `bench.k8s_api.ApiServer`.
+Tests and benches run it against `bench.cluster.api.ApiServer`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, Self
 
-from bench.k8s_objects import NODE
+from bench.cluster.objects import NODE
 from rover.config.contexts import POD_FILTERS, POD_NAMES
 from rover.config.filters import Filter
 from rover.config.settings import AnalyzerSettings, KubernetesSettings
@@ -26,7 +26,7 @@ from rover.naming.pods.join import PodJoin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.k8s_api import ApiServer
+    from bench.cluster.api import ApiServer
 
 QUICK = Timing(
     server_timeout=2.0,
