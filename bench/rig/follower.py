@@ -40,15 +40,20 @@ QUICK = Pace(
 
 def kubeconfig(directory: Path, server: str, *, token: str = "", token_file: str = "") -> str:
     """Write a kubeconfig; return its path."""
-    user = f"tokenFile: {token_file}" if token_file else f"token: {token or 'none'}"
     path = directory / "kubeconfig"
-    path.write_text(
+    path.write_text(kubeconfig_text(server, token=token, token_file=token_file))
+    return str(path)
+
+
+def kubeconfig_text(server: str, *, token: str = "", token_file: str = "") -> str:
+    """Return a kubeconfig for a server, with a token or the path of a file that has one."""
+    user = f"tokenFile: {token_file}" if token_file else f"token: {token or 'none'}"
+    return (
         "apiVersion: v1\nkind: Config\ncurrent-context: test\n"
         f"clusters:\n- name: test\n  cluster:\n    server: {server}\n"
         f"users:\n- name: test\n  user:\n    {user}\n"
         "contexts:\n- name: test\n  context:\n    cluster: test\n    user: test\n"
     )
-    return str(path)
 
 
 ISTIO = '.Pod.HasContainer "istio-proxy"'
