@@ -7,7 +7,6 @@ beat, the backend must hold exactly what runs, and the agent must be as large as
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from bench.rig import agent, churn, sleepers
 from bench.rig.backend import broken_rules, difference, wait_for_pids
-from bench.rig.cost import Cost, cost, slope
+from bench.rig.cost import Cost, cost
 from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.backend import BackendOptions, EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -248,12 +248,9 @@ def leaks(samples: list[Cost]) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1_800.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    figures = Figures(f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}")
+    chosen = options(__doc__, seconds=1_800.0, seeded=True).parse_args()
+    title = f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
     result = chaos(chosen.seconds, chosen.seed)
     for name, count in sorted(result.faults.items()):
@@ -264,12 +261,8 @@ def main() -> None:
     equal = float("nan") if result.equal_after is None else result.equal_after
     figures.limit("last fault to the backend's state being the host's", equal, "s", BEAT + GRACE)
     figures.limit("rules of the protocol broken", len(result.broken), "", 0)
-    samples = result.samples
-    trend, error = slope(samples[len(samples) // 2 :])
-    figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
-    figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
-    figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
-    for name, more in leaks(samples).items():
+    figures.add_memory(result.samples)
+    for name, more in leaks(result.samples).items():
         figures.limit(f"{name} more at the end", more, "", 0)
     figures.end()
     for line in (*result.missing, *result.broken):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from bench.rig.container import Container, running
 from bench.rig.dockerfile import DOCKERFILE, Builder, Stage, enter
 from bench.rig.figures import Figures
 from bench.rig.manifest import CHECKOUT
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 ROVERS_FILE = Path("/skywalking/configs/rover_configs.yaml")
@@ -84,11 +84,13 @@ def try_out(figures: Figures, stage: Stage) -> None:
 
 
 def main() -> None:
-    keep = Path(sys.argv[sys.argv.index("--keep") + 1]) if "--keep" in sys.argv else None
-    figures = Figures("the image")
+    parser = options(__doc__)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="build there and leave it")
+    chosen = parser.parse_args()
+    figures = Figures("the image", as_json=chosen.json)
     figures.start()
     with contextlib.ExitStack() as stack:
-        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = chosen.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(exist_ok=True)
         stage = Builder(folder).build(DOCKERFILE.read_text())
         (folder / "image").unlink(missing_ok=True)

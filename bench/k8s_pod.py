@@ -25,11 +25,12 @@ from bench.cluster.objects import NODE, container_id, pod, service, uid_of
 from bench.rig.backend import wait_for_pids
 from bench.rig.cgroup import MemoryCgroup
 from bench.rig.container import Container, running
-from bench.rig.cost import cost, share
+from bench.rig.cost import cost, share, share_over
 from bench.rig.figures import Figures
 from bench.rig.follower import kubeconfig_text
 from bench.rig.manifest import manifest, quantity
 from bench.rig.node import Node
+from bench.rig.options import options
 from bench.rig.sleepers import Sleepers
 from rover.backend import EmbeddedBackend
 
@@ -110,13 +111,15 @@ def forget(tree: Path) -> None:
 
 
 def main() -> None:
-    image = None
-    if "--image" in sys.argv:
-        image = Path(sys.argv[sys.argv.index("--image") + 1], "image").resolve()
+    parser = options(__doc__)
+    parser.add_argument("--image", type=Path, metavar="DIR", help="what bench.image kept")
+    chosen = parser.parse_args()
+    image = (chosen.image / "image").resolve() if chosen.image else None
     resources = manifest("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["resources"]
     most, asked = (quantity(resources[which]["memory"]) / MIB for which in ("limits", "requests"))
     figures = Figures(
-        f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services"
+        f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services",
+        as_json=chosen.json,
     )
     figures.start()
     cgroup = MemoryCgroup("rover-bench", int(most * MIB))
@@ -146,9 +149,7 @@ def measure(
     figures: Figures, pid: int, cgroup: MemoryCgroup, workload: Workload, asked: float
 ) -> None:
     time.sleep(5)
-    before = cost(pid)
-    time.sleep(REST)
-    figures.limit("CPU at rest", share(before, cost(pid)), "% core", 0.2)
+    figures.limit("CPU at rest", share_over(pid, REST), "% core", 0.2)
     figures.limit("working set at rest", cgroup.working_set / MIB, "MiB", asked)
     figures.limit("  resident set of the agent", cost(pid).rss / MIB, "MiB", 90)
     before, until = cost(pid), time.monotonic() + CHURN

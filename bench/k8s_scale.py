@@ -7,6 +7,7 @@ start to the verdict of the last process, and then each kind of event.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import cgroup_of, pod, service, uid_of
-from bench.rig.cost import cpu_seconds
+from bench.rig.cost import cpu_seconds, resident
 from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 
 if TYPE_CHECKING:
     from bench.rig.follower import Follower
@@ -70,8 +72,7 @@ def serve() -> None:
 
 def rss() -> float:
     """MiB of this process."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if "VmRSS" in line)
+    return resident() / 2**20
 
 
 class Bench:
@@ -164,8 +165,6 @@ class Bench:
 
 
 def cpu_seconds_here() -> float:
-    import os  # noqa: PLC0415
-
     return cpu_seconds(os.getpid())
 
 
@@ -173,8 +172,10 @@ def main() -> None:
     if "serve" in sys.argv:
         serve()
         return
+    chosen = options(__doc__).parse_args()
     figures = Figures(
-        f"{PODS} pods of {len(CONTAINERS)} containers, {PROCESSES} processes, {SERVICES} services"
+        f"{PODS} pods of {len(CONTAINERS)} containers, {PROCESSES} processes, {SERVICES} services",
+        as_json=chosen.json,
     )
     figures.start()
     Bench(figures).run()

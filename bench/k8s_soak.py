@@ -6,7 +6,6 @@ API holds, each process must have the verdict it would get afresh, and nothing m
 
 from __future__ import annotations
 
-import argparse
 import gc
 import random
 import sys
@@ -24,6 +23,7 @@ from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
 from bench.cluster.state import Fault
 from bench.rig.figures import Figures
 from bench.rig.follower import QUICK, Follower, kubeconfig
+from bench.rig.options import options
 
 PODS = 40
 SERVICES = 60
@@ -261,12 +261,9 @@ class Soak:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1_800.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    figures = Figures(f"faults of the Kubernetes API for {chosen.seconds:g} s, seed {chosen.seed}")
+    chosen = options(__doc__, seconds=1_800.0, seeded=True).parse_args()
+    title = f"faults of the Kubernetes API for {chosen.seconds:g} s, seed {chosen.seed}"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
     with tempfile.TemporaryDirectory() as directory:
         result = Soak(chosen.seed, Path(directory)).run(chosen.seconds)
@@ -280,12 +277,11 @@ def main() -> None:
     equal, right = result.equal, result.verdicts_right
     figures.add("index equals the API at the end", equal, "", "yes", met=equal)
     figures.add("each process has its verdict", right, "", "yes", met=right)
-    figures.add("time from the last fault to that", result.quiet_after, "s", "<= 5",
-                met=result.quiet_after <= 5)  # fmt: skip
+    figures.limit("time from the last fault to that", result.quiet_after, "s", 5)
     grown = (result.rss[1] - result.rss[0]) / 2**20
     figures.add("memory grown, API server included", grown, "MiB")
     for what, (before, after) in (("threads", result.threads), ("fds", result.descriptors)):
-        figures.add(f"{what} left over", after - before, "", "<= 0", met=after <= before)
+        figures.limit(f"{what} left over", after - before, "", 0)
     figures.end()
     sys.exit(not (equal and right))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
 from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def others(figures: Figures) -> None:
 
 
 def main() -> None:
-    figures = Figures("exec to accepted by the backend")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("exec to accepted by the backend", as_json=chosen.json)
     figures.start()
     ours(figures)
     others(figures)

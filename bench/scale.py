@@ -13,8 +13,9 @@ import time
 
 from bench.rig import agent, baseline, sleepers
 from bench.rig.backend import wait_for_pids
-from bench.rig.cost import cost, share
+from bench.rig.cost import cost, share_over
 from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 SIZES = (100, 1_000, 10_000)
@@ -32,9 +33,7 @@ def complete(server: EmbeddedBackend, pids: set[int], since: float) -> float:
 def at_rest(pid: int) -> float:
     """Seconds of CPU a second, over a while."""
     time.sleep(3)
-    before = cost(pid)
-    time.sleep(WINDOW)
-    return share(before, cost(pid)) / 100
+    return share_over(pid, WINDOW) / 100
 
 
 def cpu_of_news(group: sleepers.Sleepers) -> tuple[float, float]:
@@ -67,9 +66,7 @@ def cpu_of_polling() -> float:
     """Percent of a core."""
     with baseline.running("polling") as other:
         time.sleep(baseline.PERIOD / 2)
-        before = cost(other.pid)
-        time.sleep(2 * WINDOW)
-        return share(before, cost(other.pid))
+        return share_over(other.pid, 2 * WINDOW)
 
 
 def measure(figures: Figures, size: int) -> float:
@@ -101,7 +98,8 @@ def measure(figures: Figures, size: int) -> float:
 
 
 def main() -> None:
-    figures = Figures("cost by the number of processes")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("cost by the number of processes", as_json=chosen.json)
     figures.start()
     memory = {size: measure(figures, size) for size in SIZES}
     grown = (memory[SIZES[-1]] - memory[SIZES[0]]) / (SIZES[-1] - SIZES[0]) / 1024
