@@ -37,7 +37,7 @@ LIVING = 120
 SHARED = 4
 """Programs that are started more than once: of their processes the oldest is held."""
 SHORT_RATE = 50
-LOOK = 5.0
+SAMPLE_PERIOD = 5.0
 """Seconds between two looks at what the agent uses."""
 CODES = (
     "UNAVAILABLE",
@@ -186,20 +186,20 @@ class Chaos:
     def run(self, seconds: float, result: Result) -> None:
         """Do all of it."""
         end = time.monotonic() + seconds
-        look_at = fault_at = 0.0
+        sample_at = fault_at = 0.0
         while (now := time.monotonic()) < end:
-            if now >= look_at:
+            if now >= sample_at:
                 result.samples.append(cost(self.pid))
-                look_at = now + LOOK
+                sample_at = now + SAMPLE_PERIOD
             if now >= fault_at:
-                self._strike(result)
+                self._next_fault(result)
                 fault_at = now + self.random.uniform(0.2, 3.0)
             self.host.churn()
         self.server.faults.clear()
-        self._calm(result)
+        self._wait_until_equal(result)
         result.samples.append(cost(self.pid))
 
-    def _strike(self, result: Result) -> None:
+    def _next_fault(self, result: Result) -> None:
         """End what is in force, and mostly put another fault in its place."""
         self.server.faults.clear()
         if self.random.random() < 0.75:
@@ -207,7 +207,7 @@ class Chaos:
             result.faults[name] += 1
             self.kinds[name]()
 
-    def _calm(self, result: Result) -> None:
+    def _wait_until_equal(self, result: Result) -> None:
         """Wait until the backend holds what runs."""
         quiet = time.monotonic()
         while time.monotonic() < quiet + 5 * BEAT and result.equal_after is None:

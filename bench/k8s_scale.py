@@ -119,10 +119,10 @@ class Bench:
     def _join(self, follower: Follower, began: float, cpu: float) -> None:
         listed = 0.0
         while not (follower.index.pods_listed and follower.index.services_listed):
-            follower.read_mail(keep=False)
+            follower.read_messages(keep=False)
             time.sleep(0.001)
             listed = time.monotonic()
-        follower.read_mail(keep=False)
+        follower.read_messages(keep=False)
         entities = sum(len(verdict.reports) for verdict in follower.verdicts.values())
         named = sum(bool(verdict.reports) for verdict in follower.verdicts.values())
         done = time.monotonic()
@@ -152,9 +152,9 @@ class Bench:
             self.change(what, number % among, number // among + 1)
             while follower.counts(what).get("events", 0) == (seen or 0):
                 time.sleep(0.0005)
-            judged += follower.read_mail(keep=False)
+            judged += follower.read_messages(keep=False)
             time.sleep(0.001)
-            judged += follower.read_mail(keep=False)
+            judged += follower.read_messages(keep=False)
             delays.append(1000 * (time.monotonic() - began))
             costs.append(1000 * (cpu_seconds_here() - cpu))
         name = what.removesuffix("s")

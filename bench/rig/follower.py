@@ -119,9 +119,9 @@ class Follower:
         self.live: dict[int, Process] = {}
         self.verdicts: dict[int, Verdict | None] = {}
         self.judged = 0
-        self._mail: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = KubernetesSettings(kubeconfig=config, node_name=NODE, analyzers=analyzers)
-        self.cluster = Cluster(settings, self._mail.put, pace=pace, failed=self.failures.append)
+        self.cluster = Cluster(settings, self._queue.put, pace=pace, failed=self.failures.append)
         host = Host("agent-1", name=NODE, interfaces=dict)
         self.join = PodJoin(
             self.index,
@@ -146,11 +146,11 @@ class Follower:
         self.join.forget(self.live.pop(pid).key)
         del self.verdicts[pid]
 
-    def read_mail(self, *, keep: bool = True) -> int:
+    def read_messages(self, *, keep: bool = True) -> int:
         """Take in what has come; return how many processes were judged again for it."""
         judged = self.judged
-        while not self._mail.empty():
-            message = self._mail.get()
+        while not self._queue.empty():
+            message = self._queue.get()
             if keep:
                 self.messages.append(message)
             self._judge(self.join.apply(message))
@@ -161,7 +161,7 @@ class Follower:
 
     def has_truth(self) -> bool:
         """Tell whether the index equals what the API holds now."""
-        self.read_mail()
+        self.read_messages()
         return self.index.pods_listed and self.index.pods() == truth(self.api)
 
     def counts(self, resource: str) -> dict[str, int]:
