@@ -15,11 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.rig.cost import cpu_seconds
+from bench.rig.cost import cpu_seconds, resident
 from bench.rig.figures import Figures
+from bench.rig.options import options
 
 if TYPE_CHECKING:
     from rover.model import Report
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 AMOUNTS = (100, 1000, 2000, 10_000)
 BEATS = 10
 """Beats over which CPU is taken, one a second."""
-
-
-def resident() -> int:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def made_up(number: int) -> Report:
@@ -80,12 +75,18 @@ def from_nothing(reports: tuple[Report, ...]) -> float:
     return statistics.median(times)
 
 
+def held() -> int:
+    """Bytes of this process, without what is only not yet freed."""
+    gc.collect()
+    return resident()
+
+
 def child(address: str, amount: int) -> None:
     """Be an agent that has nothing but a reporter; print figures."""
     from rover.config.settings import BackendSettings, DiscoverySettings  # noqa: PLC0415
     from rover.model import Changes  # noqa: PLC0415
 
-    bare = resident()
+    bare = held()
     from rover.reporter import Phase, Reporter  # noqa: PLC0415
 
     pid = os.getpid()
@@ -113,15 +114,15 @@ def child(address: str, amount: int) -> None:
         return reporter
 
     reporter = run(10**6, ())
-    found["connected_mb"] = (resident() - bare) / 2**20
+    found["connected_mb"] = (held() - bare) / 2**20
     found["idle_ms"] = beats()
     reporter.stop()
     reports = tuple(map(made_up, range(amount)))
-    before = resident()
+    before = held()
     reporter = run(10**6, reports)
     found["beat_ms"] = beats()
-    found["entity_bytes"] = (resident() - before) / amount
-    found["rss_mb"] = resident() / 2**20
+    found["entity_bytes"] = (held() - before) / amount
+    found["rss_mb"] = held() / 2**20
     reporter.stop()
     found["from_nothing_ms"] = from_nothing(reports)
     reporter = run(1, reports)
@@ -131,9 +132,10 @@ def child(address: str, amount: int) -> None:
 
 
 def main() -> None:
+    chosen = options(__doc__).parse_args()
     from rover.backend import EmbeddedBackend  # noqa: PLC0415  the child must not load a backend
 
-    figures = Figures("what the reporter costs")
+    figures = Figures("what the reporter costs", as_json=chosen.json)
     figures.start()
     for amount in AMOUNTS:
         with EmbeddedBackend() as server:

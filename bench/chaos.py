@@ -7,7 +7,6 @@ beat, the backend must hold exactly what runs, and the agent must be as large as
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -21,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from bench.rig import agent, churn, sleepers
 from bench.rig.backend import broken_rules, difference, wait_for_pids
-from bench.rig.cost import Cost, cost, slope
+from bench.rig.cost import Cost, cost
 from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.backend import BackendOptions, EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ LIVING = 120
 SHARED = 4
 """Programs that are started more than once: of their processes the oldest is held."""
 SHORT_RATE = 50
-LOOK = 5.0
+SAMPLE_PERIOD = 5.0
 """Seconds between two looks at what the agent uses."""
 CODES = (
     "UNAVAILABLE",
@@ -186,20 +186,20 @@ class Chaos:
     def run(self, seconds: float, result: Result) -> None:
         """Do all of it."""
         end = time.monotonic() + seconds
-        look_at = fault_at = 0.0
+        sample_at = fault_at = 0.0
         while (now := time.monotonic()) < end:
-            if now >= look_at:
+            if now >= sample_at:
                 result.samples.append(cost(self.pid))
-                look_at = now + LOOK
+                sample_at = now + SAMPLE_PERIOD
             if now >= fault_at:
-                self._strike(result)
+                self._next_fault(result)
                 fault_at = now + self.random.uniform(0.2, 3.0)
             self.host.churn()
         self.server.faults.clear()
-        self._calm(result)
+        self._wait_until_equal(result)
         result.samples.append(cost(self.pid))
 
-    def _strike(self, result: Result) -> None:
+    def _next_fault(self, result: Result) -> None:
         """End what is in force, and mostly put another fault in its place."""
         self.server.faults.clear()
         if self.random.random() < 0.75:
@@ -207,7 +207,7 @@ class Chaos:
             result.faults[name] += 1
             self.kinds[name]()
 
-    def _calm(self, result: Result) -> None:
+    def _wait_until_equal(self, result: Result) -> None:
         """Wait until the backend holds what runs."""
         quiet = time.monotonic()
         while time.monotonic() < quiet + 5 * BEAT and result.equal_after is None:
@@ -248,12 +248,9 @@ def leaks(samples: list[Cost]) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1_800.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    figures = Figures(f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}")
+    chosen = options(__doc__, seconds=1_800.0, seeded=True).parse_args()
+    title = f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
     result = chaos(chosen.seconds, chosen.seed)
     for name, count in sorted(result.faults.items()):
@@ -264,12 +261,8 @@ def main() -> None:
     equal = float("nan") if result.equal_after is None else result.equal_after
     figures.limit("last fault to the backend's state being the host's", equal, "s", BEAT + GRACE)
     figures.limit("rules of the protocol broken", len(result.broken), "", 0)
-    samples = result.samples
-    trend, error = slope(samples[len(samples) // 2 :])
-    figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
-    figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
-    figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
-    for name, more in leaks(samples).items():
+    figures.add_memory(result.samples)
+    for name, more in leaks(result.samples).items():
         figures.limit(f"{name} more at the end", more, "", 0)
     figures.end()
     for line in (*result.missing, *result.broken):

@@ -8,25 +8,19 @@ already is measured the same way; the baselines and our agent are left out.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
-from bench.rig.cost import cost, share
+from bench.rig.cost import cost, share_over
 from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 REST = 60.0
 CHURN = 20.0
-
-
-def cpu(pid: int, seconds: float) -> float:
-    before = cost(pid)
-    time.sleep(seconds)
-    return share(before, cost(pid))
 
 
 def started_on_host() -> int:
@@ -38,7 +32,7 @@ def started_on_host() -> int:
 def churned(pid: int, rate: int) -> tuple[float, float]:
     """Percent of a core, and the rate that was reached."""
     with churn.running(rate, CHURN + 2) as short:
-        used = cpu(pid, CHURN)
+        used = share_over(pid, CHURN)
         started = short.started()
     return used, started / (CHURN + 2)
 
@@ -54,7 +48,7 @@ def measure(figures: Figures, name: str, pid: int, processes: int, *, ours: bool
             figures.add(f"{name}, {what}", value, unit)
 
     starts = started_on_host()
-    at_rest = cpu(pid, REST)
+    at_rest = share_over(pid, REST)
     starts = (started_on_host() - starts) / REST
     add(f"CPU at rest, {processes} processes", at_rest, "% core", 0.2)
     figures.add("  starts a second on the host meanwhile, threads too", starts, "/s")
@@ -65,16 +59,18 @@ def measure(figures: Figures, name: str, pid: int, processes: int, *, ours: bool
 
 
 def main() -> None:
-    figures = Figures("what an agent costs")
+    parser = options(__doc__)
+    parser.add_argument("--processes", type=int, help="so many at rest, no other number")
+    parser.add_argument("--pid", type=int, help="of another agent, to be measured alone")
+    chosen = parser.parse_args()
+    figures = Figures("what an agent costs", as_json=chosen.json)
     figures.start()
-    if "--pid" in sys.argv:
-        pid = int(sys.argv[sys.argv.index("--pid") + 1])
+    if chosen.pid:
         with sleepers.running(500):
             time.sleep(30)
-            measure(figures, f"pid {pid}", pid, 500, ours=False)
+            measure(figures, f"pid {chosen.pid}", chosen.pid, 500, ours=False)
     else:
-        at = sys.argv.index("--processes") + 1 if "--processes" in sys.argv else 0
-        for processes in (int(sys.argv[at]),) if at else (500, 2000):
+        for processes in (chosen.processes,) if chosen.processes else (500, 2000):
             with EmbeddedBackend() as server, sleepers.running(processes) as group:
                 with agent.running(server) as pid:
                     wait_for_pids(server, set(group.pids))

@@ -10,25 +10,20 @@ headers in it.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.cluster.objects import NODE
+from bench.rig import sleepers
 from bench.rig.backend import wait_for_pids
-from bench.rig.container import Container
+from bench.rig.container import Container, running
 from bench.rig.dockerfile import DOCKERFILE, Builder, Stage, enter
 from bench.rig.figures import Figures
 from bench.rig.manifest import CHECKOUT
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROVERS_FILE = Path("/skywalking/configs/rover_configs.yaml")
 """Where SkyWalking Rover's image has its configuration."""
@@ -40,43 +35,12 @@ def size(tree: Path) -> float:
     return int(said.stdout.split()[0]) / 1024
 
 
-@contextlib.contextmanager
-def running(stage: Stage, folder: Path, made: Container, config: str) -> Iterator[Path]:
-    """Run a container on the image; give its log."""
-    for name in ("state", "config", "mounts"):
-        (folder / name).mkdir()
-    for name in ("rover.yaml", ROVERS_FILE.name):
-        (folder / "config" / name).write_text(config)
-    sources = {"hostPath:/var/lib/rover": folder / "state", "configMap:rover": folder / "config"}
-    log = folder / "log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            made.started_by(folder / "mounts", sources, root=stage.tree), stdout=sink, stderr=sink
-        )
-    try:
-        yield log
-    finally:
-        process.terminate()
-        if process.wait(10):
-            sys.stderr.write(log.read_text())
-            raise RuntimeError(f"the agent ended with {process.returncode}")
-
-
 def attaches_and_reports(stage: Stage, made: Container, config: str) -> bool:
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedBackend() as backend,
-        contextlib.ExitStack() as stack,
+        sleepers.running(1) as group,
     ):
-
-        def spawn(name: str) -> int:
-            program = Path(folder, f"{name}-{os.getpid()}")  # an entity of its own
-            shutil.copy("/bin/sleep", program)
-            process = subprocess.Popen([program, "600"])
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            return process.pid
-
         env = {
             **made.env,
             **stage.env,
@@ -86,10 +50,11 @@ def attaches_and_reports(stage: Stage, made: Container, config: str) -> bool:
             "ROVER_PROCESS_DISCOVERY_SCAN_MODE": "AUTO",
             "ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF": "true",
         }
-        before = spawn("before")
-        with running(stage, Path(folder), replace(made, env=env), config) as log:
-            wait_for_pids(backend, {before})
-            wait_for_pids(backend, {before, spawn("after")})
+        files = {"rover.yaml": config, ROVERS_FILE.name: config}
+        of_image = replace(made, env=env)
+        with running(of_image, Path(folder), files, root=stage.tree) as (_, log):
+            wait_for_pids(backend, set(group.pids))
+            wait_for_pids(backend, {group.start()})
         return "headers=shim" in log.read_text()
 
 
@@ -119,11 +84,13 @@ def try_out(figures: Figures, stage: Stage) -> None:
 
 
 def main() -> None:
-    keep = Path(sys.argv[sys.argv.index("--keep") + 1]) if "--keep" in sys.argv else None
-    figures = Figures("the image")
+    parser = options(__doc__)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="build there and leave it")
+    chosen = parser.parse_args()
+    figures = Figures("the image", as_json=chosen.json)
     figures.start()
     with contextlib.ExitStack() as stack:
-        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = chosen.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(exist_ok=True)
         stage = Builder(folder).build(DOCKERFILE.read_text())
         (folder / "image").unlink(missing_ok=True)

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,12 +24,14 @@ from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, container_id, pod, service, uid_of
 from bench.rig.backend import wait_for_pids
 from bench.rig.cgroup import MemoryCgroup
-from bench.rig.container import Container
-from bench.rig.cost import cost, share
+from bench.rig.container import Container, running
+from bench.rig.cost import cost, share, share_over
 from bench.rig.figures import Figures
-from bench.rig.follower import kubeconfig
+from bench.rig.follower import kubeconfig_text
 from bench.rig.manifest import manifest, quantity
 from bench.rig.node import Node
+from bench.rig.options import options
+from bench.rig.sleepers import Sleepers
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -49,24 +49,20 @@ class Workload:
     """Processes of a node's pods, each with an executable and so an entity of its own."""
 
     def __init__(self, folder: Path, node: Node) -> None:
-        self._folder = folder
+        self._programs = Sleepers(folder)
         self._node = node
-        self._names = 0
-        shutil.copy("/bin/sleep", folder / "sleep")
+        self._number = 0
 
     def start(self) -> int:
         """Start one more, in the next pod."""
-        pod_number, name = self._names % PODS, self._folder / f"program-{self._names}"
-        self._names += 1
-        name.hardlink_to(self._folder / "sleep")
+        pod_number = self._number % PODS
+        self._number += 1
         uid = uid_of(f"ns-{pod_number % 20}", f"pod-{pod_number}")
         cgroup = f"/kubepods/burstable/pod{uid}/{container_id(uid, 'app', 0)}"
-        return self._node.run(cgroup, str(name), "3600")
+        return self._node.run(cgroup, str(self._programs.next_program()), "3600")
 
     def end_last(self) -> None:
-        process = self._node.started.pop()
-        process.kill()
-        process.wait()
+        self._node.end_last()
 
 
 def populate(api: ApiServer) -> None:
@@ -95,24 +91,15 @@ def agent(
         "ROVER_PROCESS_DISCOVERY_KUBERNETES_KUBECONFIG": "/etc/rover/kubeconfig",
         "ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF": "true",
     }
-    for name in ("state", "config", "mounts"):
-        (folder / name).mkdir()
-    (folder / "config" / "rover.yaml").write_text(manifest("ConfigMap")["data"]["rover.yaml"])
-    kubeconfig(folder / "config", api.url)
-    sources = {"hostPath:/var/lib/rover": folder / "state", "configMap:rover": folder / "config"}
-    command = replace(container, env=env).started_by(folder / "mounts", sources, root=image)
+    files = {
+        "rover.yaml": manifest("ConfigMap")["data"]["rover.yaml"],
+        "kubeconfig": kubeconfig_text(api.url),
+    }
     if image:
         forget(image)
-    log = folder / "log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(cgroup.entered_by(command), stdout=sink, stderr=sink)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        if process.wait(10):
-            sys.stderr.write(log.read_text())
-            raise RuntimeError(f"the agent ended with {process.returncode}")
+    container = replace(container, env=env)
+    with running(container, folder, files, root=image, cgroup=cgroup) as (pid, _):
+        yield pid
 
 
 def forget(tree: Path) -> None:
@@ -124,13 +111,15 @@ def forget(tree: Path) -> None:
 
 
 def main() -> None:
-    image = None
-    if "--image" in sys.argv:
-        image = Path(sys.argv[sys.argv.index("--image") + 1], "image").resolve()
+    parser = options(__doc__)
+    parser.add_argument("--image", type=Path, metavar="DIR", help="what bench.image kept")
+    chosen = parser.parse_args()
+    image = (chosen.image / "image").resolve() if chosen.image else None
     resources = manifest("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["resources"]
     most, asked = (quantity(resources[which]["memory"]) / MIB for which in ("limits", "requests"))
     figures = Figures(
-        f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services"
+        f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services",
+        as_json=chosen.json,
     )
     figures.start()
     cgroup = MemoryCgroup("rover-bench", int(most * MIB))
@@ -160,9 +149,7 @@ def measure(
     figures: Figures, pid: int, cgroup: MemoryCgroup, workload: Workload, asked: float
 ) -> None:
     time.sleep(5)
-    before = cost(pid)
-    time.sleep(REST)
-    figures.limit("CPU at rest", share(before, cost(pid)), "% core", 0.2)
+    figures.limit("CPU at rest", share_over(pid, REST), "% core", 0.2)
     figures.limit("working set at rest", cgroup.working_set / MIB, "MiB", asked)
     figures.limit("  resident set of the agent", cost(pid).rss / MIB, "MiB", 90)
     before, until = cost(pid), time.monotonic() + CHURN

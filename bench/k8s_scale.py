@@ -7,6 +7,7 @@ start to the verdict of the last process, and then each kind of event.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import cgroup_of, pod, service, uid_of
-from bench.rig.cost import cpu_seconds
+from bench.rig.cost import cpu_seconds, resident
 from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 
 if TYPE_CHECKING:
     from bench.rig.follower import Follower
@@ -70,8 +72,7 @@ def serve() -> None:
 
 def rss() -> float:
     """MiB of this process."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if "VmRSS" in line)
+    return resident() / 2**20
 
 
 class Bench:
@@ -118,10 +119,10 @@ class Bench:
     def _join(self, follower: Follower, began: float, cpu: float) -> None:
         listed = 0.0
         while not (follower.index.pods_listed and follower.index.services_listed):
-            follower.read_mail(keep=False)
+            follower.read_messages(keep=False)
             time.sleep(0.001)
             listed = time.monotonic()
-        follower.read_mail(keep=False)
+        follower.read_messages(keep=False)
         entities = sum(len(verdict.reports) for verdict in follower.verdicts.values())
         named = sum(bool(verdict.reports) for verdict in follower.verdicts.values())
         done = time.monotonic()
@@ -151,9 +152,9 @@ class Bench:
             self.change(what, number % among, number // among + 1)
             while follower.counts(what).get("events", 0) == (seen or 0):
                 time.sleep(0.0005)
-            judged += follower.read_mail(keep=False)
+            judged += follower.read_messages(keep=False)
             time.sleep(0.001)
-            judged += follower.read_mail(keep=False)
+            judged += follower.read_messages(keep=False)
             delays.append(1000 * (time.monotonic() - began))
             costs.append(1000 * (cpu_seconds_here() - cpu))
         name = what.removesuffix("s")
@@ -164,8 +165,6 @@ class Bench:
 
 
 def cpu_seconds_here() -> float:
-    import os  # noqa: PLC0415
-
     return cpu_seconds(os.getpid())
 
 
@@ -173,8 +172,10 @@ def main() -> None:
     if "serve" in sys.argv:
         serve()
         return
+    chosen = options(__doc__).parse_args()
     figures = Figures(
-        f"{PODS} pods of {len(CONTAINERS)} containers, {PROCESSES} processes, {SERVICES} services"
+        f"{PODS} pods of {len(CONTAINERS)} containers, {PROCESSES} processes, {SERVICES} services",
+        as_json=chosen.json,
     )
     figures.start()
     Bench(figures).run()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.probes import libbpf, programs, settling
 
 RUN_TIME = 0
@@ -94,7 +95,8 @@ def added(figures: Figures) -> None:
 
 
 def main() -> None:
-    figures = Figures("what the programs cost the kernel")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("what the programs cost the kernel", as_json=chosen.json)
     figures.start()
     per_event(figures)
     added(figures)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
 from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PROCESSES = 100
 SHORT_RATE, SHORT_TIME = 500, 60
-AMONG = 500
+SLEEPING = 500
 
 
 def start_at_random(group: sleepers.Sleepers) -> dict[int, float]:
@@ -46,12 +47,12 @@ def exec_to_accepted(server: EmbeddedBackend, group: sleepers.Sleepers) -> dict[
 
 
 def ours(figures: Figures) -> None:
-    with EmbeddedBackend() as server, sleepers.running(AMONG) as group, agent.running(server):
+    with EmbeddedBackend() as server, sleepers.running(SLEEPING) as group, agent.running(server):
         wait_for_pids(server, set(group.pids))
         quiet = exec_to_accepted(server, group)
         with churn.running(SHORT_RATE, SHORT_TIME):
             busy = exec_to_accepted(server, group)
-    figures.limit(f"idle host with {AMONG} processes, p50", quiet["p50"], "ms", 140)
+    figures.limit(f"idle host with {SLEEPING} processes, p50", quiet["p50"], "ms", 140)
     figures.limit("  p99", quiet["p99"], "ms", 200)
     figures.add("  max", quiet["max"], "ms")
     figures.add(f"with {SHORT_RATE} short processes a second, p50", busy["p50"], "ms")
@@ -62,7 +63,7 @@ def ours(figures: Figures) -> None:
 def others(figures: Figures) -> None:
     for way, name in baseline.NAMES.items():
         with (
-            sleepers.running(AMONG) as group,
+            sleepers.running(SLEEPING) as group,
             churn.running(SHORT_RATE, SHORT_TIME),
             baseline.running(way) as other,
         ):
@@ -75,7 +76,8 @@ def others(figures: Figures) -> None:
 
 
 def main() -> None:
-    figures = Figures("exec to accepted by the backend")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("exec to accepted by the backend", as_json=chosen.json)
     figures.start()
     ours(figures)
     others(figures)

@@ -6,7 +6,6 @@ the agent's memory develops, and how long after the return the backend holds wha
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import deque
 
@@ -14,6 +13,7 @@ from bench.rig import agent, sleepers
 from bench.rig.backend import difference, wait_for_pids
 from bench.rig.cost import cost, share
 from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 RATE = 100
@@ -50,8 +50,11 @@ class Churn:
             time.sleep(max(0.0, due - time.monotonic()))
 
 
-def main(seconds: float) -> None:
-    figures = Figures(f"an outage of {seconds:g} s at {RATE} new processes a second")
+def main() -> None:
+    chosen = options(__doc__, seconds=600.0).parse_args()
+    seconds: float = chosen.seconds
+    title = f"an outage of {seconds:g} s at {RATE} new processes a second"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
     with EmbeddedBackend() as server, sleepers.running() as group, agent.running(server) as pid:
         churn = Churn(group)
@@ -81,7 +84,4 @@ def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--seconds", type=float, default=600.0)
-    arguments.add_argument("--json", action="store_true")
-    main(arguments.parse_args().seconds)
+    main()

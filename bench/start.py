@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.rig import agent, baseline, sleepers
 from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def polling(pids: Iterable[int]) -> float:
 
 
 def main() -> None:
-    figures = Figures(f"{STARTS} starts among {PROCESSES} processes")
+    chosen = options(__doc__).parse_args()
+    figures = Figures(f"{STARTS} starts among {PROCESSES} processes", as_json=chosen.json)
     figures.start()
     with sleepers.running(PROCESSES) as group, EmbeddedBackend() as server:
         times = [start(server, group.pids) for _ in range(STARTS)]

@@ -24,8 +24,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
-from bench.rig.cost import cost, share
+from bench.rig.cost import cost, share, share_over
 from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -93,9 +94,7 @@ def others(figures: Figures) -> None:
         with baseline.running(way) as other:
             time.sleep(3)
             with churn.running(CHURN_RATE, BASELINE_TIME) as short:
-                before = cost(other.pid)
-                time.sleep(BASELINE_TIME - 3)
-                used = share(before, cost(other.pid))
+                used = share_over(other.pid, BASELINE_TIME - 3)
                 started = short.started()
         seen = sum(each.name == "true" for each in other.seen)
         figures.add(f"  {name} sees of as many", 100 * seen / started, "%")
@@ -158,7 +157,8 @@ def difference_from_proc(metrics: Metrics) -> float:
 
 
 def main() -> None:
-    figures = Figures("storms")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("storms", as_json=chosen.json)
     figures.start()
     metrics = Metrics()
     with EmbeddedBackend() as server, agent.running(server, metrics.option) as pid:

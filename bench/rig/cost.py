@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -64,6 +65,18 @@ def cpu_seconds(pid: int) -> float:
 def share(before: Cost, after: Cost) -> float:
     """Percent of one core between two looks."""
     return 100 * (after.cpu - before.cpu) / (after.at - before.at)
+
+
+def share_over(pid: int, seconds: float) -> float:
+    """Percent of one core, from now on for a while."""
+    before = cost(pid)
+    time.sleep(seconds)
+    return share(before, cost(pid))
+
+
+def resident() -> int:
+    """Bytes of this process alone."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def slope(samples: Sequence[Cost]) -> tuple[float, float]:

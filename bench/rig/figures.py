@@ -7,14 +7,17 @@ import math
 import os
 import platform
 import statistics
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from bench.rig.cost import slope
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bench.rig.cost import Cost
 
 
 def quantile(values: Sequence[float], part: float) -> float:
@@ -39,17 +42,18 @@ def machine() -> str:
 
 
 class Figures:
-    """Rows of a bench, printed as a table or, with --json, as one object."""
+    """Rows of a bench, printed as a table while they come or as one JSON object at the end."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, as_json: bool) -> None:
         self.title = title
+        self.as_json = as_json
         self.rows: list[dict[str, Any]] = []
 
     def add(
         self, what: str, value: float, unit: str, aim: str = "", *, met: bool | None = None
     ) -> None:
         self.rows.append({"what": what, "value": value, "unit": unit, "aim": aim, "met": met})
-        if "--json" not in sys.argv:
+        if not self.as_json:
             verdict = {True: "met", False: "NOT MET", None: ""}[met]
             print(f"{what:<58} {value:>10.4g} {unit:<10} {aim:<14} {verdict}", flush=True)
 
@@ -57,12 +61,19 @@ class Figures:
         """Add a figure whose aim is a most."""
         self.add(what, value, unit, f"<= {at_most:g}", met=value <= at_most)
 
+    def add_memory(self, samples: Sequence[Cost]) -> None:
+        """Add how memory developed; its slope once all caches have filled."""
+        trend, error = slope(samples[len(samples) // 2 :])
+        self.add("memory at the first look", samples[0].rss / 2**20, "MB")
+        self.add("memory at the last", samples[-1].rss / 2**20, "MB")
+        self.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
+
     def start(self) -> None:
-        if "--json" not in sys.argv:
+        if not self.as_json:
             print(f"\n{self.title}\n{machine()}, {time.strftime('%Y-%m-%d')}")
 
     def end(self) -> None:
-        if "--json" in sys.argv:
+        if self.as_json:
             print(
                 json.dumps({"bench": self.title, "machine": machine(), "rows": self.rows}, indent=1)
             )

@@ -37,6 +37,12 @@ class Node:
         self.started.append(process)
         return process.pid
 
+    def end_last(self) -> None:
+        """End the one that was started last."""
+        process = self.started.pop()
+        process.kill()
+        process.wait()
+
     def close(self) -> None:
         for process in self.started:
             process.kill()

@@ -16,7 +16,7 @@ from agent_rig import RunningAgent
 
 from bench.cluster.api import ApiServer
 from bench.cluster.objects import NODE, pod
-from bench.rig.container import Container
+from bench.rig.container import Container, volumes
 from bench.rig.manifest import manifest
 from rover.backend import EmbeddedBackend
 
@@ -90,13 +90,10 @@ class Cluster:
             command=(*container.command, *options),
             env={name: value for name, value in variables.items() if value},
         )
-        state, files, mounts = self.folder / "state", self.folder / "config", self.folder / "mounts"
-        for place in (state, files, mounts):
-            place.mkdir(exist_ok=True)
-        (files / "rover.yaml").write_text(config or manifest("ConfigMap")["data"]["rover.yaml"])
+        files = {"rover.yaml": config or manifest("ConfigMap")["data"]["rover.yaml"]}
         command = container.started_by(
-            mounts,
-            {"hostPath:/var/lib/rover": state, "configMap:rover": files},
+            self.folder / "mounts",
+            volumes(self.folder, files),
             account=self.account,
             wrap=wrap,
         )

@@ -55,7 +55,7 @@ def test_pods_and_services_of_kmock_are_followed(url, tmp_path, eventually):
     with Follower(None, kubeconfig(tmp_path, url)) as follower:
 
         def seen():
-            follower.read_mail()
+            follower.read_messages()
             return {key[1]: found[1] for key, found in follower.index.pods().items()}
 
         eventually(lambda: seen() == {"web": ""})

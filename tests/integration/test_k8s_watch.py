@@ -321,7 +321,7 @@ def test_nothing_is_posted_after_a_stop(api, followed):
     seen = len(followed.messages)
     api.put("pods", pod("late"))
     time.sleep(0.1)
-    followed.read_mail()
+    followed.read_messages()
     assert len(followed.messages) == seen
 
 
