@@ -24,6 +24,7 @@ from bench.rig.cost import share_over
 from bench.rig.figures import Figures
 from bench.rig.options import options
 from rover.backend import EmbeddedBackend
+from rover.discovery.cgroup_rounds import NO_TREES, trees_here
 from rover.discovery.procfs import ProcReader
 from rover.discovery.revisits import AGES
 from rover.discovery.second_looks import SecondLooks
@@ -61,10 +62,14 @@ class _Ran(ProcReader):
 class Looks:
     """Second looks without an agent around them."""
 
-    def __init__(self, reader: ProcReader) -> None:
+    def __init__(self, reader: ProcReader, *, see_trees: bool = True) -> None:
+        own = reader.cgroup(os.getpid()) or ""
+        trees = trees_here(reader.mounts(), own) if see_trees else NO_TREES
         self.reader = reader
         self.table = Table()
-        self.looks = SecondLooks(table=self.table, reader=reader, put=self._put, period=PERIOD)
+        self.looks = SecondLooks(
+            table=self.table, reader=reader, put=self._put, period=PERIOD, trees=trees
+        )
         self.started: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.cpu = 0.0
         """Seconds that the thread took, but for reading what is new."""
@@ -129,8 +134,8 @@ def one_look(figures: Figures) -> None:
         figures.add("one look: it has run", microseconds(_Ran(), group.pids), "us")
 
 
-def alone(figures: Figures, name: str, pids: list[int]) -> None:
-    looks = Looks(ProcReader())
+def alone(figures: Figures, name: str, pids: list[int], *, see_trees: bool = True) -> None:
+    looks = Looks(ProcReader(), see_trees=see_trees)
     for pid in pids:
         looks.note(pid)
     with looks.running():
@@ -185,7 +190,9 @@ def main() -> None:
     figures.start()
     one_look(figures)
     with sleepers.running(OLD) as group:
-        alone(figures, f"{OLD:,} old ones asleep", group.pids)
+        name = f"{OLD:,} old ones asleep"
+        alone(figures, name, group.pids)
+        alone(figures, f"{name}, cgroups unseen", group.pids, see_trees=False)
     with waking(OLD) as pids:
         alone(figures, f"{OLD:,} old ones that wake every 5 s", pids)
     young(figures)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rover import __version__, metrics
 from rover.config.settings import kubernetes_active
 from rover.discovery.census import Census
+from rover.discovery.cgroup_rounds import trees_here
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
@@ -138,13 +139,15 @@ class Agent:
             return
         host = Host(self.agent_id)
         judge, cluster = judges(settings, host, self._post, self._fail)
+        reader = ProcReader()
         census = Census(
             table=Table(),
-            reader=ProcReader(),
+            reader=reader,
             judge=judge,
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
             look_period=settings.process_discovery.reconcile_period,
+            trees=trees_here(reader.mounts(), reader.cgroup(os.getpid()) or ""),
             own_pids=frozenset({os.getpid()}),
         )
         self.discovery = Discovery(

@@ -15,6 +15,7 @@ import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.cgroup_rounds import NO_TREES
 from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
@@ -23,6 +24,7 @@ from rover.table import Why
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from rover.discovery.cgroup_rounds import Trees
     from rover.discovery.procfs import KernelThread, ProcReader, Stat
     from rover.naming.judge import Judge
     from rover.probes.settling import Ended, Probes, Taken
@@ -81,6 +83,7 @@ class Census:
         probes: Probes | None,
         settle_time: float,
         look_period: float = LOOK_PERIOD,
+        trees: Trees = NO_TREES,
         own_pids: frozenset[int] = frozenset(),
     ) -> None:
         """Begin empty.
@@ -92,6 +95,7 @@ class Census:
             probes: attached programs; None where scanning is all there is.
             settle_time: seconds that a process must live to be heard of.
             look_period: seconds within which each old process is looked at for what it changed.
+            trees: tell who is in a cgroup, so that not each process has to be asked.
             own_pids: the agent's own processes, left out with their children.
         """
         self.table = table
@@ -104,7 +108,9 @@ class Census:
         self._probes = probes
         self._settle_ns = int(settle_time * NANOSECONDS)
         self._own_pids = own_pids
-        self.looks = SecondLooks(table=table, reader=reader, put=self._put, period=look_period)
+        self.looks = SecondLooks(
+            table=table, reader=reader, put=self._put, period=look_period, trees=trees
+        )
         self._doubts: dict[int, tuple[float, int]] = {}
         self._young: set[int] = set()
         """Left to the kernel by the latest reconcile."""

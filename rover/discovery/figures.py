@@ -74,13 +74,9 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         counter("rover_execs", "Execs of known processes.", "", {"": did.execs}),
         counter(
             "rover_second_looks",
-            "Looks at known processes: it has not run, or is the same, or was read anew.",
+            "Looks at known processes: it has not run, or its facts were compared.",
             "result",
-            {
-                "idle": looks.looks - looks.compared - looks.reads,
-                "same": looks.compared,
-                "read": looks.reads,
-            },
+            {"idle": looks.looks - looks.compared, "compared": looks.compared},
         ),
         counter(
             "rover_changed_facts",

@@ -42,6 +42,7 @@ class Visit(NamedTuple):
     """As it is known."""
     has_run: bool
     """Whether it has run since the last look, or that cannot be told."""
+    is_young: bool
 
 
 @dataclass(slots=True)
@@ -147,7 +148,7 @@ class Revisits:
             young.ran = ran or 0
             self._schedule(key, young, now)
             if process is not None:
-                yield Visit(process, ran is None or ran != before)
+                yield Visit(process, ran is None or ran != before, is_young=True)
         self._young_at = now + CATCH_UP
 
     def _schedule(self, key: ProcessKey, young: _Young, now: float) -> None:
@@ -186,7 +187,7 @@ class Revisits:
             self._ran[at] = ran or 0
             self._turn += 1
             looks -= 1
-            yield Visit(process, has_run)
+            yield Visit(process, has_run, is_young=False)
         self._old_looked_at = now
         self._old_at = now + self._pause() if self._old else None
 

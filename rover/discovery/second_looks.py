@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.cgroup_rounds import CgroupRounds
 from rover.discovery.renaming import Names, differences
 from rover.discovery.revisits import Revisits
 from rover.model import Process
@@ -14,6 +15,7 @@ from rover.model import Process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rover.discovery.cgroup_rounds import Trees
     from rover.discovery.procfs import ProcReader
     from rover.model import ProcessKey, Verdict
     from rover.table import Row, Table, Why
@@ -25,21 +27,27 @@ LOOK_PERIOD: Final = 30.0
 class SecondLooks:
     """Looks at known processes again: at young ones often, at old ones once a period.
 
-    Mostly that is two questions: has it run since, is its cgroup the same. A process that has not
-    run can only be moved to another cgroup, by others, so nothing more is read of it. What changes
-    a sleeping process from outside otherwise, such as the renaming of a directory above its
-    executable, is seen when it runs next.
+    Mostly that is one question: has it run since. A process that has not run can only be moved to
+    another cgroup, by others, so nothing more is read of it; that it was moved, its former cgroup
+    tells. What changes a sleeping process from outside otherwise, such as the renaming of a
+    directory above its executable, is seen when it runs next.
 
     Attributes:
         looks: how many there were.
         compared: such of them as compared its own facts, for it had run.
-        reads: such of them as read all facts anew, for something was different.
+        reads: how often all facts were read anew, for something was different.
         changed: facts found different, by their name.
         names: says whether a process may be renamed.
     """
 
     def __init__(
-        self, *, table: Table, reader: ProcReader, put: Callable[[Process], None], period: float
+        self,
+        *,
+        table: Table,
+        reader: ProcReader,
+        put: Callable[[Process], None],
+        period: float,
+        trees: Trees,
     ) -> None:
         """Begin with no process.
 
@@ -48,6 +56,7 @@ class SecondLooks:
             reader: reads /proc.
             put: takes a process with its facts of now.
             period: seconds within which each old process is looked at.
+            trees: tell who is in a cgroup.
         """
         self.looks = 0
         self.compared = 0
@@ -58,6 +67,7 @@ class SecondLooks:
         self._reader = reader
         self._put = put
         self._revisits = Revisits(period, self._known, reader.run_time)
+        self._rounds = CgroupRounds(trees, table, period)
 
     @property
     def young(self) -> int:
@@ -85,7 +95,12 @@ class SecondLooks:
 
     def next_look(self) -> float | None:
         """Return the time.monotonic() at which `look` has something to do; None: never."""
-        times = (self._revisits.next_look(), self.names.next_due(), self._table.next_change())
+        times = (
+            self._revisits.next_look(),
+            self._rounds.next_turn(),
+            self.names.next_due(),
+            self._table.next_change(),
+        )
         return min((at for at in times if at is not None), default=None)
 
     def look(self, now: float) -> None:
@@ -94,13 +109,18 @@ class SecondLooks:
         Args:
             now: time.monotonic().
         """
-        for known, has_run in self._revisits.take(now):
+        for known, has_run, is_young in self._revisits.take(now):
             self.looks += 1
-            reader = self._reader
-            if (has_run and not reader.is_as(known)) or reader.cgroup(known.pid) != known.cgroup:
+            self.compared += has_run
+            if has_run and not self._reader.is_as(known):
                 self._read_anew(known)
-            else:
-                self.compared += has_run
+                continue
+            if has_run or is_young or not self._rounds.covers(known.cgroup):
+                self._ask_cgroup(known)
+        for key in self._rounds.take(now):
+            stray = self._known(key)
+            if stray is not None:
+                self._ask_cgroup(stray)
         for key in self.names.due(now):
             renamed = self._known(key)
             if renamed is not None:
@@ -115,6 +135,10 @@ class SecondLooks:
     def explain(self, why: Why) -> Why:
         """Add to the story of a process what of it waits."""
         return self.names.explain(why, self._table, time.monotonic())
+
+    def _ask_cgroup(self, known: Process) -> None:
+        if self._reader.cgroup(known.pid) != known.cgroup:
+            self._read_anew(known)
 
     def _read_anew(self, known: Process) -> None:
         self.reads += 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rover.config.settings import DiscoverySettings
 from rover.discovery.census import Census
+from rover.discovery.cgroup_rounds import NO_TREES, trees_here
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.model import Changes, Entity, EntityKey, Process, ProcessKey, Report, Verdict
@@ -83,6 +84,7 @@ class Rig:
     def __init__(self, *, ebpf: bool = True, **request: Any) -> None:
         periods = {"settle_time": 0.1, "reconcile_period": 3600.0}
         look_period = request.pop("look_period", 3600.0)
+        see_trees = request.pop("see_trees", True)
         periods |= {k: request.pop(k) for k in tuple(periods) if k in request}
         self.seen = Seen()
         self.failures: list[BaseException] = []
@@ -96,6 +98,9 @@ class Rig:
             probes=self.probes,
             settle_time=periods["settle_time"],
             look_period=look_period,
+            trees=trees_here(self.reader.mounts(), self.reader.cgroup(os.getpid()) or "")
+            if see_trees
+            else NO_TREES,
             own_pids=frozenset({os.getpid()}) if request.get("hide_own") else frozenset(),
         )
         settings = replace(DiscoverySettings(), **periods)

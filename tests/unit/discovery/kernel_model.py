@@ -266,3 +266,18 @@ class ModelReader:
             image=task.image,
             leaderless=not task.leader,
         )
+
+
+class ModelTrees:
+    """`rover.discovery.cgroup_rounds.Trees` over the model."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def places(self, cgroup: str) -> tuple[str, ...]:
+        return (cgroup,)
+
+    def members(self, place: str) -> frozenset[bytes]:
+        self._kernel.disturb()
+        living = (task for task in self._kernel.tasks.values() if not task.ended)
+        return frozenset(b"%d" % task.pid for task in living if task.pod == place)

@@ -12,12 +12,13 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
+from kernel_model import SECOND, Kernel, ModelProbes, ModelReader, ModelTrees
 
 from rover import flapping
 from rover.discovery import census as census_module
 from rover.discovery import second_looks
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
+from rover.discovery.cgroup_rounds import NO_TREES
 from rover.discovery.revisits import AGES
 from rover.discovery.second_looks import LOOK_PERIOD
 from rover.flapping import PAUSES
@@ -71,6 +72,8 @@ class CensusMachine(RuleBasedStateMachine):
 
     ebpf = True
     group_dead = True
+    trees = True
+    """Whether the agent sees who is in a cgroup."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +103,7 @@ class CensusMachine(RuleBasedStateMachine):
             judge=self.judge,
             probes=ModelProbes(kernel) if self.ebpf else None,
             settle_time=SETTLE,
+            trees=ModelTrees(kernel) if self.trees else NO_TREES,
         )
         for number in range(running):
             kernel.fork(1, "abc"[number % 3], PODS[number % 3])
@@ -249,6 +253,7 @@ class CensusWithoutGroupDead(CensusMachine):
     """As kernels have it whose exit does not say whether it is the last."""
 
     group_dead = False
+    trees = False
 
 
 class CensusByScanning(CensusMachine):

@@ -44,7 +44,7 @@ class Host:
             assert at > self.now or not looks, "it spins"
             self.now = max(at, self.now)
             self.wake_ups.append(self.now)
-            looks += [(self.now, p.pid, has_run) for p, has_run in self.revisits.take(self.now)]
+            looks += [(self.now, p.pid, ran) for p, ran, _ in self.revisits.take(self.now)]
         self.now = until
         return looks
 
@@ -117,7 +117,7 @@ def test_whether_a_process_has_run_is_told_by_its_run_time_alone():
 def test_where_the_run_time_cannot_be_had_a_process_counts_as_having_run():
     revisits = Revisits(PERIOD, process, lambda _: None)
     revisits.add(ProcessKey(1, 1), None, 100, 0.0)
-    assert [has_run for _, has_run in revisits.take(PERIOD)] == [True]
+    assert [visit.has_run for visit in revisits.take(PERIOD)] == [True]
 
 
 def test_an_exec_makes_an_old_process_young_and_it_is_listed_once():
