@@ -74,6 +74,8 @@ class Looks:
         self.cpu = 0.0
         """Seconds that the thread took, but for reading what is new."""
         self.wake_ups = 0
+        self.poll = WINDOW
+        """Seconds between two looks whether anything was started."""
         self._stopping = threading.Event()
 
     def _put(self, process: Process) -> None:
@@ -100,13 +102,15 @@ class Looks:
     def _run(self) -> None:
         noting = 0.0
         while not self._stopping.is_set():
-            due = self.looks.next_look() or time.monotonic() + 1
-            self._stopping.wait(max(0.0, min(due - time.monotonic(), 0.5)))
+            due = self.looks.next_look()
+            pause = self.poll if due is None else due - time.monotonic()
+            self._stopping.wait(min(max(0.0, pause), self.poll))
             began = time.thread_time()
             while not self.started.empty():
                 self.note(self.started.get())
             noting += time.thread_time() - began
-            if (self.looks.next_look() or due) <= time.monotonic():
+            due = self.looks.next_look()
+            if due is not None and due <= time.monotonic():
                 self.wake_ups += 1
                 self.looks.look(time.monotonic())
             self.cpu = time.thread_time() - noting
@@ -163,6 +167,7 @@ def waking(amount: int) -> Iterator[list[int]]:
 
 def young(figures: Figures) -> None:
     looks = Looks(ProcReader())
+    looks.poll = 0.1
     with looks.running(), sleepers.running() as group:
         began = time.monotonic()
         for number in range(int(STARTS_A_SECOND * STARTS_TIME)):
