@@ -121,7 +121,9 @@ def execsnoop() -> None:
         print(event.pid, time.monotonic(), event.comm.decode(errors="replace"))
 
     events.open_ring_buffer(told)
-    while True:
+    # Looked for, not handled: what a handler raises is lost where it interrupts BCC's callback.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while signal.SIGTERM not in signal.sigpending():
         program.ring_buffer_poll(1000)
 
 
