@@ -58,6 +58,8 @@ class Figures:
     """Not followed for want of room; their exits are found by the reconcile."""
     lost_pending: int = 0
     lost_events: int = 0
+    skipped: int = 0
+    """Events that the kernel kept from the programs."""
     reconciles: int = 0
     deep_reconciles: int = 0
     repairs_new: int = 0
@@ -108,7 +110,7 @@ class Census:
         self._lost = False
         self._unfollowed = False
         """Some end will not be sent, for want of room."""
-        self._lost_told = (0, 0, 0)
+        self._lost_told = (0, 0, 0, 0)
         self._hidden: set[str] = set()
 
     @property
@@ -240,10 +242,10 @@ class Census:
         figures.unfollowed += taken.unfollowed
         self._unfollowed |= bool(taken.unfollowed)
         counters = self.kernel = probes.counters()
-        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
-        if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
+        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT], probes.skipped())
+        if lost != (figures.lost_pending, figures.lost_events, figures.skipped) or taken.unfollowed:
             self._lost = True
-            figures.lost_pending, figures.lost_events = lost
+            figures.lost_pending, figures.lost_events, figures.skipped = lost
 
     def _settle(self, pid: int) -> None:
         known = self.table.get(pid)
@@ -300,9 +302,11 @@ class Census:
     def _doubt(self, pid: int) -> None:
         """Look again, now and then, whether a process without leader still runs.
 
-        Which of its threads do cannot be told while one is on its way out. Kernels whose exit says
-        that it is the last need none of this, and lose nothing by it.
+        Which of its threads do cannot be told while one is on its way out. Where an exit says that
+        it is the last, none of this is needed.
         """
+        if self._probes and self._probes.loaded.last_known:
+            return
         if self._probes:
             self._probes.follow_threads(pid)
         self._doubts[pid] = (time.monotonic() + DOUBT_S[0], 0)
@@ -314,8 +318,6 @@ class Census:
         if ended.kind is not EventKind.EXIT:
             stat = self._reader.stat(ended.pid)
             if not self._is_gone(row.process, stat) and stat and stat.threads > 1:
-                if stat.image != row.process.image:
-                    self._admit(ended.pid)  # it had not settled since its exec, and now never will
                 self._doubt(ended.pid)
                 return
         self.figures.exits += 1
@@ -351,20 +353,26 @@ class Census:
             thread = self.kernel_threads[pid]
             same = stat is not None and stat.start_ticks == thread.key.start_ticks
         else:
-            same = not self._is_gone(row.process, stat) and stat is not None
-            same = same and stat is not None and stat.image == row.process.image
+            same = (
+                stat is not None
+                and not self._is_gone(row.process, stat)
+                and stat.image == row.process.image
+            )
         if not same:
             self._follow([pid])
             self._admit(pid)
-            self.figures.repairs_changed += 1
+            after = self.table.get(pid)
+            # a leader that has ended shows another image, for the same process
+            self.figures.repairs_changed += not row or not after or after.process != row.process
         elif stat and stat.leaderless and pid not in self._doubts:
             self._doubt(pid)
 
     def _tell_lost(self) -> None:
         figures, told = self.figures, self._lost_told
-        lost = (figures.lost_pending, figures.lost_events, figures.unfollowed)
+        lost = (figures.lost_pending, figures.lost_events, figures.skipped, figures.unfollowed)
         log.warning(
-            "events lost pending_full=%d ring_full=%d not_followed=%d; this reconcile heals it",
+            "events lost pending_full=%d ring_full=%d skipped=%d not_followed=%d; "
+            "this reconcile heals it",
             *(now - before for now, before in zip(lost, told, strict=True)),
         )
         self._lost_told = lost

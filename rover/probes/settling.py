@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +16,10 @@ from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, R
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+SEEN_NS: Final = 1_000_000
+"""Until a processor's stores have been seen by all others; it takes microseconds at most."""
+SKIPS_EVERY: Final = 1.0
+"""Seconds between two looks for events that the kernel kept from the programs."""
 _FIRST: Final = ctypes.c_uint32(0)
 
 
@@ -65,6 +70,9 @@ class Probes:
         self._ring = libbpf.RingBuffer(loaded.maps["events"], ctypes.sizeof(RingEvent))
         self._ended: list[Ended] = []
         """Out of the ring, and not taken yet."""
+        self._awaited = False
+        """Whether the next first event is to send a wake-up, and has not."""
+        self._skipped, self._skipped_at = 0, 0.0
         self._disarm()
 
     def fileno(self) -> int:
@@ -128,12 +136,25 @@ class Probes:
         ended, self._ended = self._ended, []
         if next_due is None:
             next_due = self._arm(settle_ns)
+        elif self._awaited:
+            self._disarm()
         return Taken(settled, ended, gone, unfollowed, next_due)
 
     def counters(self) -> dict[Counter, int]:
         """Return the kernel's own counts since the programs were loaded, over all CPUs."""
         libbpf.lookup(self.loaded.maps["counters"], _FIRST, self._counts)
         return {slot: sum(counts.of[slot] for counts in self._counts) for slot in Counter}
+
+    def skipped(self) -> int:
+        """Return how many events the kernel kept from the programs; a second old at most.
+
+        It does so where a program would interrupt itself (recursion_misses of bpf_prog_info).
+        """
+        now = time.monotonic()
+        if now >= self._skipped_at:
+            self._skipped_at = now + SKIPS_EVERY
+            self._skipped = sum(map(libbpf.recursion_misses, self.loaded.programs.values()))
+        return self._skipped
 
     def close(self) -> None:
         """Detach the programs and free their maps."""
@@ -157,21 +178,33 @@ class Probes:
     def _consume(self) -> None:
         for sample in self._ring.consume():
             event = RingEvent.from_buffer_copy(sample)
-            if event.kind != EventKind.WAKE:
+            if event.kind == EventKind.WAKE:
+                self._awaited = False
+            else:
                 self._ended.append(Ended(event.pid, event.at_ns, EventKind(event.kind)))
 
     def _arm(self, settle_ns: int) -> int | None:
-        """Ask for a wake-up; return when to look instead, if something came in meanwhile."""
+        """Ask for a wake-up; return when to look instead, if something came in meanwhile.
+
+        The program stores into `pending` and then loads `armed`, this stores `armed` and then looks
+        into `pending`: with no full barrier on the program's side, each may miss the other's store.
+        So the look after this one comes soon: what it finds empty had nothing that was missed.
+        """
+        if self._awaited:
+            return None
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(1))
+        self._awaited = True
         due, next_due = self._look(settle_ns)
         if due:
             next_due = boot_clock_ns()
-        if next_due is not None:
-            self._disarm()
+        if next_due is None:
+            return boot_clock_ns() + SEEN_NS
+        self._disarm()
         return next_due
 
     def _disarm(self) -> None:
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(0))
+        self._awaited = False
 
 
 def attach(given_up: Callable[[], bool] = lambda: False) -> Probes:

@@ -54,6 +54,8 @@ class Kernel:
         self.now_ns = 1_000 * SECOND
         self.tasks: dict[int, Task] = {}
         self.pending: dict[int, int] = {}
+        self.threaded: set[int] = set()
+        """Of these, which have made a thread since."""
         self.tracked: dict[int, int] = {}
         self.ring: deque[Ended] = deque()
         self.counts = dict.fromkeys(Counter, 0)
@@ -93,7 +95,8 @@ class Kernel:
     def end_leader(self, task: Task) -> None:
         task.leader = False
         if not self.group_dead:
-            self._leave(task.pid)
+            if task.pid not in self.threaded:
+                self._leave(task.pid)
             if task.pid in self.tracked:
                 self._send(task.pid, EventKind.LEADER)
         elif task.ended:
@@ -113,6 +116,8 @@ class Kernel:
 
     def start_thread(self, task: Task) -> None:
         task.threads += 1
+        if not self.group_dead and task.pid in self.pending:
+            self.threaded.add(task.pid)
 
     def reap(self, task: Task) -> None:
         """Take the exit status: the pid is free."""
@@ -127,6 +132,7 @@ class Kernel:
             self.counts[Counter.LOST_PENDING] += 1
         else:
             self.pending[pid] = self.now_ns
+            self.threaded.discard(pid)
 
     def _leave(self, pid: int) -> None:
         self.pending.pop(pid, None)
@@ -147,7 +153,7 @@ class ModelProbes:
     """`rover.probes.settling.Probes` over the model; the steps of `take` are those of the real."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.loaded = SimpleNamespace(missing=())
+        self.loaded = SimpleNamespace(missing=(), last_known=kernel.group_dead)
         self._kernel = kernel
 
     def follow(self, pids: Iterable[int]) -> int:
@@ -187,6 +193,9 @@ class ModelProbes:
         kernel.disturb()
         next_due = min(later) + settle_ns if later else None
         return Taken(settled, ended, gone, unfollowed, next_due)
+
+    def skipped(self) -> int:
+        return 0
 
     def counters(self) -> dict[Counter, int]:
         return dict(self._kernel.counts)
