@@ -15,6 +15,7 @@ import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.runtime_stage import is_runtime_stage
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
 from rover.table import Why
@@ -50,7 +51,7 @@ class Figures:
     settled: int = 0
     """Processes that came through the kernel's settling."""
     vanished: int = 0
-    """Of these, gone before /proc could be read."""
+    """Of these, gone before /proc could be read, or a container runtime's own stage."""
     exits: int = 0
     execs: int = 0
     """Processes known already whose image changed."""
@@ -257,8 +258,13 @@ class Census:
             self.figures.execs += same and known.process.image != process.image
 
     def _admit(self, pid: int) -> Process | KernelThread | None:
-        """Read a process and put it into the table; what is gone or the kernel's leaves it."""
+        """Read a process and put it into the table; what is gone or the kernel's leaves it.
+
+        So does a container runtime's own stage: its exec is what brings it in.
+        """
         process = self._reader.read(pid)
+        if isinstance(process, Process) and is_runtime_stage(process):
+            process = None
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
             self._put(process)

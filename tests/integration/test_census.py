@@ -332,3 +332,37 @@ def test_a_process_that_the_judge_fails_on_hurts_no_other(spawn: Spawn):
         why = rig.discovery.inspect(lambda census: census.why(bad.pid))
         assert why.reason is Reason.DEFECT
         assert "division by zero" in why.detail
+
+
+STAGE = """
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+int main(int count, char **arguments)
+{
+	char byte;
+	if (strcmp(arguments[1], "init")) /* so are its arguments runc's own, as runc has them */
+		return execl("/proc/self/exe", "runc", "init", (char *)0);
+	prctl(PR_SET_NAME, "runc:[2:INIT]");
+	while (read(0, &byte, 1) > 0)
+		;
+	return execl("/bin/sleep", "sleep", "71", (char *)0);
+}
+"""
+
+
+def test_a_runtimes_stage_is_not_known_before_it_has_become_the_containers_program(
+    rig: Rig, spawn: Spawn, tmp_path: Path, eventually: Callable
+):
+    program = tmp_path / "stage"
+    subprocess.run(["cc", "-x", "c", "-", "-o", program], input=STAGE, text=True, check=True)
+    child = spawn(str(program), "create", stdin=subprocess.PIPE)
+    eventually(lambda: b"init" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    other = spawn("/bin/sleep", "72")
+    rig.seen.wait_for(other.pid)  # and so has the stage settled
+    rig.discovery.inspect(Census.reconcile)
+    assert rig.seen.times_announced(child.pid) == 0
+    child.stdin.close()
+    child.stdin = None
+    assert rig.seen.wait_for(child.pid).command_line == "sleep 71"
+    assert rig.seen.times_announced(child.pid) == 1
