@@ -242,8 +242,9 @@ class Census:
         figures.vanished += taken.gone
         figures.unfollowed += taken.unfollowed
         self._unfollowed |= bool(taken.unfollowed)
-        counters = self.kernel = probes.counters()
-        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT], probes.skipped())
+        counters, skipped = probes.counted
+        self.kernel = counters
+        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT], skipped)
         if lost != (figures.lost_pending, figures.lost_events, figures.skipped) or taken.unfollowed:
             self._lost = True
             figures.lost_pending, figures.lost_events, figures.skipped = lost

@@ -113,7 +113,7 @@ def check_pid_namespace() -> None:
 
 def load(
     *,
-    timeout: float = 30.0,
+    timeout: float = 60.0,
     given_up: Callable[[], bool] = lambda: False,
     **request: Any,  # noqa: ANN401 - JSON
 ) -> Programs:

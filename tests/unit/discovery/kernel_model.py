@@ -15,7 +15,7 @@ from rover.clock import TICKS_PER_SECOND
 from rover.discovery.procfs import Stat, Unreadable
 from rover.model import Process, ProcessKey
 from rover.probes.layout import FOLLOW, FOLLOW_THREADS, Counter, EventKind, PendingKind
-from rover.probes.settling import Ended, Settled, Taken
+from rover.probes.settling import Counted, Ended, Settled, Taken
 
 SECOND = 1_000_000_000
 
@@ -194,11 +194,9 @@ class ModelProbes:
         next_due = min(later) + settle_ns if later else None
         return Taken(settled, ended, gone, unfollowed, next_due)
 
-    def skipped(self) -> int:
-        return 0
-
-    def counters(self) -> dict[Counter, int]:
-        return dict(self._kernel.counts)
+    @property
+    def counted(self) -> Counted:
+        return Counted(dict(self._kernel.counts), 0)
 
 
 class ModelReader:
