@@ -121,7 +121,7 @@ def added(figures: Figures, way: Way) -> None:
     switch.close()
     figures.add("life of a tiny process without programs", 1e6 * statistics.median(bare), "us")
     more = 100 * (statistics.median(ratios) - 1)
-    figures.at_most(f"what the programs add to it by {way}, median of turns", more, "%", 2)
+    figures.limit(f"what the programs add to it by {way}, median of turns", more, "%", 2)
 
 
 def main() -> None:
