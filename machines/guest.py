@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -140,7 +141,7 @@ def _pack(place: Path, rows: Sequence[str], *, wheel: bool) -> None:
             archive.add(ROOT / name, name, filter=_without_caches)
         archive.add(ROOT / "Makefile", "Makefile")
         begin = Path(scratch) / "begin"
-        begin.write_text(BEGIN.replace('"$@"', " ".join(rows)))
+        begin.write_text(BEGIN.replace('"$@"', shlex.join(rows)))
         begin.chmod(0o755)
         archive.add(begin, "begin")
 
