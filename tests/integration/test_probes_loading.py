@@ -49,7 +49,11 @@ def load(*, prepare: str = "true", rights: tuple[str, ...] | None = None, reques
 
 
 TRACEFS = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing"
-NO_TRACEFS = "umount /sys/kernel/tracing 2>/dev/null || true"
+# of this mount namespace: as often as it is mounted, and where debugfs shows it
+NO_TRACEFS = (
+    "while mountpoint -q /sys/kernel/tracing; do umount -l /sys/kernel/tracing; done; "
+    "! [ -d /sys/kernel/debug ] || mount -t tmpfs none /sys/kernel/debug"
+)
 
 
 def test_no_kernel_headers_and_no_libc_headers_are_needed():

@@ -59,6 +59,9 @@ class Kernel:
         self.tracked: dict[int, int] = {}
         self.ring: deque[Ended] = deque()
         self.counts = dict.fromkeys(Counter, 0)
+        self.skipped = 0
+        self.skips_next = False
+        """Whether the kernel will not run the program at the next event."""
         self.disturbances: deque[Callable[[], object]] = deque()
         """What happens meanwhile, one at each point at which the agent could be overtaken."""
 
@@ -94,6 +97,8 @@ class Kernel:
 
     def end_leader(self, task: Task) -> None:
         task.leader = False
+        if not self._runs():
+            return
         if not self.group_dead:
             if task.pid not in self.threaded:
                 self._leave(task.pid)
@@ -104,6 +109,8 @@ class Kernel:
 
     def end_thread(self, task: Task) -> None:
         task.threads -= 1
+        if not self._runs():
+            return
         if not self.group_dead:
             if self.tracked.get(task.pid, 0) & FOLLOW_THREADS:
                 self._send(task.pid, EventKind.THREAD)
@@ -116,17 +123,28 @@ class Kernel:
 
     def start_thread(self, task: Task) -> None:
         task.threads += 1
-        if not self.group_dead and task.pid in self.pending:
+        if self._runs() and not self.group_dead and task.pid in self.pending:
             self.threaded.add(task.pid)
 
     def reap(self, task: Task) -> None:
         """Take the exit status: the pid is free."""
         del self.tasks[task.pid]
 
+    def skip(self) -> None:
+        """Not run the program at the next event, as the kernel does where one is running."""
+        self.skips_next = True
+
     # --- what the programs do ---
 
+    def _runs(self) -> bool:
+        if self.skips_next:
+            self.skips_next = False
+            self.skipped += 1
+            return False
+        return True
+
     def _enter(self, pid: int) -> None:
-        if pid in self.pending:
+        if not self._runs() or pid in self.pending:
             return
         if len(self.pending) >= self.rooms["pending"]:
             self.counts[Counter.LOST_PENDING] += 1
@@ -196,7 +214,7 @@ class ModelProbes:
 
     @property
     def counted(self) -> Counted:
-        return Counted(dict(self._kernel.counts), 0)
+        return Counted(dict(self._kernel.counts), self._kernel.skipped)
 
 
 class ModelReader:
