@@ -23,6 +23,7 @@ from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 from rover.probes import settling
+from rover.probes.programs import Way
 from rover.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.agent")
 
+NO_WAY: Final = "none"
+"""Beside the ways of attaching programs."""
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
-ATTACHED: Final = "attached"
 
 
 class Agent:
@@ -92,7 +94,7 @@ class Agent:
             __version__,
             self.agent_id,
             self._settings.core.backend.addr,
-            self._ebpf if self._ebpf == ATTACHED else "none",
+            self._way.replace(" ", "_"),
             "active" if kubernetes_active(self._settings, os.environ) else "inactive",
             time.monotonic() - began,
         )
@@ -133,6 +135,8 @@ class Agent:
         self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
         probes = self._attach()
+        for way in (*Way, NO_WAY):
+            metrics.EBPF.labels(way).set(way == self._way)
         if self._stopping.is_set():
             self._undo.extend([probes.close] if probes else [])
             return
@@ -170,7 +174,7 @@ class Agent:
         try:
             probes = settling.attach(self._stopping.is_set)
         except ProbeError as error:
-            self._ebpf = str(error).partition("\n")[0]
+            self._ebpf, self._way = str(error).partition("\n")[0], NO_WAY
             if self._stopping.is_set():
                 return None
             if self._settings.process_discovery.require_ebpf:
@@ -181,7 +185,9 @@ class Agent:
                 error,
             )
             return None
-        self._ebpf = ATTACHED
+        loaded = probes.loaded
+        why = f", not raw ones: {loaded.not_better}" if loaded.not_better else ""
+        self._ebpf, self._way = f"attached by {loaded.way}{why}", loaded.way
         return probes
 
     def _post(self, news: object) -> None:

@@ -91,6 +91,16 @@ COMMANDS: Final = Counter(
 )
 
 
+# Probes
+
+EBPF: Final = Gauge(
+    "rover_ebpf",
+    "1 for how the kernel's events come in, 0 for the others: raw tracepoints, tracepoints, none.",
+    ["way"],
+    registry=REGISTRY,
+)
+
+
 # Figures that their room counts for itself and gives when it is asked
 
 

@@ -70,8 +70,9 @@ class Process:
     mount_namespace: int
     namespace_pid: int
     """The pid as the process itself sees it (innermost NSpid)."""
-    image: int
-    """Differs after an exec, and only then: a hash of the memory layout in /proc/PID/stat."""
+    image: int = field(compare=False)
+    """Differs after an exec, and where the first thread has ended: a hash of the memory layout in
+    /proc/PID/stat. Tells where to look again, and nothing that would be worth a report."""
     leaderless: bool = field(default=False, compare=False)
     """Whether its first thread had ended when it was read, and others lived on."""
 

@@ -109,9 +109,9 @@ def execsnoop() -> None:
 
     import bcc  # noqa: PLC0415
 
-    from rover.probes import loader, programs  # noqa: PLC0415
+    from rover.probes import programs, tracefs  # noqa: PLC0415
 
-    loader.find_tracefs(ctypes.CDLL(None, use_errno=True))
+    tracefs.find(ctypes.CDLL(None, use_errno=True))
     os.environ["BCC_KERNEL_SOURCE"] = str(programs.source().parent / "shim")
     program = bcc.BPF(text=SNOOP)
     events = program["events"]

@@ -15,6 +15,7 @@ import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.runtime_stage import is_runtime_stage
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
 from rover.table import Why
@@ -50,7 +51,7 @@ class Figures:
     settled: int = 0
     """Processes that came through the kernel's settling."""
     vanished: int = 0
-    """Of these, gone before /proc could be read."""
+    """Of these, gone before /proc could be read, or a container runtime's own stage."""
     exits: int = 0
     execs: int = 0
     """Processes known already whose image changed."""
@@ -58,6 +59,8 @@ class Figures:
     """Not followed for want of room; their exits are found by the reconcile."""
     lost_pending: int = 0
     lost_events: int = 0
+    skipped: int = 0
+    """Events that the kernel kept from the programs."""
     reconciles: int = 0
     deep_reconciles: int = 0
     repairs_new: int = 0
@@ -108,7 +111,7 @@ class Census:
         self._lost = False
         self._unfollowed = False
         """Some end will not be sent, for want of room."""
-        self._lost_told = (0, 0, 0)
+        self._lost_told = (0, 0, 0, 0)
         self._hidden: set[str] = set()
 
     @property
@@ -239,11 +242,12 @@ class Census:
         figures.vanished += taken.gone
         figures.unfollowed += taken.unfollowed
         self._unfollowed |= bool(taken.unfollowed)
-        counters = self.kernel = probes.counters()
-        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
-        if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
+        counters, skipped = probes.counted
+        self.kernel = counters
+        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT], skipped)
+        if lost != (figures.lost_pending, figures.lost_events, figures.skipped) or taken.unfollowed:
             self._lost = True
-            figures.lost_pending, figures.lost_events = lost
+            figures.lost_pending, figures.lost_events, figures.skipped = lost
 
     def _settle(self, pid: int) -> None:
         known = self.table.get(pid)
@@ -255,8 +259,13 @@ class Census:
             self.figures.execs += same and known.process.image != process.image
 
     def _admit(self, pid: int) -> Process | KernelThread | None:
-        """Read a process and put it into the table; what is gone or the kernel's leaves it."""
+        """Read a process and put it into the table; what is gone or the kernel's leaves it.
+
+        So does a container runtime's own stage: its exec is what brings it in.
+        """
         process = self._reader.read(pid)
+        if isinstance(process, Process) and is_runtime_stage(process):
+            process = None
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
             self._put(process)
@@ -300,9 +309,11 @@ class Census:
     def _doubt(self, pid: int) -> None:
         """Look again, now and then, whether a process without leader still runs.
 
-        Which of its threads do cannot be told while one is on its way out. Kernels whose exit says
-        that it is the last need none of this, and lose nothing by it.
+        Which of its threads do cannot be told while one is on its way out. Where an exit says that
+        it is the last, none of this is needed.
         """
+        if self._probes and self._probes.loaded.last_known:
+            return
         if self._probes:
             self._probes.follow_threads(pid)
         self._doubts[pid] = (time.monotonic() + DOUBT_S[0], 0)
@@ -314,8 +325,6 @@ class Census:
         if ended.kind is not EventKind.EXIT:
             stat = self._reader.stat(ended.pid)
             if not self._is_gone(row.process, stat) and stat and stat.threads > 1:
-                if stat.image != row.process.image:
-                    self._admit(ended.pid)  # it had not settled since its exec, and now never will
                 self._doubt(ended.pid)
                 return
         self.figures.exits += 1
@@ -351,20 +360,26 @@ class Census:
             thread = self.kernel_threads[pid]
             same = stat is not None and stat.start_ticks == thread.key.start_ticks
         else:
-            same = not self._is_gone(row.process, stat) and stat is not None
-            same = same and stat is not None and stat.image == row.process.image
+            same = (
+                stat is not None
+                and not self._is_gone(row.process, stat)
+                and stat.image == row.process.image
+            )
         if not same:
             self._follow([pid])
             self._admit(pid)
-            self.figures.repairs_changed += 1
+            after = self.table.get(pid)
+            # a leader that has ended shows another image, for the same process
+            self.figures.repairs_changed += not row or not after or after.process != row.process
         elif stat and stat.leaderless and pid not in self._doubts:
             self._doubt(pid)
 
     def _tell_lost(self) -> None:
         figures, told = self.figures, self._lost_told
-        lost = (figures.lost_pending, figures.lost_events, figures.unfollowed)
+        lost = (figures.lost_pending, figures.lost_events, figures.skipped, figures.unfollowed)
         log.warning(
-            "events lost pending_full=%d ring_full=%d not_followed=%d; this reconcile heals it",
+            "events lost pending_full=%d ring_full=%d skipped=%d not_followed=%d; "
+            "this reconcile heals it",
             *(now - before for now, before in zip(lost, told, strict=True)),
         )
         self._lost_told = lost

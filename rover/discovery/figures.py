@@ -55,6 +55,7 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
                 "pending": kernel[Counter.LOST_PENDING],
                 "ring": kernel[Counter.LOST_EVENT],
                 "tracked": did.unfollowed,
+                "recursion": did.skipped,
             },
         ),
         counter(

@@ -33,12 +33,25 @@ T = TypeVar("T")
 
 LOOK_INTERVAL: Final = 0.025
 """Seconds between two looks at the kernel's maps at least, however much happens."""
+LOOK_SLACK: Final = 0.025
+"""Seconds by which a look may come later after one that found nothing: most of what starts on this
+host ends before it settles, and waking up for it is what costs."""
 HEAL_PAUSE: Final = 1.0
 """Seconds from a loss to the reconcile that heals it: a storm is let pass first."""
 HEAL_INTERVAL: Final = 5.0
 """Seconds between two of them at least, so that lasting losses cost no lasting comparison."""
 MAILBOX: Final = 4_096
 """Messages from other threads that wait at most; then the sender waits."""
+
+
+def until_look(until_due_ns: int, found: bool) -> float:  # noqa: FBT001 - named by its callers
+    """Return the seconds until the next look at the kernel's maps.
+
+    Args:
+        until_due_ns: until the oldest of what they hold has settled.
+        found: whether the latest look found anything that had settled or ended.
+    """
+    return max(0, until_due_ns) / NANOSECONDS + (0.0 if found else LOOK_SLACK)
 
 
 class Discovery:
@@ -187,12 +200,12 @@ class Discovery:
         """Take in whatever there is, and publish what became different."""
         census = self._census
         self.looked_at = now = time.monotonic()
+        figures = census.figures
+        before = figures.settled + figures.exits
         next_due_ns = census.take()
-        self._look_at = (
-            None
-            if next_due_ns is None
-            else now + max(0, next_due_ns - boot_clock_ns()) / NANOSECONDS
-        )
+        found = figures.settled + figures.exits > before
+        wait = None if next_due_ns is None else until_look(next_due_ns - boot_clock_ns(), found)
+        self._look_at = None if wait is None else now + wait
         self._read_mail()
         census.resolve_doubts(now)
         if self._judge.next_refresh(now) <= now:

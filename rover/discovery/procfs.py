@@ -6,6 +6,7 @@ so the facts of two processes that share a pid in turn never mix. Sources: proc(
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ PF_KTHREAD: Final = 0x00200000
 COMMAND_LINE_BYTES: Final = 65_536
 """More than the backend takes of all properties together (50,000 UTF-16 units)."""
 FILE_BYTES: Final = 16_384
+MAX_THREADS_TRIED: Final = 64
+"""Of a process whose leader has ended: some may be on their way out, too."""
 MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
@@ -208,9 +211,48 @@ class ProcReader:
             return KernelThread(key, stat.ppid, self._text_of(stat.name))
         # of the leader, though it may have ended: a thread's has the thread's own id for NSpid
         uid, namespace_pid = parse_status(self._text("status", directory))
-        if stat.leaderless:
-            # the leader has ended, its threads live on and still hold what it held
-            directory = self._living_thread(directory, pid)
+        base = (key, stat, uid, pid if namespace_pid in (0, pid) else namespace_pid)
+        if not stat.leaderless:
+            try:
+                process = self._facts(directory, *base, leaderless=False)
+            except FileNotFoundError:
+                process = None
+            if process and (process.command_line or stat.threads <= 1):
+                return process
+        if stat.threads <= 1:
+            raise ProcessLookupError(pid)
+        # the leader has ended, or has let go of its memory and is about to; its threads live on and
+        # still hold what it held
+        return self._facts_of_a_thread(directory, *base)
+
+    def _facts_of_a_thread(
+        self, directory: int, key: ProcessKey, stat: Stat, uid: int, namespace_pid: int
+    ) -> Process:
+        """Read through the first thread that lives; no other than the leader means gone."""
+        tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            others = [thread for thread in os.listdir(tasks) if thread != str(key.pid)]  # noqa: PTH208 - of a descriptor
+            for thread in others[:MAX_THREADS_TRIED]:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    opened = os.open(thread, os.O_PATH | os.O_CLOEXEC, dir_fd=tasks)
+                    try:
+                        return self._facts(opened, key, stat, uid, namespace_pid, leaderless=True)
+                    finally:
+                        os.close(opened)
+        finally:
+            os.close(tasks)
+        raise ProcessLookupError(key.pid)
+
+    def _facts(
+        self,
+        directory: int,
+        key: ProcessKey,
+        stat: Stat,
+        uid: int,
+        namespace_pid: int,
+        *,
+        leaderless: bool,
+    ) -> Process:
         exe = self._link("exe", directory).removesuffix(DELETED)
         return Process(
             key=key,
@@ -223,25 +265,10 @@ class ProcReader:
             cgroup=self._text_of(decode(self._text("cgroup", directory)).rstrip("\n")),
             pid_namespace=self._namespace("ns/pid", directory),
             mount_namespace=self._namespace("ns/mnt", directory),
-            namespace_pid=pid if namespace_pid in (0, pid) else namespace_pid,
+            namespace_pid=namespace_pid,
             image=stat.image,
-            leaderless=stat.leaderless,
+            leaderless=leaderless,
         )
-
-    @staticmethod
-    def _living_thread(directory: int, pid: int) -> int:
-        """Point `directory` at another thread than the leader; no other means gone."""
-        tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            for thread in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
-                if thread != str(pid):
-                    opened = os.open(thread, os.O_PATH | os.O_CLOEXEC, dir_fd=tasks)
-                    os.dup2(opened, directory, inheritable=False)
-                    os.close(opened)
-                    return directory
-        finally:
-            os.close(tasks)
-        raise ProcessLookupError(pid)
 
     def _text(self, name: str, directory: int, limit: int = FILE_BYTES) -> bytes:
         if name in self._absent:
@@ -253,7 +280,7 @@ class ProcReader:
             return b""
 
     def _link(self, name: str, directory: int) -> str:
-        # a process in its exit has no exe and no cwd any more: FileNotFoundError, it counts as gone
+        # a thread in its exit has no exe and no cwd any more: FileNotFoundError, it counts as gone
         if name in self._absent:
             return ""
         try:

@@ -31,7 +31,7 @@ class AgentAnswers:
             discovery: has the table.
             reporter: has the session.
             cluster: has the watches; None without Kubernetes.
-            ebpf: "attached", or why there is none.
+            ebpf: how programs are attached and why not better, or why they are not.
         """
         self._discovery = discovery
         self._reporter = reporter

@@ -371,7 +371,7 @@ def wait_for_loader(agent: int, within: float = 10.0) -> int:
     while time.monotonic() < deadline:
         for child in children.read_text().split():
             with contextlib.suppress(OSError):
-                if b"loader.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"import loader" in Path(f"/proc/{child}/cmdline").read_bytes():
                     return int(child)
         time.sleep(0.005)
     raise AssertionError(f"no loader within {within:g} s")

@@ -170,6 +170,9 @@ def test_a_running_agent_tells_its_figures_and_why(agent: tuple[RunningAgent, in
     for name in ("rover_proc_reads", "rover_settled_processes", "rover_reconciles"):
         assert families[name].samples
 
+    ways = {s.labels["way"]: s.value for s in families["rover_ebpf"].samples}
+    assert ways == {"raw tracepoints": 1, "tracepoints": 0, "none": 0}
+
     why = json.loads(get(port, f"/why?pid={os.getpid()}")[1])
     assert why["reason"] == "reported"
     assert why["entities"][0]["backend"] == "is reported and kept alive"
@@ -177,4 +180,4 @@ def test_a_running_agent_tells_its_figures_and_why(agent: tuple[RunningAgent, in
     mine = json.loads(get(port, f"/why?pid={running_agent.pid}")[1])
     assert mine["reason"] == "belongs to the agent itself"
     ready = json.loads(get(port, "/readyz")[1])
-    assert (ready["ebpf"], ready["session"]) == ("attached", "beating")
+    assert (ready["ebpf"], ready["session"]) == ("attached by raw tracepoints", "beating")

@@ -49,8 +49,6 @@ def test_the_capabilities_of_the_unit_are_enough_for_a_user_without_any_other_ri
     (place / "metadata.properties").chmod(0o600)
     run = subprocess.run(
         [
-            *("unshare", "--mount", "sh", "-c"),
-            'mount -t tracefs none /sys/kernel/tracing && exec "$0" "$@"',
             *("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--no-new-privs"),
             *(f"--inh-caps={given}", f"--ambient-caps={given}", f"--bounding-set=-all,{given}"),
             *(sys.executable, "-B", "-c", PROOF, str(other.pid)),

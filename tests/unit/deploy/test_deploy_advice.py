@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, hidepid, remedy
-from rover.probes.loader import missing_capabilities, policy
+from rover.probes.refusals import missing_capabilities, policy
 
 BPF, PERFMON, SYS_RESOURCE, SYS_ADMIN, SYS_PTRACE = 1 << 39, 1 << 38, 1 << 24, 1 << 21, 1 << 19
 DAC_OVERRIDE, DAC_READ_SEARCH = 1 << 1, 1 << 2

@@ -24,7 +24,7 @@ MOST_THREADS = 2
 """Beside the leader."""
 WHATS = (
     *("fork", "fork", "exec", "thread execs", "end", "end and reap", "end and reap"),
-    *("leader ends", "thread starts", "thread ends", "reap"),
+    *("leader ends", "thread starts", "thread ends", "reap", "kernel skips"),
 )
 """What processes do; what is named twice is done more often."""
 
@@ -108,6 +108,9 @@ class CensusMachine(RuleBasedStateMachine):
     def act(self, what: str, number: int, names: str, pod: str) -> None:
         """Do one thing with one of the processes to which it can happen."""
         kernel = self.kernel
+        if what == "kernel skips":
+            kernel.skip()
+            return
         if what == "fork":
             if len(kernel.tasks) < MOST_TASKS:
                 kernel.fork(1, names, pod)
