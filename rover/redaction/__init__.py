@@ -115,7 +115,8 @@ def _masked_by(pattern: OwnPattern, text: str) -> str:
     parts, done = [], 0
     for match in pattern.finditer(text):
         groups = range(1, len(match.groups()) + 1) or (0,)
-        for begin, end in sorted(match.span(number) for number in groups):
+        spans = (match.span(number) for number in groups)
+        for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):
             if begin >= done and end > begin:  # groups may lie inside one another
                 parts += [text[done:begin], MASK]
                 done = end

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover.redaction.lines import BLANKS, pieces_of, word_of
 from rover.redaction.names import LONGEST_NAME, is_secret_option, speaks_of_secrets
-from rover.redaction.text import NAME, SHAPE_SIGNS, masked_text
+from rover.redaction.text import NAME, SHAPE_SIGNS, TELLING, masked_text
 from rover.redaction.tools import LEADERS, NOTHING, TAKING_SECRETS, TOOLS, Tool
 from rover.redaction.urls import MASK
 
@@ -116,12 +116,10 @@ class _Walk:
             return None
         if name == _USER:
             return self._user_kept(argument)
-        if name != _ANY and not speaks_of_secrets(name, argument):
-            return None
         if self.within_text and argument.lower() in _SCHEMES:
             self.pending = _ANY
             return argument
-        return MASK
+        return MASK if name == _ANY or speaks_of_secrets(name, argument) else None
 
     def _begins_program(self, at: int, argument: str) -> bool:
         """Note whose arguments follow, where an argument is the name of a program known here."""
@@ -198,19 +196,23 @@ class _Walk:
         return argument
 
     def _assigned(self, match: re.Match[str], argument: str) -> str | None:
-        lead, name, sign = match.groups()
-        value = argument[match.end() :]
-        if not value and self.within_text:
-            self.pending = name if is_secret_option(name) else ""
-            return argument
-        if sign[0] == ":" and (value.startswith("/") or (sign == ":" and "/" in name[1:])):
-            return None  # a URL, a volume, an image with its tag
-        if not speaks_of_secrets(name, value):
-            return None
-        if self.within_text and value.lower() in _SCHEMES:
-            self.pending = _ANY
-            return argument
-        return f"{lead}{name}{sign}{MASK}"
+        """Mask the value of ``name=value``, or of one within it as in ``--set=name=value``."""
+        found: re.Match[str] | None = match
+        while found:
+            name, sign = found[2], found[3]
+            value = argument[found.end() : found.end() + TELLING]
+            if not value and self.within_text:
+                self.pending = name if is_secret_option(name) else ""
+                return argument
+            if sign[0] == ":" and (value.startswith("/") or (sign == ":" and "/" in name[1:])):
+                return None  # a URL, a volume, an image with its tag
+            if speaks_of_secrets(name, value):
+                if self.within_text and value.lower() in _SCHEMES:
+                    self.pending = _ANY
+                    return argument
+                return argument[: found.end()] + MASK
+            found = _ASSIGNED.match(argument, found.end())
+        return None
 
     def _within(self, argument: str) -> str:
         """Mask what an argument holds inside."""

@@ -136,6 +136,8 @@ def _strength_of_parts(words: list[str]) -> str:
         if all(word.endswith("tokens") for word in secret):
             return "tokens"
         return "path" if words[-2:] == ["private", "key"] else "strong"
+    if "".join(words).endswith(_STRONG):  # passWord
+        return "strong"
     if words[-1] in ("key", "keys", "id"):
         for of, key in pairwise(words):
             if key in ("key", "keys") and of in _KEYS_OF:
@@ -144,6 +146,6 @@ def _strength_of_parts(words: list[str]) -> str:
 
 
 def _strength_of_end(last: str) -> str:
-    if last in _WEAK:
+    if last in _WEAK or last.endswith("auth"):
         return "weak"
     return "strong" if last.endswith("pass") and not last.endswith(_NO_PASS) else ""

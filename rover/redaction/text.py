@@ -16,7 +16,7 @@ _ASSIGNMENT: Final = re.compile(
     rf"(?:^|(?<=[&;,?#|(){{}}<>\"'\s=:]))({NAME}{{1,160}})([=:])", re.ASCII
 )
 """The begin of ``name=value`` or ``name:value`` within a text."""
-_TELLING: Final = 64
+TELLING: Final = 64
 """Characters of a value that tell whether it is a secret at all."""
 _PARTING: Final = frozenset("&;,?#|(){}<>\"' \t\n\r\v\f")
 """Signs that part one assignment from the next."""
@@ -28,7 +28,7 @@ _QUOTED_NAME: Final = re.compile(
 _BARE_VALUE_END: Final = re.compile(r"[,}\]\s&;]", re.ASCII)
 
 _ELEMENT: Final = re.compile(rf"<({NAME}{{1,160}})>([^<]+)", re.ASCII)
-_SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)([\w.~+/=-]{8,})", re.ASCII | re.IGNORECASE)
+_SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)([^\s\"'&;,<>]{8,})", re.ASCII | re.IGNORECASE)
 _PLAIN_WORD: Final = re.compile(r"[a-z-]+|[A-Z]?[a-z]+", re.ASCII)
 
 _SHAPES: Final = re.compile(
@@ -111,8 +111,9 @@ def _without_assigned(text: str) -> str:
             end = next_name
         else:
             end = min(next_name, blanks.after(begin))
-        is_path = match[2] == ":" and text.startswith("/", begin)  # a scheme, a volume
-        value = text[begin : min(end, begin + _TELLING)]
+        # a URL's scheme, a volume, an image with its tag
+        is_path = match[2] == ":" and (text.startswith("/", begin) or "/" in match[1])
+        value = text[begin : min(end, begin + TELLING)]
         if not is_path and speaks_of_secrets(match[1], value):
             while masks and masks[-1][0] < end:
                 masks.pop()

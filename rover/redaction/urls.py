@@ -8,7 +8,7 @@ from typing import Final
 MASK: Final = "***"
 
 _BEGIN: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://", re.ASCII)
-_END: Final = re.compile(r"[\s\"'<>\\]|://", re.ASCII)
+_END: Final = re.compile(r"[\s\"'\\]|://", re.ASCII)
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _PORT: Final = re.compile(r"[0-9]{0,5}(?:$|[,/?#])")
 _WEB: Final = frozenset({"http", "https", "ws", "wss", "git", "ftp"})
