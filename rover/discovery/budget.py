@@ -41,6 +41,8 @@ class Budget:
     def __init__(self, limit: int = BUDGET) -> None:
         self._limit = limit
         self._kept: Counter[str] = Counter()
+        self._share = limit // 2
+        """Bytes that one user may take, and that all of his count for at most."""
         self._of_users: Counter[int] = Counter()
         self._used = 0
         self.shortened = 0
@@ -55,7 +57,7 @@ class Budget:
         """Return a process that is to be kept, cut short where the budget asks for it."""
         room = sum(_texts(process).values())
         of_user = self._of_users[process.uid] + room
-        if self._used + room <= self._limit and of_user <= self._limit // 2:
+        if self._used + room <= self._limit and of_user <= self._share:
             return process
         self.shortened += 1
         redacted = process.redacted
@@ -63,7 +65,7 @@ class Budget:
             process,
             exe=bounded_text(process.exe, SHORT_PATH),
             arguments=bounded(process.arguments, SHORT_ARGUMENTS),
-            redacted=bounded(process.arguments if redacted is None else redacted, SHORT_ARGUMENTS),
+            redacted=None if redacted is None else bounded(redacted, SHORT_ARGUMENTS),
             cwd=bounded_text(process.cwd, SHORT_PATH),
             shortened=True,
         )
@@ -80,10 +82,10 @@ class Budget:
         kinds = {**_texts(row.process), "names": _names(row)}
         for kind, size in kinds.items():
             self._kept[kind] += sign * size
-        size = sign * sum(kinds.values())
-        self._used += size
         user = row.process.uid
-        self._of_users[user] += size
+        before = self._of_users[user]
+        self._of_users[user] += sign * sum(kinds.values())
+        self._used += min(self._of_users[user], self._share) - min(before, self._share)
         if not self._of_users[user]:
             del self._of_users[user]
 
