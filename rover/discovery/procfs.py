@@ -6,6 +6,7 @@ so the facts of two processes that share a pid in turn never mix. Sources: proc(
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from dataclasses import dataclass, field
@@ -294,6 +295,11 @@ class ProcReader:
             # the kernel's answer for a process that has just been reaped, too (proc_pid_readlink)
             _read("stat", FILE_BYTES, directory)
             self.unreadable.note(name)
+            return ""
+        except OSError as error:
+            # a directory deeper than a page of text can name: no reason to report no process
+            if error.errno != errno.ENAMETOOLONG:
+                raise
             return ""
 
     def _namespace(self, name: str, directory: int) -> int:
