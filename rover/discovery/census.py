@@ -18,6 +18,7 @@ from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.budget import SHORT, Budget
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
+from rover.redaction import without_secrets
 from rover.table import Row, Why
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ class Census:
             self.figures.defects += 1
             if self.figures.defects <= DEFECTS_TOLD:
                 log.exception("defect pid=%d; please report it", process.pid)
-            return Verdict(reason=Reason.DEFECT, detail=repr(error))
+            return Verdict(reason=Reason.DEFECT, detail=without_secrets(repr(error)))
 
     def _remove(self, pid: int) -> None:
         if self._probes:

@@ -20,7 +20,7 @@ from rover.redaction.urls import MASK, masked_urls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MASK", "CommandLineTold", "Redaction", "url_without_password"]
+__all__ = ["MASK", "CommandLineTold", "Redaction", "url_without_password", "without_secrets"]
 
 _CODEC: Final = "latin-1"
 _SEPARATOR: Final = "\0"
@@ -95,7 +95,7 @@ class Redaction:
             return value
         if speaks_of_secrets(name, value):
             return MASK
-        return masked_text(value.encode().decode(_CODEC)).encode(_CODEC).decode(errors="replace")
+        return without_secrets(value)
 
     def _without_own(self, arguments: bytes) -> bytes:
         """Mask what the user's patterns match in the arguments joined by blanks."""
@@ -107,8 +107,17 @@ class Redaction:
 
 
 def url_without_password(text: str) -> str:
-    """Mask passwords in the URLs of a text, for logs and messages."""
+    """Mask passwords in the URLs of a text, for messages about them."""
     return masked_urls(text)
+
+
+def without_secrets(text: str) -> str:
+    """Mask what is a secret in a text of any kind: a line of the log, a failure's message."""
+    return (
+        masked_text(text.encode("utf-8", "surrogateescape").decode(_CODEC))
+        .encode(_CODEC)
+        .decode("utf-8", "replace")
+    )
 
 
 def _masked_by(pattern: OwnPattern, text: str) -> str:

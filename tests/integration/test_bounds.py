@@ -97,7 +97,6 @@ def test_wide_arguments_of_another_user_cost_a_few_kib_a_process(
         grown = resident(agent.pid) - before
     assert all(len(line.encode()) <= ARGUMENTS_KEPT and line.count("…") == 1 for line in lines)
     # arguments, record, entity, report and the answer's id; 130 KB each they were
-    print("grown", grown, grown / 400)
     assert grown < 400 * 24 * 1024
 
 

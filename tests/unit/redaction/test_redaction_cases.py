@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rover.config.patterns import compile_pattern
-from rover.redaction import CommandLineTold, Redaction, url_without_password
+from rover.redaction import CommandLineTold, Redaction, url_without_password, without_secrets
 
 REDACTION = Redaction()
 
@@ -194,6 +194,11 @@ def test_properties_are_masked_by_their_name_and_by_what_is_in_them():
     assert REDACTION.property("os", "linux é") == "linux é"
     assert REDACTION.property("args", "-Dx.password=a -Xmx1g") == "-Dx.password=*** -Xmx1g"
     assert Redaction(CommandLineTold.FULL).property("db.password", "hunter2") == "hunter2"
+
+
+def test_a_message_of_any_kind_is_told_without_its_secrets():
+    assert without_secrets("é fails: --token=abc, x") == "é fails: --token=*** x"
+    assert without_secrets("plain \udcff text") == "plain \ufffd text"
 
 
 def test_a_url_in_a_message_loses_its_password():
