@@ -218,4 +218,5 @@ class _Walk:
         """Mask what an argument holds inside."""
         if self.depth < _DEEPEST and BLANKS.search(argument):
             return _masked_line(argument, self.depth + 1)
-        return masked_text(argument)
+        # what is in a word of a line was found when the line was looked at
+        return argument if self.within_text else masked_text(argument)

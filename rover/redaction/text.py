@@ -22,9 +22,10 @@ _PARTING: Final = frozenset("&;,?#|(){}<>\"' \t\n\r\v\f")
 """Signs that part one assignment from the next."""
 
 _QUOTED_NAME: Final = re.compile(
-    rf"(\\{{0,8}}[\"'])({NAME}{{1,160}})\\{{0,8}}[\"']\s*(?:=>|[:=])\s*", re.ASCII
+    rf"(\\{{0,8}}[\"'])({NAME}{{1,160}})\\{{0,8}}[\"']\s{{0,8}}(?:=>|[:=])\s*", re.ASCII
 )
 """``"name":`` of JSON, also with its quotes escaped, of Python and of Ruby."""
+_QUOTED_SIGN: Final = re.compile(r"[\"']\s{0,8}[:=]", re.ASCII)
 _BARE_VALUE_END: Final = re.compile(r"[,}\]\s&;]", re.ASCII)
 
 _ELEMENT: Final = re.compile(rf"<({NAME}{{1,160}})>([^<]+)", re.ASCII)
@@ -74,7 +75,7 @@ def masked_text(text: str) -> str:
     if any(sign in text for sign in SHAPE_SIGNS):
         text = _SHAPES.sub(MASK, text)
     text = masked_urls(text)
-    if '"' in text or "'" in text:
+    if _QUOTED_SIGN.search(text):
         text = _without_quoted(text)
     if "<" in text:
         text = _ELEMENT.sub(_element, text)

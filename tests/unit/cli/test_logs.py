@@ -21,10 +21,7 @@ def log():
 def test_no_secret_of_any_message_is_written(log, capsys):
     write_logs("INFO")
     log.info("proxy in the way url=%s", "http://user:hunter2@proxy:3128")
-    try:
-        raise ValueError("mysqld --password=hunter2")
-    except ValueError:
-        log.exception("defect pid=1")
+    log.error("defect pid=1", exc_info=ValueError("mysqld --password=hunter2"))
     written = capsys.readouterr().err
     assert "http://user:***@proxy:3128" in written
     assert "--password=***" in written
