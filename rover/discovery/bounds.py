@@ -30,7 +30,7 @@ _CHARACTER: Final = 4
 _NAMING: Final = ("0::", "name=systemd")
 """Lines of a cgroup that names are read from first: the one tree of v2, and systemd's."""
 _SIGNS: Final = (b"\0", b" ", b"=", b":", b'"', b"'")
-_MOST_SIGNS: Final = 1_000
+_MOST_SIGNS: Final = 500
 _SPARED: Final = 1_024
 """Bytes that are left at each end of a command line with more signs."""
 _OVERHEAD: Final = sys.getsizeof("")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SIGNS: Final = (
     *("pass", "pwd", "pswd", "pw", "secret", "token", "key", "cred", "auth", "bearer", "basic "),
-    *("jwt", "cookie", "psk", "otp", "kennwort", "contrasena", "senha", "://"),
+    *("jwt", "cookie", "psk", "otp", "kennwort", "contrasena", "senha", "://", "@"),
 )
 """Without one of these, in lower case, a command line of no known tool holds no known secret."""
 
@@ -26,6 +26,7 @@ _ASSIGNED: Final = re.compile(
     rf"([^\w\x80-\xff/-]{{0,8}})({NAME}{{1,{LONGEST_NAME}}})(\s*[=:]\s*)", re.ASCII
 )
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*(?:=.*)?", re.ASCII | re.DOTALL)
+_BEFORE_PROGRAM: Final = re.compile(r"[;&|`(){}$]")
 _ASSIGNING: Final = frozenset({"=", ":", "=>"})
 _DEEPEST: Final = 3
 """Command lines within arguments of command lines, as in ``sh -c "ssh host 'mysql ...'"``."""
@@ -127,7 +128,9 @@ class _Walk:
             self.leads = True
         if not self.leads or argument.startswith("-"):
             return False
-        name = argument.rpartition("/")[2]
+        # in a line, as in a shell's, signs may stand before it: $(mysql, true&&mysql
+        begins = _BEFORE_PROGRAM.split(argument)[-1] if self.within_text else argument
+        name = begins.rpartition("/")[2]
         tool = TOOLS.get(name)
         if at == 0 or tool is not None:
             leader = name in LEADERS or (tool is not None and tool.leads)
@@ -146,6 +149,9 @@ class _Walk:
             return None
         if argument in tool.apart or argument in tool.after_user:
             self.pending = _USER if argument in tool.after_user else _ANY
+            return argument
+        if named := dict(tool.named).get(argument):
+            self.pending = named
             return argument
         return self._word_of_tool(argument) or self._option_of_tool(argument)
 

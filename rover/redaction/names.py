@@ -78,7 +78,7 @@ _ABOUT: Final = words_of(
     "algorithms method methods mode provider providers class plugin plugins format prompt "
     "required enable enabled disable disabled stdin env var variable mount ref manager source "
     "server service audience issuer scope scopes realm version encoding charset cache pool "
-    "retries attempts rate window budget authentication store kubeconfig config through thru "
+    "retries attempts rate window budget store kubeconfig config through thru "
     "rotation reviewer controller agent user users username"
 )
 """Last words of names of what is about a secret, and none."""

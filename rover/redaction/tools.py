@@ -26,6 +26,8 @@ class Tool:
     """Words without a dash, and which of the arguments without a dash behind them is the secret."""
     positions: tuple[int, ...] = ()
     """Which arguments without a dash are secret, counted from 1; -1 is the last."""
+    named: tuple[tuple[str, str], ...] = ()
+    """Options whose value is the next argument, and the name that says what it is."""
     leads: bool = False
     """Its first argument without a dash is a command, which is another program's."""
 
@@ -72,9 +74,12 @@ TOOLS: Final = {
             Tool(
                 apart=("--pass",),
                 after_user=("-u", "-U", "-E", "--user", "--proxy-user", "--cert", "--proxy-cert"),
+                named=(("-b", "cookie"),),
             ),
         ),
         ("http https xh", Tool(after_user=("-a", "--auth"))),
+        ("etcdctl", Tool(after_user=("--user",))),
+        ("consul nomad serf", Tool(apart=("-encrypt", "--encrypt"))),
         ("ab", Tool(after_user=("-A", "-P"))),
         ("lftp", Tool(after_user=("-u",), user_ends=",")),
         ("smbclient rpcclient net smbget", Tool(after_user=("-U", "--user"), user_ends="%")),

@@ -8,6 +8,11 @@ from typing import Final
 MASK: Final = "***"
 
 _BEGIN: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://", re.ASCII)
+_NO_SCHEME: Final = re.compile(
+    r"(?<![\w/@:.-])([\w.-]{1,64}):([^\s@/:\"']+)(?=@(?:tcp\(|unix\(|[\w.-]+(?::\d+)?(?:/|$|\s)))",
+    re.ASCII,
+)
+"""``user:password@tcp(host)``, as Go's drivers have it, and ``user:password@host``."""
 _END: Final = re.compile(r"[\s\"'\\]|://", re.ASCII)
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _PORT: Final = re.compile(r"[0-9]{0,5}(?:$|[,/?#])")
@@ -19,7 +24,10 @@ _TOKEN: Final = 20
 
 def masked_urls(text: str) -> str:
     """Mask the passwords of all URLs in a text."""
-    if "://" not in text or "@" not in text:
+    if "@" not in text:
+        return text
+    text = _NO_SCHEME.sub(rf"\1:{MASK}", text)
+    if "://" not in text:
         return text
     parts, done = [], 0
     for match in _BEGIN.finditer(text):

@@ -71,6 +71,89 @@ app|postgres://u:SECRET/SECRET@h/db
 git|clone|https://ghp_SECRETaaaaaaaaaaaaaaaaaaaa@github.com/x
 worker: password: SECRET rest
 title Authorization: Bearer SECRET
+java|-javaagent:/x/sw.jar=agent.authentication=SECRET|-jar|a.jar
+git|-c|http.extraHeader=Authorization: Basic SECRET|clone
+git|-c|http.extraheader=AUTHORIZATION: bearer SECRET|clone
+psql|host=h password=SECRET user=x
+psql|-d|host=h password='SECRET SECRET' user=x
+systemd-run|--setenv=PASSWORD=SECRET
+kubectl|create|secret|generic|x|--from-literal=password=SECRET
+curl|-b|session=SECRET
+curl|--cookie|session=SECRET
+curl|-H|Cookie: session=SECRET
+curl|--oauth2-bearer|SECRET
+curl|-d|user=a&password=SECRET
+curl|--data|password=SECRET&user=a
+curl|-X|POST|-d|{"user":"a","secret":SECRET}
+app|--spring.datasource.url=jdbc:postgresql://h/db?user=a&password=SECRET
+app|--url|mysql://root:SECRET@tcp(h:3306)/db
+app|root:SECRET@tcp(h:3306)/db
+app|--dsn|user:SECRET@tcp(localhost:3306)/db
+app|--proxy|socks5://u:SECRET@h:1
+app|--broker|amqps://u:SECRET@h:5671/%2f
+app|--ENV|MY-TOKEN=SECRET
+node|app.js|--jwtSecret=SECRET
+node|app.js|--cookieSecret|SECRET
+node|-e|require('x')({password:'SECRET'})
+ansible|-e|ansible_become_pass=SECRET
+ansible|--extra-vars|{"db_pass": "SECRET"}
+mount|-t|cifs|-o|username=u,password=SECRET,uid=1
+mount.cifs|//h/s|/m|-o|user=u,pass=SECRET
+rclone|--sftp-pass|SECRET
+gpg|--batch|--passphrase|SECRET|-d
+wget|--user=a|--password=SECRET
+wget|--http-password=SECRET
+svn|co|--username|a|--password|SECRET
+snowsql|--PASSWORD|SECRET
+influx|-username|a|-password|SECRET
+clickhouse-client|--password|SECRET
+vault|kv|put|secret/x|password=SECRET
+consul|--token=SECRET
+etcdctl|--user|root:SECRET
+consul|agent|-encrypt|SECRET
+app|-token|SECRET
+app|-secret=SECRET
+app|--db.pass|SECRET
+app|--master-key|SECRET
+app|--encryption-key=SECRET
+app|--private-key=SECRET
+app|--webhook-secret|SECRET
+app|SLACK_TOKEN=SECRET
+app|STRIPE_API_KEY=SECRET
+app|--x-auth-token|SECRET
+app|--access_token:SECRET
+app|--client-secret:SECRET
+app|/secret=SECRET
+app|-Psecret=SECRET
+gradle|-PsigningPassword=SECRET
+mvn|-Dgpg.passphrase=SECRET
+dotnet|x.dll|--ConnectionStrings:Default=Server=h;User Id=a;Password=SECRET;
+dotnet|x.dll|--ConnectionStrings:Default=Server=h;Pwd=SECRET
+sh|-c|export PASSWORD=SECRET; run
+sh|-c|PASSWORD="SECRET y" run
+sh|-c|run --password="SECRET y" z
+sh|-c|run --password "SECRET y" z
+sh|-c|mysql -u root -p"SECRET y" db
+sh|-c|mysql -u root -p'SECRET' db
+sh|-c|mysql --password=SECRET
+sh|-c|sshpass -p SECRET ssh h
+sh|-c|echo {"password":"SECRET"} > x
+sh|-c|curl -u user:SECRET http://h
+sh|-c|curl -u "user:SECRET y" http://h
+sh|-c|redis-cli -a SECRET ping
+sh|-c|if true; then mysql -pSECRET; fi
+sh|-c|(mysql -pSECRET)
+sh|-c|x=`mysql -pSECRET`
+sh|-c|x=$(mysql -pSECRET)
+sh|-c|true&&mysql -pSECRET
+supervisord|-c|x|environment=PASSWORD="SECRET",B="c"
+mysqld_safe|--init-file=x|--wsrep_sst_auth=root:SECRET
+pg_basebackup|-d|postgresql://u@h/db?password=SECRET
+postgres: wal receiver password=SECRET host=h
+ipmitool|-U|a|-P|SECRET
+app|--secret-access-key|SECRET
+app|--s3.secret_key=SECRET
+app|--aws-secret-key=SECRET
 app|sk-proj-SECRETaaaaaaaaaaaaaaaaaaaa
 """
 
@@ -125,6 +208,11 @@ vault|server|-config|/etc/vault.hcl
 curl|-u|user|https://x
 redis-server *:6379
 postgres: checkpointer
+docker|run|nginx:1.25@sha256:0123456789abcdef|repo/img:tag@sha256:01
+rsync|-a|me@host:/a/b|/c
+scp|me@host:x|y
+openvpn|--auth-user-pass|/etc/x
+app|me@example.org|a:b
 """
 
 
