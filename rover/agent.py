@@ -24,6 +24,7 @@ from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.probes.programs import Way
+from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
@@ -144,7 +145,7 @@ class Agent:
         judge, cluster = judges(settings, host, self._post, self._fail)
         census = Census(
             table=Table(),
-            reader=ProcReader(),
+            reader=ProcReader(redaction=redaction_of(settings)),
             judge=judge,
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
@@ -249,10 +250,21 @@ def judges(
     return ClusterJudge(join, outside), cluster
 
 
+def redaction_of(settings: Settings) -> Redaction:
+    """Build what decides how much of a process's own words leaves the host."""
+    discovery = settings.process_discovery
+    return Redaction(discovery.command_line, discovery.command_line_secrets)
+
+
 def _host_judge(settings: Settings, host: Host) -> HostJudge:
     scanner = settings.process_discovery.scanner
     sensor = Sensor(scanner.agent_stale_after)
     finders = HostFinders(
-        scanner, settings.process_discovery.ignore, host, sensor, settings.core.cluster_name
+        scanner,
+        settings.process_discovery.ignore,
+        host,
+        sensor,
+        settings.core.cluster_name,
+        redaction=redaction_of(settings),
     )
     return HostJudge(finders, sensor, scanner.period)

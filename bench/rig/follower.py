@@ -91,7 +91,7 @@ def process_in(pid: int, cgroup: str) -> Process:
         ppid=1,
         name=f"app-{pid % 10}",
         exe=f"/usr/bin/app-{pid % 10}",
-        command_line=f"app-{pid % 10} --serve",
+        arguments=b"app-%d --serve" % (pid % 10),
         cwd="/",
         uid=0,
         cgroup=cgroup,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover.agent import judges, machine
+from rover.agent import judges, machine, redaction_of
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.text import printable
@@ -66,8 +66,9 @@ def scan(settings: Settings) -> list[Why]:
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
     judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
+    redaction = redaction_of(settings)
     if cluster is None:
-        return scan_once(judge)
+        return scan_once(judge, redaction)
     cluster.start()
     host.name = cluster.node_name
     try:
@@ -80,7 +81,7 @@ def scan(settings: Settings) -> list[Why]:
                         LISTED_WITHIN,
                         watch.fault or "no answer",
                     )
-        return scan_once(judge, news)
+        return scan_once(judge, redaction, news)
     finally:
         cluster.stop()
 
@@ -115,7 +116,7 @@ def print_table(found: list[Why]) -> None:
         last = column == "COMMAND"
         table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for why in found:
-        pid, command = str(why.process.pid), printable(why.process.command_line[:1000])
+        pid, command = str(why.process.pid), printable(why.process.told[:1000])
         for report, status in entities(why):
             names = ("-",) * 4
             if report is not None:
@@ -131,7 +132,8 @@ def print_table(found: list[Why]) -> None:
 
 def entities(why: Why) -> list[tuple[Any, str]]:
     """Return each entity of a process with what it is to it; one without for none."""
-    told = [(report, "reported") for report in why.leads]
-    told += [(report, f"follows {leader}") for report, leader in why.follows]
+    short = ", texts cut short" if why.process.shortened else ""
+    told = [(report, f"reported{short}") for report in why.leads]
+    told += [(report, f"follows {leader}{short}") for report, leader in why.follows]
     detail = f": {why.detail}" if why.detail else ""
     return told or [(None, f"not reported: {why.reason.value}{detail}")]

@@ -28,6 +28,7 @@ from rover.config.settings import (
 )
 from rover.config.sources import Findings, Sources
 from rover.errors import ConfigError
+from rover.redaction import url_without_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,7 +142,8 @@ def _value(path: str, key: Key, default: object, sources: Sources, findings: Fin
     try:
         return read_value(key, given, default)
     except ValueError as error:
-        shown = "" if key.secret or not given.text else f"{given.text[:80]!r}: "
+        text = url_without_password(given.text)[:80]
+        shown = "" if key.secret or not text else f"{text!r}: "
         findings.problem(given.origin, path, f"{shown}{error}")
         return default
 

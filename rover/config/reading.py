@@ -143,6 +143,7 @@ def _within(
 def _choice(key: Key, text: str) -> str:
     word = text.upper()
     word = _LEVELS.get(word, word)
-    if word not in key.choices:
+    choices = {choice.upper(): choice for choice in key.choices}
+    if word not in choices:
         raise ValueError(f"write one of {', '.join(key.choices)}")
-    return word
+    return choices[word]

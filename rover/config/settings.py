@@ -13,6 +13,8 @@ from dataclasses import MISSING, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from rover.redaction import CommandLineTold
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -240,6 +242,17 @@ class DiscoverySettings:
     """Ours: end with an error where eBPF does not work, instead of scanning alone."""
     ignore: tuple[Pattern, ...] = key(Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE")
     """Ours: processes whose command line matches one of these are not reported."""
+    command_line: CommandLineTold = key(
+        Kind.CHOICE,
+        CommandLineTold.REDACTED,
+        "ROVER_PROCESS_DISCOVERY_COMMAND_LINE",
+        choices=tuple(told.value for told in CommandLineTold),
+    )
+    """Ours: what of command lines leaves the host."""
+    command_line_secrets: tuple[Pattern, ...] = key(
+        Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_COMMAND_LINE_SECRETS"
+    )
+    """Ours: what is secret in them beside what is known to be."""
     scanner: ScannerSettings = ScannerSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
 

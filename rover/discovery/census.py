@@ -15,10 +15,12 @@ import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.budget import SHORT, Budget
 from rover.discovery.runtime_stage import is_runtime_stage
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
-from rover.table import Why
+from rover.redaction import without_secrets
+from rover.table import Row, Why
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -83,6 +85,7 @@ class Census:
         probes: Probes | None,
         settle_time: float,
         own_pids: frozenset[int] = frozenset(),
+        budget: Budget | None = None,
     ) -> None:
         """Begin empty.
 
@@ -93,8 +96,10 @@ class Census:
             probes: attached programs; None where scanning is all there is.
             settle_time: seconds that a process must live to be heard of.
             own_pids: the agent's own processes, left out with their children.
+            budget: of what processes may make it keep; the usual one where none is given.
         """
         self.table = table
+        self.budget = budget or Budget()
         self.figures = Figures()
         self.kernel_threads: dict[int, KernelThread] = {}
         self.kernel = dict.fromkeys(Counter, 0)
@@ -139,7 +144,10 @@ class Census:
         thread = self.kernel_threads.get(pid)
         if thread is not None:
             return Why(thread.as_process(), Reason.KERNEL_THREAD, "", (), ())
-        return self.table.why(pid)
+        why = self.table.why(pid)
+        if why is not None and why.process.shortened:
+            return why._replace(detail=f"{why.detail}; {SHORT}" if why.detail else SHORT)
+        return why
 
     def take(self) -> int | None:
         """Take what the kernel holds; return the CLOCK_BOOTTIME (ns) at which more will settle."""
@@ -281,8 +289,12 @@ class Census:
         known = self.table.get(process.pid)
         if known is not None and known.process.key != process.key:
             self._judge.forget(known.process.key)
+        if known is not None:
+            self.budget.remove(known)
+        process = self.budget.fitted(process)
         verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
         self.table.put(process, verdict)
+        self.budget.add(Row(process, verdict))
 
     def _is_own(self, process: Process) -> bool:
         parent = process.ppid
@@ -295,16 +307,18 @@ class Census:
             self.figures.defects += 1
             if self.figures.defects <= DEFECTS_TOLD:
                 log.exception("defect pid=%d; please report it", process.pid)
-            return Verdict(reason=Reason.DEFECT, detail=repr(error))
+            return Verdict(reason=Reason.DEFECT, detail=without_secrets(repr(error)))
 
     def _remove(self, pid: int) -> None:
         if self._probes:
             self._probes.unfollow(pid)
         self.kernel_threads.pop(pid, None)
         self._doubts.pop(pid, None)
-        process = self.table.remove(pid)
-        if process is not None:
-            self._judge.forget(process.key)
+        row = self.table.get(pid)
+        if row is not None:
+            self.table.remove(pid)
+            self.budget.remove(row)
+            self._judge.forget(row.process.key)
 
     def _doubt(self, pid: int) -> None:
         """Look again, now and then, whether a process without leader still runs.

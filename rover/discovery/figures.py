@@ -80,6 +80,19 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
             "reason",
             {reason.name.lower(): amount for reason, amount in table.reasons.items()},
         ),
+        gauge(
+            "rover_kept_bytes",
+            "Memory for what processes chose themselves, by kind; beyond the limit, and beyond half"
+            " of it for one user, texts are cut short.",
+            "kind",
+            census.budget.kept,
+        ),
+        counter(
+            "rover_shortened_processes",
+            "Processes whose texts were cut short because that limit was reached.",
+            "",
+            {"": census.budget.shortened},
+        ),
         gauge("rover_kernel_threads", "Live kernel threads.", "", {"": len(census.kernel_threads)}),
         *(
             gauge(f"rover_{subject}", f"What the {subject} knows of.", "what", dict(counts))

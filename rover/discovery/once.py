@@ -14,6 +14,7 @@ from rover.table import Table
 
 if TYPE_CHECKING:
     from rover.naming.judge import Judge
+    from rover.redaction import Redaction
     from rover.table import Why
 
 
@@ -23,17 +24,20 @@ MOST_NEWS: Final = 5.0
 """Seconds for which news is taken in at most."""
 
 
-def scan_once(judge: Judge, news: queue.SimpleQueue[object] | None = None) -> list[Why]:
+def scan_once(
+    judge: Judge, redaction: Redaction, news: queue.SimpleQueue[object] | None = None
+) -> list[Why]:
     """Read every process and explain each, kernel threads included, in the order of the pids.
 
     Args:
         judge: names them.
+        redaction: decides what of command lines is told.
         news: what the cluster has told so far and will tell, of owners for example; None where
             there is no cluster.
     """
     census = Census(
         table=Table(),
-        reader=ProcReader(),
+        reader=ProcReader(redaction=redaction),
         judge=judge,
         probes=None,
         settle_time=0,

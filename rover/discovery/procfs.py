@@ -7,23 +7,35 @@ so the facts of two processes that share a pid in turn never mix. Sources: proc(
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from rover.discovery.bounds import (
+    ARGUMENTS_READ,
+    GAP,
+    bounded,
+    bounded_cgroup,
+    bounded_text,
+    joined,
+    spared,
+)
 from rover.model import Process, ProcessKey
+from rover.redaction import Redaction
 
 PF_KTHREAD: Final = 0x00200000
 """Flag of kernel threads, field 9 of stat (include/linux/sched.h)."""
-COMMAND_LINE_BYTES: Final = 65_536
-"""More than the backend takes of all properties together (50,000 UTF-16 units)."""
 FILE_BYTES: Final = 16_384
 MAX_THREADS_TRIED: Final = 64
 """Of a process whose leader has ended: some may be on their way out, too."""
 MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
+SHARED_ROOM: Final = 1_048_576
+"""Bytes that such texts may take: the table keeps them longer than their processes live."""
 DELETED: Final = " (deleted)"
 
 
@@ -42,7 +54,7 @@ class KernelThread:
             ppid=self.ppid,
             name=self.name,
             exe="",
-            command_line="",
+            arguments=b"",
             cwd="",
             uid=0,
             cgroup="",
@@ -64,6 +76,8 @@ class Stat:
     threads: int
     start_ticks: int
     image: int
+    arguments_size: int = 0
+    """Bytes of the arguments; 0 where ptrace access is denied."""
 
     @property
     def ended(self) -> bool:
@@ -114,6 +128,7 @@ def parse_stat(text: bytes) -> Stat:
             threads=int(fields[17]),
             start_ticks=int(fields[19]),
             image=hash(layout if layout.count(b"0") < len(layout) - 1 else name),
+            arguments_size=int(fields[46]) - int(fields[45]),
         )
     except (IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"not a stat line: {text[:80]!r}") from error
@@ -122,11 +137,6 @@ def parse_stat(text: bytes) -> Stat:
 def decode(text: bytes) -> str:
     """Decode what a process named itself; what is not UTF-8 becomes U+FFFD."""
     return text.decode("utf-8", "replace")
-
-
-def parse_command_line(text: bytes) -> str:
-    """Join the arguments by blanks; a rewritten command line may end in many NULs."""
-    return decode(text.rstrip(b"\0").replace(b"\0", b" "))
 
 
 def parse_status(text: bytes) -> tuple[int, int]:
@@ -151,14 +161,17 @@ class ProcReader:
     One thread uses it. `unreadable` counts what access rights hid.
     """
 
-    def __init__(self, root: str = "/proc") -> None:
+    def __init__(self, root: str = "/proc", redaction: Redaction | None = None) -> None:
+        """Read below `root`; the redaction decides what of arguments is told."""
         self.root = root
+        self._redaction = redaction or Redaction()
         self.unreadable = Unreadable()
         self.reads = 0
         self._numbers: dict[int, int] = {}
         """Parents, users and inodes: few, and each shared by many processes."""
         self._texts: dict[str, str] = {}
         """Names and paths, as far as they are."""
+        self._texts_room = 0
         # a kernel may be built without them; otherwise a file that is not there means that the
         # process is not either
         self._absent = {
@@ -254,15 +267,20 @@ class ProcReader:
         leaderless: bool,
     ) -> Process:
         exe = self._link("exe", directory).removesuffix(DELETED)
+        seen, safe = self._arguments(directory, stat.arguments_size)
+        arguments, told = bounded(seen), bounded(self._redaction.arguments(spared(safe)))
         return Process(
             key=key,
             ppid=self._number_of(stat.ppid),
             name=self._text_of(stat.name),
-            exe=self._text_of(exe),
-            command_line=parse_command_line(self._text("cmdline", directory, COMMAND_LINE_BYTES)),
-            cwd=self._text_of(self._link("cwd", directory)),
+            exe=self._text_of(bounded_text(exe)),
+            arguments=arguments,
+            redacted=None if told == arguments else told,
+            cwd=self._text_of(bounded_text(self._link("cwd", directory))),
             uid=self._number_of(uid),
-            cgroup=self._text_of(decode(self._text("cgroup", directory)).rstrip("\n")),
+            cgroup=self._text_of(
+                bounded_cgroup(decode(self._text("cgroup", directory)).rstrip("\n"))
+            ),
             pid_namespace=self._namespace("ns/pid", directory),
             mount_namespace=self._namespace("ns/mnt", directory),
             namespace_pid=namespace_pid,
@@ -270,11 +288,26 @@ class ProcReader:
             leaderless=leaderless,
         )
 
-    def _text(self, name: str, directory: int, limit: int = FILE_BYTES) -> bytes:
+    def _arguments(self, directory: int, size: int) -> tuple[bytes, bytes]:
+        """Read the arguments, of long ones both ends.
+
+        Returns:
+            What is seen by whoever names the process, and what may be told once its secrets are
+            masked. The two differ by an argument whose beginning was not read.
+        """
+        head = self._text("cmdline", directory, 2 * ARGUMENTS_READ)
+        # a rewritten command line may end in many NULs
+        if len(head) < 2 * ARGUMENTS_READ or size <= len(head):
+            return (whole := head.rstrip(b"\0")), whole
+        head = head[:ARGUMENTS_READ]
+        tail = self._text("cmdline", directory, ARGUMENTS_READ, size - ARGUMENTS_READ)
+        return head + GAP + tail.rstrip(b"\0"), joined(head, tail)
+
+    def _text(self, name: str, directory: int, limit: int = FILE_BYTES, at: int = 0) -> bytes:
         if name in self._absent:
             return b""
         try:
-            return _read(name, limit, directory)
+            return _read(name, limit, directory, at)
         except PermissionError:
             self.unreadable.note(name)
             return b""
@@ -290,6 +323,11 @@ class ProcReader:
             _read("stat", FILE_BYTES, directory)
             self.unreadable.note(name)
             return ""
+        except OSError as error:
+            # a directory deeper than a page of text can name: no reason to report no process
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return ""
 
     def _namespace(self, name: str, directory: int) -> int:
         return self._number_of(_inode(self._link(name, directory)))
@@ -302,15 +340,19 @@ class ProcReader:
 
     def _text_of(self, text: str) -> str:
         """Give the one object for a text that many share."""
-        if len(self._texts) >= MAX_SHARED:
+        if len(self._texts) >= MAX_SHARED or self._texts_room > SHARED_ROOM:
             self._texts.clear()
-        return self._texts.setdefault(text, text)
+            self._texts_room = 0
+        shared = self._texts.setdefault(text, text)
+        if shared is text:
+            self._texts_room += sys.getsizeof(text)
+        return shared
 
 
-def _read(path: str, limit: int, directory: int | None = None) -> bytes:
+def _read(path: str, limit: int, directory: int | None = None, at: int = 0) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return os.read(descriptor, limit)
+        return os.pread(descriptor, limit, at)
     finally:
         os.close(descriptor)
 

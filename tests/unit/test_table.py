@@ -16,7 +16,7 @@ def process(pid: int, start: int = 0, command_line: str = "run") -> Process:
         ppid=1,
         name="run",
         exe="/bin/run",
-        command_line=command_line,
+        arguments=command_line.encode(),
         cwd="/",
         uid=0,
         cgroup="0::/",

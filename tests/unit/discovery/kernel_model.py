@@ -254,7 +254,7 @@ class ModelReader:
             ppid=task.ppid,
             name="x",
             exe="/x",
-            command_line=task.names,
+            arguments=task.names.encode(),
             cwd="/",
             uid=0,
             cgroup=task.pod,

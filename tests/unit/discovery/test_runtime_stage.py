@@ -17,7 +17,8 @@ HOST = "0::/system.slice/containerd.service"
 
 def process(name: str, exe: str, command_line: str, cgroup: str) -> Process:
     return Process(
-        key=ProcessKey(4242, 1), ppid=1, name=name, exe=exe, command_line=command_line, cwd="/",
+        key=ProcessKey(4242, 1), ppid=1, name=name, exe=exe, cwd="/",
+        arguments=command_line.replace(" ", "\0").encode(),
         uid=0, cgroup=cgroup, pid_namespace=2, mount_namespace=2, namespace_pid=1, image=0,
     )  # fmt: skip
 
@@ -56,4 +57,4 @@ def test_what_is_no_stage_is_a_process_like_any_other(other: Process):
 
 def test_the_program_that_it_becomes_is_no_stage():
     stage = process("runc:[2:INIT]", "/", "runc init", CONTAINER)
-    assert not is_runtime_stage(replace(stage, name="nginx", exe="/nginx", command_line="nginx"))
+    assert not is_runtime_stage(replace(stage, name="nginx", exe="/nginx", arguments=b"nginx"))
