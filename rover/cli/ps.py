@@ -16,6 +16,7 @@ from rover.cli.text import printable
 from rover.discovery.once import scan_once
 from rover.errors import RoverError, StateError
 from rover.explain import explain
+from rover.guard import Guard
 from rover.identity import read_agent_id
 from rover.model import Reason
 from rover.naming.host_facts import Host
@@ -65,9 +66,10 @@ def scan(settings: Settings) -> list[Why]:
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
-    judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
+    guard = Guard()
+    judge, cluster = judges(settings, host, news.put, guard)
     if cluster is None:
-        return scan_once(judge)
+        return scan_once(judge, guard=guard)
     cluster.start()
     host.name = cluster.node_name
     try:
@@ -80,7 +82,7 @@ def scan(settings: Settings) -> list[Why]:
                         LISTED_WITHIN,
                         watch.fault or "no answer",
                     )
-        return scan_once(judge, news)
+        return scan_once(judge, news, guard=guard)
     finally:
         cluster.stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rover.metrics import counter, gauge
@@ -13,6 +14,29 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from rover.discovery.census import Census
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the census has done since it began; plain counts, read by the metrics."""
+
+    settled: int = 0
+    """Processes that came through the kernel's settling."""
+    vanished: int = 0
+    """Of these, gone before /proc could be read."""
+    exits: int = 0
+    execs: int = 0
+    """Processes known already whose image changed."""
+    unfollowed: int = 0
+    """Not followed for want of room; their exits are found by the reconcile."""
+    lost_pending: int = 0
+    lost_events: int = 0
+    reconciles: int = 0
+    deep_reconciles: int = 0
+    repairs_new: int = 0
+    """Processes that the reconcile found and no event had told of."""
+    repairs_gone: int = 0
+    repairs_changed: int = 0
 
 
 def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[Metric]:
@@ -71,7 +95,6 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         ),
         counter("rover_exits", "Ends of known processes that were told.", "", {"": did.exits}),
         counter("rover_execs", "Execs of known processes.", "", {"": did.execs}),
-        counter("rover_defects", "Processes the agent itself failed on.", "", {"": did.defects}),
         gauge("rover_entities", "Entities led by a live process.", "", {"": table.entities}),
         gauge(
             "rover_processes",

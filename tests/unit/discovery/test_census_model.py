@@ -14,6 +14,7 @@ from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
 from rover.discovery import census as census_module
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
 from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, Verdict
+from rover.probes.layout import Counter
 from rover.table import Table
 
 SETTLE = 0.1
@@ -190,7 +191,7 @@ class CensusMachine(RuleBasedStateMachine):
             self.kernel.elapse(pause)
             self.turn()
         self.census.reconcile()
-        self.kernel.elapse(SETTLE + IN_HAND_S)
+        self.kernel.elapse(SETTLE + IN_HAND_S + 0.01)
         self.turn()
         self.compare()
 
@@ -220,6 +221,15 @@ class CensusMachine(RuleBasedStateMachine):
             for report in why.leads
         ]
         assert len(led) == len(set(led)) == self.census.table.entities
+
+    @invariant()
+    def nothing_is_repaired_where_nothing_was_lost(self) -> None:
+        if not hasattr(self, "census") or not self.ebpf:
+            return
+        did = self.census.figures
+        counts = self.kernel.counts
+        if not counts[Counter.LOST_PENDING] + counts[Counter.LOST_EVENT] + did.unfollowed:
+            assert (did.repairs_new, did.repairs_gone, did.repairs_changed) == (0, 0, 0)
 
 
 class CensusWithoutGroupDead(CensusMachine):
