@@ -46,15 +46,22 @@ class Casualties:
             return False
         return True
 
-    def mend(self) -> None:
-        """Put each row in anew, as a step may have been left half done, and show what failed."""
+    def mend(self) -> bool:
+        """Put each row in anew, as a step may have been left half done, and show what failed.
+
+        Returns:
+            Whether all went well; if not, there is something left to mend.
+        """
         if not self._failed:
-            return
+            return True
         failed, self._failed = self._failed, {}
         for row in self._table.take_out_all():
-            self._guard.one("table", f"pid={row.process.pid}", self._table.put, *row)
+            self.spared("table", row.process.pid, self._table.put, *row)
         for pid, defect in failed.items():
-            self._guard.one("show", f"pid={pid}", self._show, pid, defect)
+            # of what cannot even be shown, nothing must be left behind half done
+            if defect.where != "show":
+                self.spared("show", pid, self._show, pid, defect)
+        return not self._failed
 
     def _show(self, pid: int, defect: Defect) -> None:
         stat = self._reader.stat(pid)

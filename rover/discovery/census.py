@@ -144,7 +144,7 @@ class Census:
 
     def changes(self) -> Changes:
         """Return what the backend must be told since the last call; mend what failed first."""
-        self._casualties.mend()
+        self._unsure |= not self._casualties.mend()
         return self.table.changes()
 
     def doubt_all(self) -> None:
@@ -219,7 +219,11 @@ class Census:
         """Ask for a new verdict on processes that are still the same."""
         for key in keys:
             row = self.table.get(key.pid)
-            if row is not None and row.process.key == key:
+            if row is None or row.process.key != key:
+                continue
+            if row.verdict.reason is Reason.DEFECT:  # little may be known of it
+                self._one("admit", key.pid, self._admit, key.pid)
+            else:
                 self._one("judge", key.pid, self._put, row.process)
 
     def _one(
@@ -291,13 +295,13 @@ class Census:
         self._guard.one("forget", f"pid={key.pid}", self._judge.forget, key)
 
     def _remove(self, pid: int) -> None:
-        if self._probes:
-            self._probes.unfollow(pid)
         self.kernel_threads.pop(pid, None)
         self._doubts.pop(pid, None)
         process = self.table.remove(pid)
         if process is not None:
             self._forget(process.key)
+        if self._probes:
+            self._probes.unfollow(pid)
 
     def _look_again(self, pid: int, now: float) -> None:
         _, looks = self._doubts.pop(pid)
@@ -360,30 +364,27 @@ class Census:
 
         Otherwise an event that is under way may be all there is to it.
         """
-        row = self.table.get(pid)
         stat = self._reader.stat(pid)
-        if row is None:
-            thread = self.kernel_threads.get(pid)
-            same = stat is not None and thread and stat.start_ticks == thread.key.start_ticks
-        else:
-            same = stat is not None and self._is_same(row.process, stat)
-        if same:
-            if row and stat and stat.leaderless and pid not in self._doubts:
-                self._doubt(pid)
-        elif sure:
-            self._repair(pid)
-        else:
-            self._leave_to_the_kernel(pid)
+        if self._differs(pid, stat):
+            if sure:
+                self._repair(pid)
+            else:
+                self._leave_to_the_kernel(pid)
+        elif stat and stat.leaderless and pid not in self._doubts and self.table.get(pid):
+            self._doubt(pid)
 
     def _verify(self, pid: int) -> None:
         """Repair a process that is still not as it was, though its events had time to come."""
-        row = self.table.get(pid)
-        stat = self._reader.stat(pid)
-        if row is not None and (stat is None or not self._is_same(row.process, stat)):
+        if self._differs(pid, self._reader.stat(pid)):
             self._repair(pid)
 
-    def _is_same(self, process: Process, stat: Stat) -> bool:
-        return not self._is_gone(process, stat) and stat.image == process.image
+    def _differs(self, pid: int, stat: Stat | None) -> bool:
+        row = self.table.get(pid)
+        if row is not None:
+            known = row.process
+            return stat is None or self._is_gone(known, stat) or stat.image != known.image
+        thread = self.kernel_threads.get(pid)
+        return stat is None or thread is None or stat.start_ticks != thread.key.start_ticks
 
     def _repair(self, pid: int) -> None:
         """Read again another process with the pid, or another image."""

@@ -83,10 +83,12 @@ class CensusMachine(RuleBasedStateMachine):
         self.patches.setattr(census_module, "time", clock)
         self.patches.setattr(census_module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
-        self.judge = PodsJudge()
+        self.judge = self.make_judge()
+        self.table = self.make_table()
+        self.reader = self.make_reader(kernel)
         self.census = Census(
-            table=Table(),
-            reader=ModelReader(kernel),
+            table=self.table,
+            reader=self.reader,
             judge=self.judge,
             probes=ModelProbes(kernel) if self.ebpf else None,
             settle_time=SETTLE,
@@ -95,6 +97,10 @@ class CensusMachine(RuleBasedStateMachine):
             kernel.fork(1, "abc"[number % 3], PODS[number % 3])
         self.census.scan()
         self.turn()
+
+    make_judge = PodsJudge
+    make_table = Table
+    make_reader = ModelReader
 
     def teardown(self) -> None:
         self.patches.undo()
@@ -177,7 +183,7 @@ class CensusMachine(RuleBasedStateMachine):
         self.tell()
 
     def tell(self) -> None:
-        changes = self.census.table.changes()
+        changes = self.census.changes()
         for report in changes.announced:
             assert self.backend.get(report.entity.key) != report, "told twice"
             self.backend[report.entity.key] = report
