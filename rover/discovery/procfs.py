@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from rover.clock import host_ticks
 from rover.model import Process, ProcessKey
 
 PF_KTHREAD: Final = 0x00200000
@@ -109,7 +110,7 @@ def parse_stat(text: bytes) -> Stat:
             ppid=int(fields[1]),
             kernel_thread=bool(int(fields[6]) & PF_KTHREAD),
             threads=int(fields[17]),
-            start_ticks=int(fields[19]),
+            start_ticks=host_ticks(int(fields[19])),
             image=hash(layout if layout.count(b"0") < len(layout) - 1 else name),
         )
     except (IndexError, UnicodeDecodeError) as error:
