@@ -13,6 +13,7 @@ from rover.agent import Agent
 from rover.cli.logs import write_logs
 from rover.cli.options import configured
 from rover.cli.signals import until_signalled
+from rover.host_limits import ensure_room
 from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def start(loaded: Loaded, *, embedded: bool) -> None:
         log.warning("configuration: %s", warning)
     if loaded.ignored:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
+    ensure_room()
     if embedded:
         _run_embedded(settings)
     else:
