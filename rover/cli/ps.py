@@ -42,7 +42,7 @@ COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND"
 def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) -> None:
     """Scan once: what would be reported and as what, and why the rest would not."""
     tell(loaded)
-    write_logs("WARN")
+    write_logs("DEBUG" if loaded.settings.logger.level == "DEBUG" else "WARN", tracebacks=False)
     found = scan(loaded.settings)
     missing = set(pids) - {why.process.pid for why in found}
     if missing:

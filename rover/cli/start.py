@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rover.agent import Agent
-from rover.cli.logs import write_logs
+from rover.cli.logs import stands_apart, write_logs
 from rover.cli.options import configured
 from rover.cli.signals import until_signalled
 from rover.host_limits import ensure_room
@@ -32,9 +32,13 @@ log = logging.getLogger("rover.cli")
 def start(loaded: Loaded, *, embedded: bool) -> None:
     """Discover this host's processes and report them, until SIGTERM or Ctrl-C."""
     settings = loaded.settings
-    write_logs(settings.logger.level)
+    write_logs(settings.logger.level, tracebacks=stands_apart(output=embedded))
     for warning in loaded.warnings:
         log.warning("configuration: %s", warning)
+    if loaded.sets_nothing:
+        log.warning("configuration: %s sets nothing that this agent reads", loaded.file)
+    if loaded.unknown:
+        log.warning("configuration: nobody knows the sections %s", ",".join(loaded.unknown))
     if loaded.ignored:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()

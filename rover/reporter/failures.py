@@ -94,6 +94,10 @@ def kind_of(code: str, text: str, message_bytes: int) -> FailureKind:
     return BY_CODE.get(code, FailureKind.ITEM)
 
 
+_CLOSED_AT_ONCE: Final = (
+    "the port does not answer in plain HTTP/2: if it speaks TLS, check core.backend.enable_TLS, "
+    "and core.backend.client_pem_path if it asks for a certificate"
+)
 BY_TEXT: Final = (
     (
         CERTIFICATE_TEXT,
@@ -103,16 +107,11 @@ BY_TEXT: Final = (
         NO_TLS_TEXT,
         "the port does not seem to speak TLS: check core.backend.enable_TLS and the port",
     ),
-    (
-        CLOSED_AT_ONCE_TEXT,
-        "the port does not answer in plain HTTP/2: if it speaks TLS, check "
-        "core.backend.enable_TLS, and core.backend.client_pem_path if it asks for a certificate",
-    ),
+    (CLOSED_AT_ONCE_TEXT, _CLOSED_AT_ONCE),
 )
 BY_KIND: Final = {
     FailureKind.DENIED: "check core.backend.authentication and the client certificate",
-    FailureKind.WRONG_SERVER: "check that core.backend.addr is an OAP's gRPC port (11800 by "
-    "default)",
+    FailureKind.WRONG_SERVER: "check that core.backend.addr is an OAP's gRPC port, usually 11800",
     FailureKind.BROKEN: "look into the backend's log",
     FailureKind.TIMEOUT: "check the network, or raise core.backend.timeout",
 }
