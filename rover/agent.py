@@ -13,6 +13,7 @@ from rover.discovery.census import Census
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.guard import Guard
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
@@ -69,6 +70,7 @@ class Agent:
         self._settings = settings
         self._watch = watch
         self._defect: BaseException | None = None
+        self._guard = Guard()
         self._stopping = stopping or StopRequest()
         self._undo: list[Callable[[], object]] = []
 
@@ -131,7 +133,9 @@ class Agent:
         if status:
             self._undo.append(status.close)
 
-        self.reporter = Reporter(settings.core.backend, settings.process_discovery, identity.id)
+        self.reporter = Reporter(
+            settings.core.backend, settings.process_discovery, identity.id, guard=self._guard
+        )
         self.reporter.start()
         self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
@@ -142,7 +146,7 @@ class Agent:
             self._undo.extend([probes.close] if probes else [])
             return
         host = Host(self.agent_id)
-        judge, cluster = judges(settings, host, self._post, self._fail)
+        judge, cluster = judges(settings, host, self._post, self._guard)
         census = Census(
             table=Table(),
             reader=ProcReader(redaction=redaction_of(settings)),
@@ -150,6 +154,7 @@ class Agent:
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
             own_pids=frozenset({os.getpid()}),
+            guard=self._guard,
         )
         self.discovery = Discovery(
             census=census,
@@ -158,6 +163,8 @@ class Agent:
             settings=settings.process_discovery,
             publish=self._publish,
             failed=self._fail,
+            scanned=self.reporter.complete,
+            guard=self._guard,
         )
         if cluster:
             cluster.start()
@@ -168,7 +175,9 @@ class Agent:
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
         if status:
-            status.serve(AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf))
+            status.serve(
+                AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf, self._guard)
+            )
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
@@ -191,8 +200,8 @@ class Agent:
         self._ebpf, self._way = f"attached by {loaded.way}{why}", loaded.way
         return probes
 
-    def _post(self, news: object) -> None:
-        self.discovery.post(news)
+    def _post(self, news: object) -> bool:
+        return self.discovery.post(news)
 
     def _publish(self, changes: Changes) -> None:
         self.reporter.publish(changes)
@@ -222,16 +231,17 @@ def machine(settings: Settings) -> Machine:
 def judges(
     settings: Settings,
     host: Host,
-    post: Callable[[object], None],
-    failed: Callable[[BaseException], None],
+    post: Callable[[object], object],
+    guard: Guard,
 ) -> tuple[Judge, Cluster | None]:
     """Build what names processes, and where Kubernetes is active the cluster that it hears of.
 
     Args:
         settings: the effective configuration.
         host: the agent's host; takes the node's name once the cluster is started.
-        post: takes news of the cluster, for the judge's `apply`; called by several threads.
-        failed: told of a defect that ended a watch.
+        post: takes news of the cluster, for the judge's `apply`, or returns False where it has no
+            room for it; called by several threads.
+        guard: keeps the cluster's threads and the judge going where a step of theirs fails.
     """
     if not kubernetes_active(settings, os.environ):
         return _host_judge(settings, host), None
@@ -239,15 +249,16 @@ def judges(
     analyzers = Analyzers(
         kubernetes, settings.process_discovery.ignore, host, settings.core.cluster_name
     )
-    cluster = Cluster(kubernetes, post, with_env=analyzers.use_env, failed=failed)
+    cluster = Cluster(kubernetes, post, with_env=analyzers.use_env, guard=guard)
     join = PodJoin(
-        PodIndex(),
+        PodIndex(guard=guard),
         analyzers,
         list_again=cluster.list_pods_again,
         ask_owner=cluster.ask_owner,
+        guard=guard,
     )
     outside = _host_judge(settings, host) if kubernetes.host_processes else None
-    return ClusterJudge(join, outside), cluster
+    return ClusterJudge(join, outside, guard), cluster
 
 
 def redaction_of(settings: Settings) -> Redaction:

@@ -32,6 +32,21 @@ REGISTRY: Final = CollectorRegistry()
 
 ProcessCollector(registry=REGISTRY)
 
+DEFECTS: Final = Counter(
+    "rover_defects_total",
+    "Failures that nobody foresaw, by the step; each cost its own process or object alone.",
+    ["where"],
+    registry=REGISTRY,
+)
+
+# Discovery
+
+LOST_NEWS: Final = Counter(
+    "rover_lost_news_total",
+    "News of the cluster that the discovery thread had no room for; all is listed again.",
+    registry=REGISTRY,
+)
+
 # Reporter
 
 SESSION_STATE: Final = Gauge(
@@ -146,6 +161,9 @@ class _Asking(Collector):
         try:
             figures = list(self._ask())
         except RoverError:
+            return
+        except Exception:  # noqa: BLE001 - one room's defect must not hide what the others show
+            DEFECTS.labels("figures").inc()
             return
         yield from figures
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rover.model import Changes, EntityKey, Process, ProcessKey, Reason, Report, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Row(NamedTuple):
@@ -45,7 +45,8 @@ class Table:
         self._claims: dict[EntityKey, list[Report] | tuple[Report]] = {}
         """What each claimant would be reported as, the oldest first; no two are of one age. Most
         entities have one, and a tuple takes half the room of a list."""
-        self._published: dict[EntityKey, Report] = {}
+        self._published: dict[EntityKey, Report | None] = {}
+        """What was told of each entity last; None where it did not arrive."""
         self._touched: set[EntityKey] = set()
         self.reasons: Counter[Reason] = Counter()
         """How many processes have each verdict."""
@@ -115,13 +116,33 @@ class Table:
             claims = self._claims.get(key)
             report = claims[0] if claims else None
             if report is None:
-                if self._published.pop(key, None) is not None:
+                if key in self._published:
+                    del self._published[key]
                     withdrawn.append(key)
             elif self._published.get(key) != report:
                 self._published[key] = report
                 announced.append(report)
         self._touched.clear()
         return Changes(tuple(announced), tuple(withdrawn))
+
+    def tell_again(self, keys: Iterable[EntityKey]) -> None:
+        """Have entities among the next changes of which the latest word did not arrive."""
+        for key in keys:
+            self._published[key] = None
+            self._touched.add(key)
+
+    def take_out_all(self) -> list[Row]:
+        """Empty the table and return its rows, to be put in again one by one.
+
+        So a defect is mended that left rows and claims apart. What was told of entities stays, and
+        all of them are looked at by the next `changes`.
+        """
+        rows = list(self._rows.values())
+        self._rows.clear()
+        self._claims.clear()
+        self.reasons.clear()
+        self._touched.update(self._published)
+        return rows
 
     def why(self, pid: int) -> Why | None:
         """Explain one process; None where no live process has this pid."""

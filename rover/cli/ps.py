@@ -16,6 +16,7 @@ from rover.cli.text import printable
 from rover.discovery.once import scan_once
 from rover.errors import RoverError, StateError
 from rover.explain import explain
+from rover.guard import Guard
 from rover.identity import read_agent_id
 from rover.model import Reason
 from rover.naming.host_facts import Host
@@ -41,7 +42,7 @@ COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND"
 def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) -> None:
     """Scan once: what would be reported and as what, and why the rest would not."""
     tell(loaded)
-    write_logs("WARN")
+    write_logs("DEBUG" if loaded.settings.logger.level == "DEBUG" else "WARN", tracebacks=False)
     found = scan(loaded.settings)
     missing = set(pids) - {why.process.pid for why in found}
     if missing:
@@ -65,10 +66,11 @@ def scan(settings: Settings) -> list[Why]:
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
-    judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
+    guard = Guard()
+    judge, cluster = judges(settings, host, news.put, guard)
     redaction = redaction_of(settings)
     if cluster is None:
-        return scan_once(judge, redaction)
+        return scan_once(judge, redaction, guard=guard)
     cluster.start()
     host.name = cluster.node_name
     try:
@@ -81,7 +83,7 @@ def scan(settings: Settings) -> list[Why]:
                         LISTED_WITHIN,
                         watch.fault or "no answer",
                     )
-        return scan_once(judge, redaction, news)
+        return scan_once(judge, redaction, news, guard=guard)
     finally:
         cluster.stop()
 

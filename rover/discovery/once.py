@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover.discovery.census import Census
 from rover.discovery.procfs import ProcReader
+from rover.guard import Defect, Guard
 from rover.table import Table
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ MOST_NEWS: Final = 5.0
 
 
 def scan_once(
-    judge: Judge, redaction: Redaction, news: queue.SimpleQueue[object] | None = None
+    judge: Judge,
+    redaction: Redaction,
+    news: queue.SimpleQueue[object] | None = None,
+    *,
+    guard: Guard | None = None,
 ) -> list[Why]:
     """Read every process and explain each, kernel threads included, in the order of the pids.
 
@@ -34,7 +39,9 @@ def scan_once(
         redaction: decides what of command lines is told.
         news: what the cluster has told so far and will tell, of owners for example; None where
             there is no cluster.
+        guard: does what concerns one process, so that a defect costs that one alone.
     """
+    guard = guard or Guard()
     census = Census(
         table=Table(),
         reader=ProcReader(redaction=redaction),
@@ -42,13 +49,16 @@ def scan_once(
         probes=None,
         settle_time=0,
         own_pids=frozenset({os.getpid()}),
+        guard=guard,
     )
     while news and not news.empty():
-        judge.apply(news.get())
+        guard.one("news", "", judge.apply, news.get())
     census.scan()
     until = time.monotonic() + MOST_NEWS
     with contextlib.suppress(queue.Empty):
         while news and time.monotonic() < until:
-            census.judge_again(judge.apply(news.get(timeout=QUIET)))
+            keys = guard.one("news", "", judge.apply, news.get(timeout=QUIET))
+            census.judge_again(() if isinstance(keys, Defect) else keys)
+    census.changes()
     pids = sorted(census.table.pids() | census.kernel_threads.keys())
     return [why for pid in pids if (why := census.why(pid))]

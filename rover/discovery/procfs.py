@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from rover.clock import host_ticks
 from rover.discovery.bounds import (
     ARGUMENTS_READ,
     GAP,
@@ -126,7 +127,7 @@ def parse_stat(text: bytes) -> Stat:
             ppid=int(fields[1]),
             kernel_thread=bool(int(fields[6]) & PF_KTHREAD),
             threads=int(fields[17]),
-            start_ticks=int(fields[19]),
+            start_ticks=host_ticks(int(fields[19])),
             image=hash(layout if layout.count(b"0") < len(layout) - 1 else name),
             arguments_size=int(fields[46]) - int(fields[45]),
         )

@@ -11,19 +11,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.discovery.loop import Discovery
+    from rover.guard import Guard
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
 
 LATE: Final = 60.0
 """Seconds beyond its own period after which a discovery thread that did nothing counts as stuck,
-and for which the reporter may fail by one defect after the other."""
+and for which a step of a thread may fail by one defect after the other."""
 
 
 class AgentAnswers:
     """The answers of one agent, for its status server."""
 
     def __init__(
-        self, discovery: Discovery, reporter: Reporter, cluster: Cluster | None, ebpf: str
+        self,
+        discovery: Discovery,
+        reporter: Reporter,
+        cluster: Cluster | None,
+        ebpf: str,
+        guard: Guard,
     ) -> None:
         """Ask these parts.
 
@@ -32,24 +38,36 @@ class AgentAnswers:
             reporter: has the session.
             cluster: has the watches; None without Kubernetes.
             ebpf: how programs are attached and why not better, or why they are not.
+            guard: knows which steps of the threads fail.
         """
         self._discovery = discovery
         self._reporter = reporter
         self._cluster = cluster
         self._ebpf = ebpf
+        self._guard = guard
 
     def health(self) -> tuple[bool, Mapping[str, Any]]:
-        """Tell whether both threads do their work; a backend that is away is no illness."""
+        """Tell whether all threads do their work; a backend that is away is no illness.
+
+        Neither is a defect that some processes bring out: whoever runs them could make the agent
+        end by it.
+        """
         idle = time.monotonic() - self._discovery.looked_at
         discovering = self._discovery.is_alive and idle < self._discovery.period + LATE
-        ended = "" if self._reporter.is_alive else "has ended"
-        defect = self._reporter.defect
-        if defect and time.monotonic() - defect.since > LATE:
-            ended = ended or f"fails time and again by a defect: {defect.what}"
-        return discovering and not ended, {
+        reporting = self._reporter.is_alive
+        defects = self._defects()
+        return discovering and reporting and not defects, {
             "discovery": "works" if discovering else f"has done nothing for {idle:.0f} s",
-            "reporter": ended or "works",
+            "reporter": "works" if reporting else "has ended",
+            "defects": defects or "none that lasts",
         }
+
+    def _defects(self) -> str:
+        failing = self._guard.failing()
+        if failing and time.monotonic() - failing.since > LATE:
+            defect = failing.defect
+            return f"{defect.where} fails time and again: {defect.what}"
+        return "no process can be judged" if self._discovery.names_nothing else ""
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
         """Tell whether the first scan is handed over and, in a cluster, pods and services listed.
@@ -81,5 +99,5 @@ class AgentAnswers:
         Raises:
             RoverError: the discovery thread does not answer.
         """
-        found = self._discovery.inspect(lambda census: census.why(pid))
+        found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)

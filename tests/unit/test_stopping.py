@@ -59,3 +59,14 @@ def test_a_signal_at_any_moment_of_a_wait_is_no_deadlock():
     """The same program with `threading.Event` does not survive its first second."""
     done = subprocess.run([sys.executable, "-c", SIGNALLED], timeout=30, check=False)
     assert done.returncode == 0, signal.strsignal(-done.returncode)
+
+
+def test_what_is_to_be_done_meanwhile_is_done_by_who_waits_and_ends_no_wait():
+    stop, done = StopRequest(), []
+    stop.meanwhile(lambda: done.append(1))
+    assert not stop.wait(0.01)
+    assert done == [1]
+    stop.meanwhile(lambda: done.append(2))
+    stop.meanwhile(stop.set)
+    assert stop.wait(5)
+    assert done == [1, 2]

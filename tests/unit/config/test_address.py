@@ -22,6 +22,10 @@ from rover.reporter.host_ip import host_ip
         ("a:1, b:2 ,a:1,", ["a:1", "b:2"]),
         ("dns:///oap:11800", ["oap:11800"]),
         ("unix:///run/oap.sock", ["unix:/run/oap.sock"]),
+        ("my_oap-1.prod.:1", ["my_oap-1.prod.:1"]),
+        ("3com.example:1", ["3com.example:1"]),
+        ("büro.example:1", ["büro.example:1"]),
+        ("255.255.255.255", ["255.255.255.255:11800"]),
     ],
 )
 def test_an_address_is_understood(text, targets):
@@ -42,6 +46,22 @@ def test_an_address_is_understood(text, targets):
         ("oap:", "port"),
         ("a b", "no address"),
         ("a/b", "no address"),
+        ("$OAP_HOST:11800", "holds '$OAP_HOST', which nobody replaces; write ${OAP_HOST:default}"),
+        ("${OAP_HOST}:11800", "write ${OAP_HOST:default}"),
+        ("unix:$RUN/oap.sock", "write ${RUN:default}"),
+        ("a:1,$B:1", "'$B:1' holds '$B'"),
+        ("10.0.0.300", "'10.0.0.300' is no IPv4 address"),
+        ("10.0.0.300:11800", "no IPv4 address"),
+        ("10.0.0:11800", "no IPv4 address"),
+        ("10.0.0.0.1:11800", "no IPv4 address"),
+        ("1234:11800", "no IPv4 address"),
+        ("0x7f000001:1", "no IPv4 address"),
+        ("010.0.0.1:1", "no IPv4 address"),
+        ("oap..svc:1", "no name of a host"),
+        (".oap:1", "no name of a host"),
+        ("<oap>:1", "no name of a host"),
+        ("user@oap:1", "no name of a host"),
+        ("x" * 64 + ":1", "no name of a host"),
     ],
 )
 def test_what_is_no_address_is_refused_by_name(text, word):

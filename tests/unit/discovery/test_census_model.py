@@ -14,6 +14,7 @@ from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
 from rover.discovery import census as census_module
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
 from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, Verdict
+from rover.probes.layout import Counter
 from rover.table import Table
 
 SETTLE = 0.1
@@ -82,10 +83,12 @@ class CensusMachine(RuleBasedStateMachine):
         self.patches.setattr(census_module, "time", clock)
         self.patches.setattr(census_module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
-        self.judge = PodsJudge()
+        self.judge = self.make_judge()
+        self.table = self.make_table()
+        self.reader = self.make_reader(kernel)
         self.census = Census(
-            table=Table(),
-            reader=ModelReader(kernel),
+            table=self.table,
+            reader=self.reader,
             judge=self.judge,
             probes=ModelProbes(kernel) if self.ebpf else None,
             settle_time=SETTLE,
@@ -94,6 +97,10 @@ class CensusMachine(RuleBasedStateMachine):
             kernel.fork(1, "abc"[number % 3], PODS[number % 3])
         self.census.scan()
         self.turn()
+
+    make_judge = PodsJudge
+    make_table = Table
+    make_reader = ModelReader
 
     def teardown(self) -> None:
         self.patches.undo()
@@ -179,7 +186,7 @@ class CensusMachine(RuleBasedStateMachine):
         self.tell()
 
     def tell(self) -> None:
-        changes = self.census.table.changes()
+        changes = self.census.changes()
         for report in changes.announced:
             assert self.backend.get(report.entity.key) != report, "told twice"
             self.backend[report.entity.key] = report
@@ -193,7 +200,7 @@ class CensusMachine(RuleBasedStateMachine):
             self.kernel.elapse(pause)
             self.turn()
         self.census.reconcile()
-        self.kernel.elapse(SETTLE + IN_HAND_S)
+        self.kernel.elapse(SETTLE + IN_HAND_S + 0.01)
         self.turn()
         self.compare()
 
@@ -223,6 +230,15 @@ class CensusMachine(RuleBasedStateMachine):
             for report in why.leads
         ]
         assert len(led) == len(set(led)) == self.census.table.entities
+
+    @invariant()
+    def nothing_is_repaired_where_nothing_was_lost(self) -> None:
+        if not hasattr(self, "census") or not self.ebpf:
+            return
+        did = self.census.figures
+        counts = self.kernel.counts
+        if not counts[Counter.LOST_PENDING] + counts[Counter.LOST_EVENT] + did.unfollowed:
+            assert (did.repairs_new, did.repairs_gone, did.repairs_changed) == (0, 0, 0)
 
 
 class CensusWithoutGroupDead(CensusMachine):
