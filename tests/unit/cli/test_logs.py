@@ -1,4 +1,4 @@
-"""A defect is one line where people read, with its traceback where the log has a place of its own."""
+"""A defect is one line where people read; its traceback goes where the log stands alone."""
 
 from __future__ import annotations
 
