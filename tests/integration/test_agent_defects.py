@@ -109,13 +109,13 @@ def test_an_entity_whose_message_cannot_be_made_is_set_aside(
 
 
 def test_a_look_that_always_fails_stops_nothing_else(
-    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn, defect
+    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn, defect, eventually
 ):
     odd = tmp_path / "odd"
     shutil.copy("/bin/sleep", odd)
     with running(backend, tmp_path, environment=defect(IN_EACH_REFRESH)) as agent:
-        agent.wait_for(spawn(str(odd), "77").pid)
-        assert "defect where=refresh: RecursionError" in agent.log.read_text()
+        agent.wait_for(spawn(str(odd), "77").pid, within=20)
+        eventually(lambda: "defect where=refresh: RecursionError" in agent.log.read_text())
         assert agent.terminate() < 5
         assert agent.process.returncode == 0
 
