@@ -27,8 +27,6 @@ MOST_TRACEBACK: Final = 8_000
 class Events(logging.Formatter):
     """One line an event; a defect's traceback follows where there is a place for it."""
 
-    converter = staticmethod(time.gmtime)
-
     def __init__(self, *, tracebacks: bool) -> None:
         """Write times in UTC.
 
@@ -38,6 +36,7 @@ class Events(logging.Formatter):
         super().__init__(
             "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
         )
+        self.converter = time.gmtime
         self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
@@ -46,7 +45,7 @@ class Events(logging.Formatter):
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
         return without_secrets(super().format(record))
 
-    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - the base class's
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401 - the base class's
         """Write a traceback whose size is bounded, however deep the calls went."""
         text = "".join(traceback.format_exception(*ei, limit=-MOST_FRAMES)).rstrip()
         return text if len(text) <= MOST_TRACEBACK else f"…{text[-MOST_TRACEBACK:]}"

@@ -1,4 +1,4 @@
-"""A defect is one line where people read; its traceback is where the log has its own place."""
+"""A defect is one line where people read; its traceback goes where the log stands alone."""
 
 from __future__ import annotations
 
