@@ -18,6 +18,7 @@ BENCHES = (
     "storm",
     "kernel",
     "reading",
+    "changes",
     "beat",
     "k8s_scale",
     "k8s_pod",

@@ -153,6 +153,7 @@ class Agent:
             judge=judge,
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
+            look_period=settings.process_discovery.reconcile_period,
             own_pids=frozenset({os.getpid()}),
             guard=self._guard,
         )

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from rover.flapping import Flapping
 from rover.model import Changes, EntityKey, Process, ProcessKey, Reason, Report, Verdict
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Table:
         self._published: dict[EntityKey, Report | None] = {}
         """What was told of each entity last; None where it did not arrive."""
         self._touched: set[EntityKey] = set()
+        self._flapping: Flapping[EntityKey] = Flapping()
+        """Entities whose facts change too often, with the same process leading."""
         self.reasons: Counter[Reason] = Counter()
         """How many processes have each verdict."""
 
@@ -109,17 +112,26 @@ class Table:
             self._release(report.entity.key, row.process.key)
         return row.process
 
-    def changes(self) -> Changes:
-        """Return what the backend must be told since the last call."""
+    def changes(self, now: float = 0.0) -> Changes:
+        """Return what the backend must be told since the last call.
+
+        Who leads an entity is told at once. Other facts of an entity are, until they change too
+        often: a title that carries a counter waits, and its newest form is told in the end.
+
+        Args:
+            now: time.monotonic().
+        """
         announced, withdrawn = [], []
+        self._touched.update(self._flapping.due(now))
         for key in self._touched:
             claims = self._claims.get(key)
             report = claims[0] if claims else None
             if report is None:
+                self._flapping.forget(key)
                 if key in self._published:
                     del self._published[key]
                     withdrawn.append(key)
-            elif self._published.get(key) != report:
+            elif self._is_news(key, report, now):
                 self._published[key] = report
                 announced.append(report)
         self._touched.clear()
@@ -144,6 +156,19 @@ class Table:
         self._touched.update(self._published)
         return rows
 
+    def next_change(self) -> float | None:
+        """Return the time.monotonic() at which `changes` tells what waits; None: nothing does."""
+        return self._flapping.next_due()
+
+    def held_until(self, key: EntityKey) -> float | None:
+        """Return the time.monotonic() until which an entity's facts are not told again."""
+        return self._flapping.held_until(key)
+
+    @property
+    def times_held(self) -> int:
+        """How often facts of an entity were held back since the start."""
+        return self._flapping.times
+
     def why(self, pid: int) -> Why | None:
         """Explain one process; None where no live process has this pid."""
         row = self._rows.get(pid)
@@ -161,6 +186,18 @@ class Table:
             reason = Reason.FOLLOWS
         return Why(row.process, reason, row.verdict.detail, tuple(leads), tuple(follows))
 
+    def _is_news(self, key: EntityKey, report: Report, now: float) -> bool:
+        """Tell whether the backend must hear of a report now."""
+        published = self._published.get(key)
+        if published is None or published.process.key != report.process.key:
+            self._flapping.drop(key)
+            return True
+        if _told(published) == _told(report):
+            self._flapping.drop(key)
+            self._published[key] = report
+            return False
+        return self._flapping.passes(key, now)
+
     def _release(self, key: EntityKey, process: ProcessKey) -> None:
         claims = self._claims[key]
         at = _place(claims, process)
@@ -177,6 +214,11 @@ class Table:
         if isinstance(claims, tuple):
             claims = self._claims[key] = list(claims)
         return claims
+
+
+def _told(report: Report) -> tuple[object, ...]:
+    """Give what the backend hears of an entity, beside the process that leads it."""
+    return report.entity, report.container, report.properties, report.process.told
 
 
 def _age(report: Report) -> tuple[int, int]:

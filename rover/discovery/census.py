@@ -17,6 +17,7 @@ from rover.discovery.casualties import Casualties
 from rover.discovery.figures import Figures
 from rover.discovery.notices import Notices
 from rover.discovery.runtime_stage import is_runtime_stage
+from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.guard import Defect, Guard
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
@@ -58,6 +59,7 @@ class Census:
         judge: Judge,
         probes: Probes | None,
         settle_time: float,
+        look_period: float = LOOK_PERIOD,
         own_pids: frozenset[int] = frozenset(),
         budget: Budget | None = None,
         guard: Guard | None = None,
@@ -70,6 +72,7 @@ class Census:
             judge: names processes.
             probes: attached programs; None where scanning is all there is.
             settle_time: seconds that a process must live to be heard of.
+            look_period: seconds within which each old process is looked at for what it changed.
             own_pids: the agent's own processes, left out with their children.
             budget: of what processes may make it keep; the usual one where none is given.
             guard: runs what concerns one process; one of its own where none is given.
@@ -89,6 +92,7 @@ class Census:
         self._own_pids = own_pids
         self._guard = guard or Guard()
         self._casualties = Casualties(self._guard, table, reader)
+        self.looks = SecondLooks(table=table, reader=reader, put=self._put, period=look_period)
         self._doubts: dict[int, tuple[float, int]] = {}
         self._young: set[int] = set()
         """Left to the kernel by the latest reconcile, to be looked at once more."""
@@ -121,8 +125,8 @@ class Census:
             return Why(thread.as_process(), Reason.KERNEL_THREAD, "", (), ())
         why = self.table.why(pid)
         if why is not None and why.process.shortened:
-            return why._replace(detail=f"{why.detail}; {SHORT}" if why.detail else SHORT)
-        return why
+            why = why._replace(detail=f"{why.detail}; {SHORT}" if why.detail else SHORT)
+        return why and self.looks.explain(why)
 
     def take(self) -> bool:
         """Take what the kernel holds; tell whether that went well.
@@ -151,10 +155,10 @@ class Census:
             self._one("settle", process.pid, self._settle, process.pid)
         self._count(taken, probes)
 
-    def changes(self) -> Changes:
+    def changes(self, now: float) -> Changes:
         """Return what the backend must be told since the last call; mend what failed first."""
         self._unsure |= not self._casualties.mend()
-        return self.table.changes()
+        return self.table.changes(now)
 
     def doubt_all(self) -> None:
         """Have the next reconcile look at each process, and soon: events may have been lost."""
@@ -275,12 +279,14 @@ class Census:
 
         So does a container runtime's own stage: its exec is what brings it in.
         """
+        known, ran = self.table.get(pid), self._reader.run_time(pid)
         process = self._reader.read(pid)
         if isinstance(process, Process) and is_runtime_stage(process):
             process = None
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
             self._put(process)
+            self.looks.note(known, process, ran)
             if process.leaderless:
                 self._doubt(pid)
             return process
@@ -297,6 +303,7 @@ class Census:
             self.budget.remove(known)
         process = self.budget.fitted(process)
         verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
+        verdict = self.looks.steady(known, process, verdict)
         self.table.put(process, verdict)
         self.budget.add(Row(process, verdict))
 
@@ -312,6 +319,7 @@ class Census:
 
     def _forget(self, key: ProcessKey) -> None:
         self._guard.one("forget", f"pid={key.pid}", self._judge.forget, key)
+        self.looks.forget(key)
 
     def _remove(self, pid: int) -> None:
         self.kernel_threads.pop(pid, None)

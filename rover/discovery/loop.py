@@ -257,8 +257,10 @@ class Discovery:
 
     def _due(self) -> float:
         now = time.monotonic()
+        census = self._census
         times = [self._reconcile_at, self._next_refresh(now)]
-        times += [at for at in (self._look_at, self._census.next_doubt()) if at is not None]
+        others = (self._look_at, census.next_doubt(), census.looks.next_look())
+        times += [at for at in others if at is not None]
         return min(times)
 
     def _next_refresh(self, now: float) -> float:
@@ -279,7 +281,7 @@ class Discovery:
         took = census.take()
         found = figures.settled + figures.exits > before
         self._read_mail()
-        done = [run("doubts", census.resolve_doubts, now)]
+        done = [run("doubts", census.resolve_doubts, now), run("looks", census.looks.look, now)]
         if self._next_refresh(now) <= now:
             done.append(run("refresh", self._refresh, now))
             if isinstance(done[-1], Defect):
@@ -292,7 +294,7 @@ class Discovery:
             done.append(run("reconcile", self._reconcile))
             if isinstance(done[-1], Defect):
                 census.doubt_all()
-        changes = run("changes", census.changes)
+        changes = run("changes", census.changes, now)
         if not isinstance(changes, Defect) and changes:
             self._tell(changes)
         failed = not took or any(isinstance(each, Defect) for each in (*done, changes))

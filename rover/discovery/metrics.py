@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rover.discovery.renaming import FACTS
 from rover.metrics import counter, gauge
 from rover.probes.layout import Counter
 
@@ -23,6 +24,7 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         judge: counts by subject, as `Judge.figures` gives them.
     """
     did, kernel, table = census.figures, census.kernel, census.table
+    looks = census.looks
     return [
         counter(
             "rover_events",
@@ -72,6 +74,29 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         ),
         counter("rover_exits", "Ends of known processes that were told.", "", {"": did.exits}),
         counter("rover_execs", "Execs of known processes.", "", {"": did.execs}),
+        counter(
+            "rover_second_looks",
+            "Looks at known processes: it has not run, or is the same, or was read anew.",
+            "result",
+            {
+                "idle": looks.looks - looks.compared - looks.reads,
+                "same": looks.compared,
+                "read": looks.reads,
+            },
+        ),
+        counter(
+            "rover_changed_facts",
+            "Facts that second looks found different.",
+            "fact",
+            {fact: looks.changed[fact] for fact in FACTS},
+        ),
+        counter(
+            "rover_held_changes",
+            "Changes that were not taken at once, for their like came too often.",
+            "of",
+            {"names": looks.names.times_held, "facts": table.times_held},
+        ),
+        gauge("rover_young_processes", "Processes looked at often.", "", {"": looks.young}),
         gauge("rover_entities", "Entities led by a live process.", "", {"": table.entities}),
         gauge(
             "rover_processes",

@@ -59,6 +59,6 @@ def scan_once(
         while news and time.monotonic() < until:
             keys = guard.one("news", "", judge.apply, news.get(timeout=QUIET))
             census.judge_again(() if isinstance(keys, Defect) else keys)
-    census.changes()
+    census.changes(time.monotonic())
     pids = sorted(census.table.pids() | census.kernel_threads.keys())
     return [why for pid in pids if (why := census.why(pid))]

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,10 @@ interpreter's own table of such strings has no bound, and takes 100 bytes for ea
 SHARED_ROOM: Final = 1_048_576
 """Bytes that such texts may take: the table keeps them longer than their processes live."""
 DELETED: Final = " (deleted)"
+"""What the kernel puts behind the path of a file whose name is gone, once."""
+_COMM_BYTES: Final = 15
+_SCHEDULER_CLOCK: Final = 2
+"""CPUCLOCK_SCHED, nanoseconds that all threads have run (kernel/time/posix-cpu-timers.c)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +123,9 @@ def parse_stat(text: bytes) -> Stat:
     fields = text[closed + 2 :].split()
     try:
         # addresses of code, stack and data: new after an exec even of the same file, for the stack
-        # is placed anew. Zeros where ptrace access is denied: then the name has to do.
-        layout = (*fields[23:26], *fields[42:49])
+        # is placed anew; those of the arguments are not among them, for setproctitle(3) moves them.
+        # Zeros where ptrace access is denied: then the name has to do.
+        layout = (*fields[23:26], *fields[42:45])
         name = text[opened + 1 : closed]
         return Stat(
             name=decode(name),
@@ -138,6 +144,43 @@ def parse_stat(text: bytes) -> Stat:
 def decode(text: bytes) -> str:
     """Decode what a process named itself; what is not UTF-8 becomes U+FFFD."""
     return text.decode("utf-8", "replace")
+
+
+def parse_cgroup(text: bytes) -> str:
+    """Give the lines of /proc/PID/cgroup that are kept, without the last one's end."""
+    return bounded_cgroup(decode(text).rstrip("\n"))
+
+
+def executable(link: str, name: str, arguments: bytes) -> str:
+    """Take the kernel's mark off the path of a deleted executable, not off a name that ends so.
+
+    Of a file named ``x (deleted)`` that exists the link reads like that of a deleted ``x``. Looking
+    whether it exists would ask the file system, which may be another user's or a server that is
+    away: even statx(2) through the link may (d_weak_revalidate of NFS and 9p). But the kernel names
+    a process after its file when it starts, and whoever starts it mostly does so too.
+
+    Args:
+        link: what /proc/PID/exe reads.
+        name: the process's comm.
+        arguments: its command line.
+    """
+    path = link.removesuffix(DELETED)
+    if path == link:
+        return link
+    marked, unmarked = (_comm(each.rpartition("/")[2]) for each in (link, path))
+    if marked == unmarked:  # too long for the name to show how it ends
+        first = decode(arguments.partition(b"\0")[0]).rpartition("/")[2]
+        return link if first == link.rpartition("/")[2] else path
+    return link if name == marked else path
+
+
+def _comm(file: str) -> str:
+    return decode(file.encode()[:_COMM_BYTES])
+
+
+def _path(link: str) -> str:
+    """Give the part of a path that is kept."""
+    return bounded_text(decode(os.fsencode(link)))
 
 
 def parse_status(text: bytes) -> tuple[int, int]:
@@ -196,6 +239,52 @@ class ProcReader:
             return None
         except (OSError, ValueError):
             self.unreadable.note("stat")
+            return None
+
+    def cgroup(self, pid: int) -> str | None:
+        """Read where a process is among the cgroups; None where that cannot be told now."""
+        if "cgroup" in self._absent:
+            return ""
+        try:
+            return parse_cgroup(_read(f"{self.root}/{pid}/cgroup", FILE_BYTES))
+        except OSError:
+            return None
+
+    def is_as(self, known: Process) -> bool:
+        """Tell whether what a process can change of itself is as it was; False where unsure.
+
+        Half the price of `read`. Its cgroup, which others change, is not compared.
+        """
+        place = f"{self.root}/{known.pid}"
+        try:
+            status = _read(f"{place}/status", FILE_BYTES)
+            arguments = _read(f"{place}/cmdline", 2 * ARGUMENTS_READ)
+            if len(arguments) == 2 * ARGUMENTS_READ:
+                return False  # of a long one both ends are wanted
+            return (
+                _status_line(status, b"\nPPid:") == [b"%d" % known.ppid]
+                and parse_status(status)[0] == known.uid
+                and decode(status[: status.find(b"\n")]) == f"Name:\t{known.name}"
+                and (known.shortened or bounded(arguments.rstrip(b"\0")) == known.arguments)
+                and _path(os.readlink(f"{place}/cwd")) == known.cwd  # noqa: PTH115
+                and _path(os.readlink(f"{place}/exe")).removesuffix(DELETED)  # noqa: PTH115
+                == known.exe.removesuffix(DELETED)
+                and os.readlink(f"{place}/ns/mnt") == f"mnt:[{known.mount_namespace}]"  # noqa: PTH115
+            )
+        except (OSError, ValueError):
+            return False
+
+    @staticmethod
+    def run_time(pid: int) -> int | None:
+        """Tell for how long the threads of a process have run, nanoseconds; None where unknown.
+
+        One system call that opens nothing, never waits and needs no rights: the clock that
+        clock_getcpuclockid(3) names. What runs while it is asked may show in a later answer only,
+        but then does.
+        """
+        try:
+            return time.clock_gettime_ns((~pid << 3) | _SCHEDULER_CLOCK)
+        except (OSError, OverflowError):
             return None
 
     def read(self, pid: int) -> Process | KernelThread | None:
@@ -267,8 +356,8 @@ class ProcReader:
         *,
         leaderless: bool,
     ) -> Process:
-        exe = self._link("exe", directory).removesuffix(DELETED)
         seen, safe = self._arguments(directory, stat.arguments_size)
+        exe = executable(self._link("exe", directory), stat.name, seen)
         arguments, told = bounded(seen), bounded(self._redaction.arguments(spared(safe)))
         return Process(
             key=key,
@@ -279,9 +368,7 @@ class ProcReader:
             redacted=None if told == arguments else told,
             cwd=self._text_of(bounded_text(self._link("cwd", directory))),
             uid=self._number_of(uid),
-            cgroup=self._text_of(
-                bounded_cgroup(decode(self._text("cgroup", directory)).rstrip("\n"))
-            ),
+            cgroup=self._text_of(parse_cgroup(self._text("cgroup", directory))),
             pid_namespace=self._namespace("ns/pid", directory),
             mount_namespace=self._namespace("ns/mnt", directory),
             namespace_pid=namespace_pid,

@@ -17,7 +17,10 @@ from typing import Final, NamedTuple
 CACHED_CGROUPS: Final = 1_024
 """Distinct cgroup texts kept: some three a pod on a node of 110 pods, and its services."""
 
-_DELETED: Final = " (deleted)"
+SHOWN: Final = 12
+"""Digits of a container id that people recognise it by."""
+
+DELETED: Final = " (deleted)"
 """The kernel's mark on a cgroup that is gone while a process still belongs to it."""
 
 
@@ -126,7 +129,7 @@ _ABOVE: Final = {
 def _paths(cgroup: str) -> list[str]:
     """Take the path of each line ``hierarchy:controllers:path``; it may itself hold colons."""
     lines = (line.split(":", 2) for line in cgroup.split("\n"))
-    return [fields[2].removesuffix(_DELETED) for fields in lines if len(fields) == 3]  # noqa: PLR2004 - the three fields just named
+    return [fields[2].removesuffix(DELETED) for fields in lines if len(fields) == 3]  # noqa: PLR2004 - the three fields just named
 
 
 def _at(levels: list[str], depth: int) -> ContainerRef | None:

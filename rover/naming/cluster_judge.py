@@ -44,6 +44,8 @@ class ClusterJudge:
         if self._host and verdict.reason is Reason.POD_UNKNOWN and _is_no_pods(process):
             # a container of the node's own, as a plain `docker run` makes them
             return self._host.judge(process)
+        if self._host:
+            self._host.forget(process.key)  # it may have been the host's before it was moved
         return verdict
 
     def forget(self, key: ProcessKey) -> None:

@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from rover.k8s.cgroup import DELETED, containers_of
+
 SERVICE: Final = ".service"
 _MAX_UNIT_NAME: Final = 255
 """Bytes; longer names are no units (systemd.unit(5))."""
@@ -22,6 +24,15 @@ _ESCAPED_BYTES: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")
 _CONTAINER_ID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PODMAN_SPLIT: Final = "libpod-payload-"
 """Podman's ``--cgroups=split``, which Quadlet uses: here the container is what the unit runs."""
+_RUNTIME_UNIT: Final = re.compile(
+    r"(?:containerd|docker|dockerd|crio|cri-o|podman|buildkit|buildkitd|isulad|garden"
+    r"|balena|balena-engine|lxd|incus|k3s|k3s-agent|rke2-server|rke2-agent"
+    r"|k0scontroller|k0sworker|snap\.(?:docker|lxd|microk8s|k8s)\.[\w-]+)\.service"
+)
+"""Units that keep containers in cgroups below their own, under names of many forms: BuildKit's are
+random letters, containerd's whatever its client chose, Garden's UUIDs."""
+_OWN_LEVELS: Final = ("init", "supervisor", _PODMAN_SPLIT)
+"""How cgroups below a runtime's unit begin that are the unit's own."""
 
 
 @lru_cache(maxsize=_CGROUPS_KEPT)
@@ -30,9 +41,12 @@ def service_unit(cgroup: str) -> str:
 
     The innermost service wins: a user's unit over ``user@1000.service`` that runs the user's
     manager, a unit inside a container that runs its own systemd over the container's. Cgroups that
-    a service makes below its own belong to it, and so do scopes there. A container that a runtime
-    keeps below its own service (``containerd.service/...``) is not that service. Login sessions
-    and scopes on their own have none.
+    a service makes below its own belong to it, and so do scopes there. Login sessions and scopes on
+    their own have none.
+
+    A container is never named by the unit of the runtime that keeps it: of a process in one, which
+    any line may show, only the levels inside the container count, and what stands below a runtime's
+    own unit is a container whatever its name.
 
     Args:
         cgroup: The lines of /proc/PID/cgroup. Of cgroup v1 the tree named ``systemd`` counts, as
@@ -42,7 +56,13 @@ def service_unit(cgroup: str) -> str:
         The unit's name with escapes such as ``\x2d`` undone where they stand for printable text; a
         template's instance stays in it (``getty@tty1.service``).
     """
-    return _service_in(_systemd_path(cgroup))
+    containers = {ref.id for ref in containers_of(cgroup)}
+    for path in _systemd_paths(cgroup):
+        if containers and not any(container in path for container in containers):
+            continue  # this tree knows nothing of the container: it shows the runtime's place
+        if unit := _service_in(path):
+            return unit
+    return ""
 
 
 def service_name(cgroup: str) -> str:
@@ -50,28 +70,39 @@ def service_name(cgroup: str) -> str:
     return service_unit(cgroup).removesuffix(SERVICE)
 
 
-def _systemd_path(cgroup: str) -> str:
-    """Pick the path in the tree that systemd manages: hosts with both fill both, or v1 alone."""
-    unified = ""
-    for line in cgroup.splitlines():
-        _, _, rest = line.partition(":")
+def _systemd_paths(cgroup: str) -> list[str]:
+    """Give the paths in trees that systemd manages, the one that decides first.
+
+    Hosts with both keep the units in the tree named ``systemd`` and copy them to v2; a runtime that
+    knows v1 alone moves its containers in the first and leaves them in its own unit's place in the
+    second. So v2 has a say where the named tree is idle, or where a container is in both.
+    """
+    named, unified = "", ""
+    for line in cgroup.split("\n"):  # a name may hold what other splitters take for an end of line
+        hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if controllers == "name=systemd" and SERVICE in path:
-            return path
-        if not controllers and line.startswith("0:"):
-            unified = path
-    return unified
+        if controllers == "name=systemd":
+            named = path.removesuffix(DELETED)
+        elif not controllers and hierarchy == "0":
+            unified = path.removesuffix(DELETED)
+    if named.strip("/") and not containers_of(f"0::{unified}"):
+        return [named]
+    return [named, unified]
 
 
 def _service_in(path: str) -> str:
+    below = ""
     # From the innermost level outwards, so that the first service met is the one that counts.
     for level in reversed(path.split("/")):
         # systemd puts "_" before names that would clash with the kernel's own files.
         name = level.removeprefix("_")
         if len(name) <= _MAX_UNIT_NAME and _UNIT_NAME.fullmatch(name) and name != SERVICE:
+            if below and _RUNTIME_UNIT.fullmatch(name) and not below.startswith(_OWN_LEVELS):
+                return ""
             return _unescape(name)
         if _CONTAINER_ID.search(level) and not level.startswith(_PODMAN_SPLIT):
             return ""
+        below = level
     return ""
 
 

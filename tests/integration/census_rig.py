@@ -83,6 +83,7 @@ class Seen:
 class Rig:
     def __init__(self, *, ebpf: bool = True, **request: Any) -> None:
         periods = {"settle_time": 0.1, "reconcile_period": 3600.0}
+        look_period = request.pop("look_period", 3600.0)
         periods |= {k: request.pop(k) for k in tuple(periods) if k in request}
         self.seen = Seen()
         self.failures: list[BaseException] = []
@@ -96,6 +97,7 @@ class Rig:
             judge=self.judge,
             probes=self.probes,
             settle_time=periods["settle_time"],
+            look_period=look_period,
             own_pids=frozenset({os.getpid()}) if request.get("hide_own") else frozenset(),
             guard=self.guard,
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -96,6 +99,61 @@ def test_exec_keeps_the_key_and_tells_the_new_record():
     table.changes()
     put(table, process(10, command_line="other"), "a")
     assert [report.process.command_line for report in table.changes().announced] == ["other"]
+
+
+def titles_told(table: Table, titles: int, every: float = 1.0) -> list[tuple[float, str]]:
+    """Let a process change its title again and again; return when which was announced."""
+    told = []
+    for number in range(titles):
+        put(table, process(10, command_line=f"title {number}"), "a")
+        now = number * every
+        told += [(now, report.process.command_line) for report in table.changes(now).announced]
+    return told
+
+
+def test_a_title_that_carries_a_counter_is_told_ever_more_rarely():
+    told = titles_told(Table(), 3600)
+    assert len(told) < 20
+    assert all(later - at >= 60 for (at, _), (later, _) in itertools.pairwise(told[5:]))
+
+
+def test_the_newest_title_is_told_in_the_end():
+    table = Table()
+    told = titles_told(table, 10)
+    assert told[-1][1] != "title 9"
+    until = table.next_change()
+    assert until is not None
+    assert not table.changes(until - 1)
+    assert [r.process.command_line for r in table.changes(until).announced] == ["title 9"]
+    assert table.next_change() is None
+
+
+def test_while_a_title_waits_a_new_leader_is_told_at_once():
+    table = Table()
+    put(table, process(20), "a")
+    titles_told(table, 10)
+    table.remove(10)
+    assert [report.process.pid for report in table.changes(11).announced] == [20]
+
+
+def test_a_title_that_is_again_as_it_was_waits_no_longer():
+    table = Table()
+    last = titles_told(table, 10)[-1][1]
+    put(table, process(10, command_line=last), "a")
+    assert not table.changes(11)
+    assert table.next_change() is None
+
+
+def test_what_the_backend_does_not_hear_of_is_no_news():
+    table = Table()
+    put(table, process(10), "a")
+    table.changes()
+    moved = replace(process(10), cwd="/srv", uid=7, ppid=2, cgroup="0::/a")
+    put(table, moved, "a")
+    assert not table.changes()
+    why = table.why(10)
+    assert why is not None
+    assert why.process == moved == why.leads[0].process
 
 
 def test_a_process_that_is_renamed_leaves_its_entity_to_the_next():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rover.config.contexts import HostNames
 from rover.config.settings import ScanMode
 from rover.gotemplate import TemplateError
+from rover.k8s.cgroup import SHOWN, containers_of
 from rover.model import STANDARD_PROPERTIES, Reason, Report, Verdict, is_blank
 from rover.naming.contexts import FinderContext, ProcessContext, RoverContext
 from rover.naming.entity import bounded_entity, render_entity, service_in_cluster
@@ -109,7 +110,8 @@ class HostFinders:
             process=_first_name(process.exe_name, process.name),
         )
         return Verdict(
-            (Report(entity, process),), detail=f"systemd unit {unit}" if unit else "host"
+            (Report(entity, process),),
+            detail=f"systemd unit {unit}" if unit else _without_unit(process.cgroup),
         )
 
     def _properties_of(self, metadata: Metadata) -> tuple[tuple[str, str], ...]:
@@ -121,6 +123,14 @@ class HostFinders:
         if not metadata.language or any(name == "language" for name, _ in given):
             return given
         return (*given, ("language", metadata.language))
+
+
+def _without_unit(cgroup: str) -> str:
+    """Say what a process that the host gives its name is part of."""
+    for container in containers_of(cgroup):
+        runtime = f" ({container.runtime})" if container.runtime else ""
+        return f"host: container {container.id[:SHOWN]}{runtime}"
+    return "host"
 
 
 _NOTHING_FOUND: Final = {

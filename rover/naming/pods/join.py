@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from rover.guard import Defect, Guard
-from rover.k8s.cgroup import containers_of
+from rover.k8s.cgroup import SHOWN, containers_of
 from rover.k8s.records import (
     OwnersFound,
     PodGone,
@@ -54,8 +54,6 @@ _MESSAGES: Final = (
     OwnersFound,
 )
 _PAUSE: Final = "pause"
-_SHOWN: Final = 12
-"""Digits of a container id that people recognise it by."""
 
 
 class _State(Enum):
@@ -243,7 +241,7 @@ class PodJoin:
 
     def _detail(self, search: _Search) -> str:
         ref = search.ref
-        what = f"container {ref.id[:_SHOWN]}"
+        what = f"container {ref.id[:SHOWN]}"
         if not self._index.pods_listed:
             return f"{what}: the node's pods have not been listed yet"
         state = self._state_of(ref)

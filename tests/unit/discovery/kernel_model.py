@@ -35,6 +35,8 @@ class Task:
     """Whether its first thread runs."""
     threads: int = 0
     """Further threads that run."""
+    ran: int = 1
+    """For how long it has run."""
 
     @property
     def ended(self) -> bool:
@@ -86,7 +88,17 @@ class Kernel:
     def execve(self, task: Task, names: str) -> None:
         """Become another program; all threads but one end, which has the leader's pid."""
         task.image, task.names, task.threads, task.leader = task.image + 1, names, 0, True
+        task.ran += 1
         self._enter(task.pid)
+
+    def rename(self, task: Task, names: str) -> None:
+        """Set another title."""
+        task.names = names
+        task.ran += 1
+
+    def move(self, task: Task, pod: str) -> None:
+        """Be moved to another cgroup, by somebody else."""
+        task.pod = pod
 
     def end(self, task: Task) -> None:
         """End with all threads; a zombie stays until `reap`."""
@@ -242,6 +254,21 @@ class ModelReader:
             start_ticks=task.start_ticks,
             image=task.image,
         )
+
+    def run_time(self, pid: int) -> int | None:
+        self._kernel.disturb()
+        task = self._kernel.tasks.get(pid)
+        return task and task.ran
+
+    def cgroup(self, pid: int) -> str | None:
+        self._kernel.disturb()
+        task = self._kernel.tasks.get(pid)
+        return task and task.pod
+
+    def is_as(self, known: Process) -> bool:
+        self._kernel.disturb()
+        task = self._kernel.tasks.get(known.pid)
+        return task is not None and task.names == known.command_line
 
     def read(self, pid: int) -> Process | None:
         self._kernel.disturb()

@@ -1,4 +1,7 @@
-"""Whatever processes do, and whatever is lost: after a reconcile the table is what runs."""
+"""Whatever processes do, and whatever is lost: after a reconcile the table is what runs.
+
+So is what they change of themselves, and where others move them, after one round of second looks.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
 
+from rover import flapping
 from rover.discovery import census as census_module
+from rover.discovery import second_looks
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
+from rover.discovery.revisits import AGES
+from rover.discovery.second_looks import LOOK_PERIOD
+from rover.flapping import PAUSES
 from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, Verdict
 from rover.probes.layout import Counter
 from rover.table import Table
@@ -26,6 +34,7 @@ MOST_THREADS = 2
 WHATS = (
     *("fork", "fork", "exec", "thread execs", "end", "end and reap", "end and reap"),
     *("leader ends", "thread starts", "thread ends", "reap", "kernel skips"),
+    *("renames itself", "is moved"),
 )
 """What processes do; what is named twice is done more often."""
 
@@ -80,9 +89,11 @@ class CensusMachine(RuleBasedStateMachine):
             group_dead=self.group_dead, pending=pending, tracked=tracked, ring=ring
         )
         clock = SimpleNamespace(monotonic=lambda: kernel.now_ns / SECOND)
-        self.patches.setattr(census_module, "time", clock)
-        self.patches.setattr(census_module, "boot_clock_ns", lambda: kernel.now_ns)
+        for module in (census_module, second_looks):
+            self.patches.setattr(module, "time", clock)
+            self.patches.setattr(module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
+        self.patches.setattr(flapping, "AT_ONCE", 1)  # so that much waits
         self.judge = self.make_judge()
         self.table = self.make_table()
         self.reader = self.make_reader(kernel)
@@ -134,6 +145,11 @@ class CensusMachine(RuleBasedStateMachine):
             ),
             "thread ends": (lambda task: task.threads, kernel.end_thread),
             "reap": (lambda task: task.ended, kernel.reap),
+            "renames itself": (
+                lambda task: not task.ended,
+                lambda task: kernel.rename(task, names),
+            ),
+            "is moved": (lambda task: not task.ended, lambda task: kernel.move(task, pod)),
         }[what]
         tasks = [task for task in kernel.tasks.values() if fits(task)]
         if tasks:
@@ -183,10 +199,11 @@ class CensusMachine(RuleBasedStateMachine):
     def turn(self) -> None:
         self.census.take()
         self.census.resolve_doubts(self.kernel.now_ns / SECOND)
+        self.census.looks.look(self.kernel.now_ns / SECOND)
         self.tell()
 
     def tell(self) -> None:
-        changes = self.census.changes()
+        changes = self.census.changes(self.kernel.now_ns / SECOND)
         for report in changes.announced:
             assert self.backend.get(report.entity.key) != report, "told twice"
             self.backend[report.entity.key] = report
@@ -202,19 +219,25 @@ class CensusMachine(RuleBasedStateMachine):
         self.census.reconcile()
         self.kernel.elapse(SETTLE + IN_HAND_S + 0.01)
         self.turn()
+        for pause in (AGES[-1], LOOK_PERIOD, PAUSES[-1]):
+            self.kernel.elapse(pause)
+            self.turn()
         self.compare()
 
     def compare(self) -> None:
         living = {task.pid: task for task in self.kernel.tasks.values() if not task.ended}
         rows = {row.process.pid: row.process for row in self.census.table}
-        assert {pid: (each.key, each.image, each.command_line) for pid, each in rows.items()} == {
-            pid: (task.key, task.image, task.names) for pid, task in living.items()
+        assert {pid: (p.key, p.image, p.command_line, p.cgroup) for pid, p in rows.items()} == {
+            pid: (t.key, t.image, t.names, t.pod) for pid, t in living.items()
         }
-        leaders: dict[EntityKey, ProcessKey] = {}
+        leaders: dict[EntityKey, tuple[ProcessKey, str]] = {}
         for process in sorted(rows.values(), key=lambda each: (each.key.start_ticks, each.pid)):
             for report in self.judge.judge(process).reports:
-                leaders.setdefault(report.entity.key, process.key)
-        assert {key: report.process.key for key, report in self.backend.items()} == leaders
+                leaders.setdefault(report.entity.key, (process.key, process.command_line))
+        assert {
+            key: (report.process.key, report.process.command_line)
+            for key, report in self.backend.items()
+        } == leaders
         assert self.judge.asked.keys() == {task.key for task in living.values()}, "leaked"
         assert self.kernel.tracked.keys() <= living.keys(), "followed for ever"
         assert self.census.next_doubt() is None or any(not t.leader for t in living.values())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.discovery.procfs import parse_stat, parse_status
+from rover.discovery.procfs import executable, parse_stat, parse_status
 
 FIELDS = (
     "S 7 42 42 0 -1 4194560 900 0 0 0 12 3 0 0 20 0 1 0 123456 9000000 800 18446744073709551615 "
@@ -61,3 +61,52 @@ def test_status_gives_the_real_uid_and_the_innermost_pid():
     text = b"Name:\tx\nUid:\t1000\t0\t0\t0\nNSpid:\t4242\t17\t1\n"
     assert parse_status(text) == (1000, 1)
     assert parse_status(b"Name:\tx\n") == (0, 0)
+
+
+def test_a_title_that_is_moved_elsewhere_is_no_exec():
+    moved = FIELDS.replace("140100 140200", "150100 150200")
+    assert parse_stat(stat_line(fields=moved)).image == parse_stat(stat_line()).image
+
+
+@pytest.mark.parametrize(
+    ("link", "name", "arguments", "file"),
+    [
+        ("/bin/x", "x", b"x", "/bin/x"),
+        ("/bin/x (deleted)", "x", b"x", "/bin/x"),
+        ("/bin/x (deleted)", "other", b"x", "/bin/x"),
+        ("/bin/x (deleted)", "x (deleted)", b"./x (deleted)", "/bin/x (deleted)"),
+        ("/bin/x (deleted) (deleted)", "x (deleted)", b"x", "/bin/x (deleted)"),
+        ("/bin/nine-char (deleted)", "nine-char (dele", b"y", "/bin/nine-char (deleted)"),
+        ("/bin/nine-char (deleted)", "nine-char", b"y", "/bin/nine-char"),
+        (
+            "/bin/fifteen--chars (deleted)",
+            "fifteen--chars (",
+            b"fifteen--chars",
+            "/bin/fifteen--chars",
+        ),
+        (
+            "/bin/a-long-program (deleted)",
+            "a-long-program",
+            b"a-long-program",
+            "/bin/a-long-program",
+        ),
+        (
+            "/bin/a-longer-program (deleted)",
+            "a-longer-progra",
+            b"./a-longer-program (deleted)\0-x",
+            "/bin/a-longer-program (deleted)",
+        ),
+        ("/bin/a-longer-program (deleted)", "a-longer-progra", b"a b\0c", "/bin/a-longer-program"),
+        (" (deleted)", "x", b"", ""),
+        ("", "x", b"x", ""),
+    ],
+)
+def test_the_mark_of_a_deleted_file_is_told_from_a_name_that_ends_so(link, name, arguments, file):
+    assert executable(link, name, arguments) == file
+
+
+@given(st.text("/x ()deleted", max_size=40), st.text(max_size=15), st.binary(max_size=40))
+def test_an_executable_loses_the_mark_or_nothing(link, name, arguments):
+    path = executable(link + " (deleted)", name, arguments)
+    assert path in (link, link + " (deleted)")
+    assert executable(link + "x", name, arguments) == link + "x"

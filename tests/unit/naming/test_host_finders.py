@@ -87,6 +87,23 @@ def test_a_process_of_no_service_is_named_after_the_host():
     assert verdict.detail == "host"
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "detail"),
+    [
+        (f"0::/system.slice/docker-{'a1' * 32}.scope", "host: container a1a1a1a1a1a1 (docker)"),
+        (
+            f"1:name=systemd:/docker/{'a1' * 32}\n0::/system.slice/containerd.service",
+            "host: container a1a1a1a1a1a1 (docker)",
+        ),
+        (f"0::/../{'a1' * 32}", "host: container a1a1a1a1a1a1"),
+    ],
+)
+def test_a_container_of_no_pod_is_the_hosts_and_the_detail_tells_which(cgroup, detail):
+    verdict = finders().judge(process(cgroup=cgroup))
+    assert entity(verdict) == Entity("OS_LINUX", "metal-3", "metal-3", "nginx")
+    assert verdict.detail == detail
+
+
 def test_what_an_agent_says_comes_before_all_else():
     judge = finders(regexes=[regex("nginx")], sensor=Sensor(pid42=METADATA)).judge
     verdict = judge(IN_NGINX)

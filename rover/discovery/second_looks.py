@@ -1,0 +1,132 @@
+"""Notice what known processes change after their start, and take it in without flooding anyone."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.renaming import Names, differences
+from rover.discovery.revisits import Revisits
+from rover.model import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rover.discovery.procfs import ProcReader
+    from rover.model import ProcessKey, Verdict
+    from rover.table import Row, Table, Why
+
+LOOK_PERIOD: Final = 30.0
+"""Seconds within which each old process is looked at, where nobody says otherwise."""
+
+
+class SecondLooks:
+    """Looks at known processes again: at young ones often, at old ones once a period.
+
+    Mostly that is two questions: has it run since, is its cgroup the same. A process that has not
+    run can only be moved to another cgroup, by others, so nothing more is read of it. What changes
+    a sleeping process from outside otherwise, such as the renaming of a directory above its
+    executable, is seen when it runs next.
+
+    Attributes:
+        looks: how many there were.
+        compared: such of them as compared its own facts, for it had run.
+        reads: such of them as read all facts anew, for something was different.
+        changed: facts found different, by their name.
+        names: says whether a process may be renamed.
+    """
+
+    def __init__(
+        self, *, table: Table, reader: ProcReader, put: Callable[[Process], None], period: float
+    ) -> None:
+        """Begin with no process.
+
+        Args:
+            table: tells what is known; it is read only.
+            reader: reads /proc.
+            put: takes a process with its facts of now.
+            period: seconds within which each old process is looked at.
+        """
+        self.looks = 0
+        self.compared = 0
+        self.reads = 0
+        self.changed: Counter[str] = Counter()
+        self.names = Names()
+        self._table = table
+        self._reader = reader
+        self._put = put
+        self._revisits = Revisits(period, self._known, reader.run_time)
+
+    @property
+    def young(self) -> int:
+        """How many processes count as young."""
+        return self._revisits.young
+
+    def note(self, known: Row | None, process: Process, ran: int | None) -> None:
+        """Look again, from now on, at a process that is new or has become another program.
+
+        Args:
+            known: what was known of it.
+            process: it, as it was read now.
+            ran: `ProcReader.run_time` before it was read.
+        """
+        if known is None or known.process.key != process.key:
+            age = boot_clock_ns() - process.key.start_ticks * NS_PER_TICK
+            self._revisits.add(process.key, ran, age / NANOSECONDS, time.monotonic())
+        elif known.process.image != process.image:
+            self._revisits.renew(process.key, ran, time.monotonic())
+
+    def forget(self, key: ProcessKey) -> None:
+        """Drop a process that has ended."""
+        self._revisits.forget(key)
+        self.names.forget(key)
+
+    def next_look(self) -> float | None:
+        """Return the time.monotonic() at which `look` has something to do; None: never."""
+        times = (self._revisits.next_look(), self.names.next_due(), self._table.next_change())
+        return min((at for at in times if at is not None), default=None)
+
+    def look(self, now: float) -> None:
+        """Look at the processes that are due, and take in names that waited.
+
+        Args:
+            now: time.monotonic().
+        """
+        for known, has_run in self._revisits.take(now):
+            self.looks += 1
+            reader = self._reader
+            if (has_run and not reader.is_as(known)) or reader.cgroup(known.pid) != known.cgroup:
+                self._read_anew(known)
+            else:
+                self.compared += has_run
+        for key in self.names.due(now):
+            renamed = self._known(key)
+            if renamed is not None:
+                self._put(renamed)
+
+    def steady(self, known: Row | None, process: Process, verdict: Verdict) -> Verdict:
+        """Give the verdict that counts of a process: one that changes its names too often waits."""
+        if known is None or known.process.key != process.key:
+            return verdict
+        return self.names.steady(process, known.verdict, verdict, time.monotonic())
+
+    def explain(self, why: Why) -> Why:
+        """Add to the story of a process what of it waits."""
+        return self.names.explain(why, self._table, time.monotonic())
+
+    def _read_anew(self, known: Process) -> None:
+        self.reads += 1
+        ran = self._reader.run_time(known.pid)
+        process = self._reader.read(known.pid)
+        if not isinstance(process, Process) or process.key != known.key or process == known:
+            return  # where it is gone an event tells, or the reconcile
+        self.changed.update(differences(known, process))
+        row = self._table.get(known.pid)
+        self._put(process)
+        self.note(row, process, ran)
+
+    def _known(self, key: ProcessKey) -> Process | None:
+        row = self._table.get(key.pid)
+        return row.process if row is not None and row.process.key == key else None
