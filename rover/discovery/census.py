@@ -92,7 +92,9 @@ class Census:
         self._own_pids = own_pids
         self._guard = guard or Guard()
         self._casualties = Casualties(self._guard, table, reader)
-        self.looks = SecondLooks(table=table, reader=reader, put=self._put, period=look_period)
+        self.looks = SecondLooks(
+            table=table, reader=reader, put=self._put, one=self._one, period=look_period
+        )
         self._doubts: dict[int, tuple[float, int]] = {}
         self._young: set[int] = set()
         """Left to the kernel by the latest reconcile, to be looked at once more."""

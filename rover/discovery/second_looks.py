@@ -39,7 +39,13 @@ class SecondLooks:
     """
 
     def __init__(
-        self, *, table: Table, reader: ProcReader, put: Callable[[Process], None], period: float
+        self,
+        *,
+        table: Table,
+        reader: ProcReader,
+        put: Callable[[Process], None],
+        one: Callable[..., None],
+        period: float,
     ) -> None:
         """Begin with no process.
 
@@ -47,6 +53,8 @@ class SecondLooks:
             table: tells what is known; it is read only.
             reader: reads /proc.
             put: takes a process with its facts of now.
+            one: runs a step about one process, given what it is called, the pid, the step and its
+                arguments, so that a defect costs that process alone.
             period: seconds within which each old process is looked at.
         """
         self.looks = 0
@@ -57,6 +65,7 @@ class SecondLooks:
         self._table = table
         self._reader = reader
         self._put = put
+        self._one = one
         self._revisits = Revisits(period, self._known, reader.run_time)
 
     @property
@@ -96,15 +105,11 @@ class SecondLooks:
         """
         for known, has_run in self._revisits.take(now):
             self.looks += 1
-            reader = self._reader
-            if (has_run and not reader.is_as(known)) or reader.cgroup(known.pid) != known.cgroup:
-                self._read_anew(known)
-            else:
-                self.compared += has_run
+            self._one("look", known.pid, self._look_at, known, has_run=has_run)
         for key in self.names.due(now):
             renamed = self._known(key)
             if renamed is not None:
-                self._put(renamed)
+                self._one("judge", key.pid, self._put, renamed)
 
     def steady(self, known: Row | None, process: Process, verdict: Verdict) -> Verdict:
         """Give the verdict that counts of a process: one that changes its names too often waits."""
@@ -115,6 +120,13 @@ class SecondLooks:
     def explain(self, why: Why) -> Why:
         """Add to the story of a process what of it waits."""
         return self.names.explain(why, self._table, time.monotonic())
+
+    def _look_at(self, known: Process, *, has_run: bool) -> None:
+        reader = self._reader
+        if (has_run and not reader.is_as(known)) or reader.cgroup(known.pid) != known.cgroup:
+            self._read_anew(known)
+        else:
+            self.compared += has_run
 
     def _read_anew(self, known: Process) -> None:
         self.reads += 1
