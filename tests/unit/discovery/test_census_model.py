@@ -260,7 +260,8 @@ class CensusMachine(RuleBasedStateMachine):
             return
         did = self.census.figures
         counts = self.kernel.counts
-        if not counts[Counter.LOST_PENDING] + counts[Counter.LOST_EVENT] + did.unfollowed:
+        lost = counts[Counter.LOST_PENDING] + counts[Counter.LOST_EVENT]
+        if not lost + did.unfollowed + did.skipped:
             assert (did.repairs_new, did.repairs_gone, did.repairs_changed) == (0, 0, 0)
 
 
