@@ -174,7 +174,7 @@ def test_the_same_masked_text_is_reported_and_shown(
         "postgres://u:hunter2@h/d",
     )  # fmt: skip
     shown = "/bin/sh -c sleep 60; : --db-password *** TOKEN=*** postgres://u:***@h/d"
-    assert agent.wait_for(child.pid).properties["command_line"] == shown
+    assert agent.wait_for(child.pid, 60).properties["command_line"] == shown
     listed = subprocess.run(
         [ROVER, "ps", "-o", "json", str(child.pid), "--state-dir", str(tmp_path / "state")],
         check=True,
@@ -202,7 +202,7 @@ def test_what_is_told_is_as_configured(
     child = spawn("/bin/sh", "-c", "sleep 60; :", "--token", "hunter2")
     options = ("--set", f"process_discovery.command_line={told}")
     with running(backend, tmp_path, *options, config=BY_PID) as agent:
-        assert agent.wait_for(child.pid).properties["command_line"] == shown
+        assert agent.wait_for(child.pid, 60).properties["command_line"] == shown
 
 
 def test_names_are_made_of_the_whole_command_line(spawn: Spawn):
