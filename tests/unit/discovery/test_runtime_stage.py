@@ -20,7 +20,8 @@ def process(
 ) -> Process:
     return Process(
         key=ProcessKey(4242, 1), ppid=1, name=name, exe=exe, command_line=command_line, cwd="/",
-        uid=0, cgroup=cgroup, pid_namespace=2, mount_namespace=2, namespace_pid=namespace_pid, image=0,
+        uid=0, cgroup=cgroup, pid_namespace=2, mount_namespace=2, image=0,
+        namespace_pid=namespace_pid,
     )  # fmt: skip
 
 
