@@ -19,15 +19,15 @@ from rover.probes import programs
 UNIT: Final = Path("/etc/systemd/system/rover.service")
 ENVIRONMENT: Final = Path("/etc/rover/rover.env")
 DEPLOY: Final = Path(__file__).parents[1] / "deploy"
-PATIENCE: Final = 90.0
-"""Seconds for what takes half a second on a machine that is not emulated."""
+PATIENCE: Final = 300.0
+"""Seconds for what takes half a second on a machine that is not emulated beside other work."""
 PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
 
 LOAD: Final = """
 from rover.errors import ProbeError
 from rover.probes import programs
 try:
-    loaded = programs.load(timeout=90)
+    loaded = programs.load(timeout=300)
 except ProbeError as error:
     raise SystemExit(str(error))
 print(loaded.way, loaded.not_better)

@@ -21,6 +21,8 @@ KVM: Final = Path("/dev/kvm")
 KVM_BOOTS_WITHIN: Final = 10.0
 """Seconds in which a kernel without a root comes to its panic; by emulation it takes as long."""
 PROCESSORS, MEMORY = 2, "2G"
+PATIENT: Final = "systemd.show_status=false systemd.default_timeout_start_sec=900"
+"""An emulated machine beside other work may take minutes to come up."""
 PAYLOAD: Final = ("machines", "tests", "bench", "deploy", "pyproject.toml", "docs", "bpf")
 BEGIN: Final = """#!/bin/sh -eu
 cd /run/machine
@@ -89,7 +91,7 @@ def run(
     with tempfile.TemporaryDirectory() as scratch:
         payload = Path(scratch) / "payload.tar"
         _pack(payload, rows, wheel=machine.can_run_rover)
-        kernel_line = f"console=ttyS0 panic=-1 systemd.show_status=false {machine.boot}"
+        kernel_line = f"console=ttyS0 panic=-1 {PATIENT} {machine.boot}"
         command = [
             *_qemu(accelerator),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_line),

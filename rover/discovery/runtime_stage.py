@@ -27,11 +27,13 @@ def is_runtime_stage(process: Process) -> bool:
     """Tell whether a process is a runtime on its way to become a container's program.
 
     runc and youki name it. crun does not: there it is what runs crun within a container's cgroup,
-    where the crun that a person or a monitor started does not stand.
+    or in a pid namespace of its own, which it gets before that. The crun that a person or a monitor
+    started stands in neither.
     """
     if process.name in RUNC:
         return process.command_line == RUNC_COMMAND
     if process.name in YOUKI:
         return True
     of_crun = process.exe.startswith(CRUN_MEMORY) or process.exe_name == CRUN
-    return of_crun and bool(containers_of(process.cgroup))
+    in_namespace = process.namespace_pid != process.pid
+    return of_crun and (in_namespace or bool(containers_of(process.cgroup)))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rover.probes import refusals
+
 pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
@@ -172,3 +174,9 @@ def test_a_loader_that_hangs_is_ended_and_said_to_have():
     result = load(request="{'timeout': 0.05}")
     assert result.returncode == 1
     assert "was killed after 0.05 s without an answer" in result.stderr
+
+
+def test_no_call_is_forbidden_to_root_and_asking_leaves_nothing_open():
+    before = set(Path("/proc/self/fd").iterdir())
+    assert refusals.forbidden_calls() == {}
+    assert set(Path("/proc/self/fd").iterdir()) == before

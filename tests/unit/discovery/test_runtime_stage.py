@@ -15,11 +15,14 @@ MONITOR = f"0::/machine.slice/libpod-conmon-{'b' * 64}.scope"
 HOST = "0::/system.slice/containerd.service"
 
 
-def process(name: str, exe: str, command_line: str, cgroup: str) -> Process:
+def process(
+    name: str, exe: str, command_line: str, cgroup: str, namespace_pid: int = 4242
+) -> Process:
     return Process(
         key=ProcessKey(4242, 1), ppid=1, name=name, exe=exe, cwd="/",
         arguments=command_line.replace(" ", "\0").encode(),
-        uid=0, cgroup=cgroup, pid_namespace=2, mount_namespace=2, namespace_pid=1, image=0,
+        uid=0, cgroup=cgroup, pid_namespace=2, mount_namespace=2, image=0,
+        namespace_pid=namespace_pid,
     )  # fmt: skip
 
 
@@ -33,8 +36,12 @@ def process(name: str, exe: str, command_line: str, cgroup: str) -> Process:
         process("youki:[2:INIT]", "/usr/bin/youki", "youki create x", CONTAINER),
         process("3", "/memfd:crun_cloned:/proc/self/exe", "/usr/bin/crun create x", PODMAN),
         process("crun", "/usr/bin/crun", "/usr/bin/crun create x", PODMAN),
+        process("crun", "/usr/bin/crun", "/usr/bin/crun create x", HOST, namespace_pid=1),
     ],
-    ids=["runc", "runc from memory", "runc's child", "youki", "crun from memory", "crun"],
+    ids=[
+        *("runc", "runc from memory", "runc's child", "youki", "crun from memory", "crun"),
+        "crun before it has its cgroup",
+    ],
 )
 def test_a_runtimes_stage_is_told_by_what_it_is(stage: Process):
     assert is_runtime_stage(stage)
