@@ -24,7 +24,15 @@ class WithKernelThreads(ModelReader):
 
     def stat(self, pid: int) -> Stat | None:
         if pid in self.threads:
-            return Stat("kworker", "I", 2, True, 1, self.threads[pid], 0)
+            return Stat(
+                name="kworker",
+                state="I",
+                ppid=2,
+                kernel_thread=True,
+                threads=1,
+                start_ticks=self.threads[pid],
+                image=0,
+            )
         return super().stat(pid)
 
     def read(self, pid: int) -> Process | KernelThread | None:
