@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.measure import Figures, cpu_seconds, limit
+from bench.rig.cost import cpu_seconds, resident
+from bench.rig.figures import Figures
+from bench.rig.options import options
 
 if TYPE_CHECKING:
     from rover.model import Report
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 AMOUNTS = (100, 1000, 2000, 10_000)
 BEATS = 10
 """Beats over which CPU is taken, one a second."""
-
-
-def resident() -> int:
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def made_up(number: int) -> Report:
@@ -79,12 +75,18 @@ def from_nothing(reports: tuple[Report, ...]) -> float:
     return statistics.median(times)
 
 
+def held() -> int:
+    """Bytes of this process, without what is only not yet freed."""
+    gc.collect()
+    return resident()
+
+
 def child(address: str, amount: int) -> None:
     """Be an agent that has nothing but a reporter; print figures."""
     from rover.config.settings import BackendSettings, DiscoverySettings  # noqa: PLC0415
     from rover.model import Changes  # noqa: PLC0415
 
-    bare = resident()
+    bare = held()
     from rover.reporter import Phase, Reporter  # noqa: PLC0415
 
     pid = os.getpid()
@@ -112,15 +114,15 @@ def child(address: str, amount: int) -> None:
         return reporter
 
     reporter = run(10**6, ())
-    found["connected_mb"] = (resident() - bare) / 2**20
+    found["connected_mb"] = (held() - bare) / 2**20
     found["idle_ms"] = beats()
     reporter.stop()
     reports = tuple(map(made_up, range(amount)))
-    before = resident()
+    before = held()
     reporter = run(10**6, reports)
     found["beat_ms"] = beats()
-    found["entity_bytes"] = (resident() - before) / amount
-    found["rss_mb"] = resident() / 2**20
+    found["entity_bytes"] = (held() - before) / amount
+    found["rss_mb"] = held() / 2**20
     reporter.stop()
     found["from_nothing_ms"] = from_nothing(reports)
     reporter = run(1, reports)
@@ -130,12 +132,13 @@ def child(address: str, amount: int) -> None:
 
 
 def main() -> None:
-    from bench import rig  # noqa: PLC0415  the child must not load a backend
+    chosen = options(__doc__).parse_args()
+    from rover.backend import EmbeddedBackend  # noqa: PLC0415  the child must not load a backend
 
-    figures = Figures("what the reporter costs")
+    figures = Figures("what the reporter costs", as_json=chosen.json)
     figures.start()
     for amount in AMOUNTS:
-        with rig.backend() as server:
+        with EmbeddedBackend() as server:
             command = [sys.executable, "-m", "bench.beat", "--child", server.address, str(amount)]
             told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             calls = server.state.snapshot().calls
@@ -146,16 +149,16 @@ def main() -> None:
             for method in ("keepAlive", "reportProcesses")
         }
         name = f"{amount} entities"
-        limit(figures, f"{name}, a second with its beat", found["beat_ms"], "ms CPU", 50)
+        figures.limit(f"{name}, a second with its beat", found["beat_ms"], "ms CPU", 50)
         figures.add("  a second with a beat for nobody", found["idle_ms"], "ms CPU")
         figures.add("  building its message from nothing", found["from_nothing_ms"], "ms CPU")
         full = found["full_ms"] - found["beat_ms"]
         figures.add("  full report, beside its beat", full, "ms CPU")
         figures.add("  bytes an entity in a beat", sizes["keepAlive"], "B")
         figures.add("  bytes an entity in a full report", sizes["reportProcesses"], "B")
-        limit(figures, "  published to known by the backend", found["known_s"], "s", 5)
+        figures.limit("  published to known by the backend", found["known_s"], "s", 5)
         if amount == max(AMOUNTS):  # with few, what is there once weighs more than they do
-            limit(figures, "  reporter's memory an entity", found["entity_bytes"], "B", 2048)
+            figures.limit("  reporter's memory an entity", found["entity_bytes"], "B", 2048)
         figures.add("  imports and an idle connection", found["connected_mb"], "MB")
         figures.add("  resident, made-up entities included", found["rss_mb"], "MB")
     figures.end()

@@ -7,7 +7,6 @@ beat, the backend must hold exactly what runs, and the agent must be as large as
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -19,15 +18,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from bench import rig
-from bench.measure import Cost, Figures, cost, limit, slope
-from rover.backend import BackendOptions, EmbeddedBackend, Rule
+from bench.rig import agent, churn, sleepers
+from bench.rig.backend import broken_rules, difference, wait_for_pids
+from bench.rig.cost import Cost, cost
+from bench.rig.figures import Figures
+from bench.rig.options import options
+from rover.backend import BackendOptions, EmbeddedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from rover.backend import StoredProcess
 
 BEAT = 2.0
 GRACE = 1.0
@@ -36,7 +37,7 @@ LIVING = 120
 SHARED = 4
 """Programs that are started more than once: of their processes the oldest is held."""
 SHORT_RATE = 50
-LOOK = 5.0
+SAMPLE_PERIOD = 5.0
 """Seconds between two looks at what the agent uses."""
 CODES = (
     "UNAVAILABLE",
@@ -50,8 +51,6 @@ CODES = (
     "INTERNAL",
     "CANCELLED",
 )
-LATE = frozenset({Rule.ENTITY_OF_TWO_PIDS})
-"""A call that ran into its deadline may still take effect after newer ones."""
 OPTIONS = (
     f"--set=process_discovery.heartbeat_period={BEAT}s",
     "--set=core.backend.timeout=1s",
@@ -81,11 +80,11 @@ class Result:
 class Host:
     """Processes that come, change and go; most are entities of their own, some share one."""
 
-    def __init__(self, sleepers: rig.Sleepers, seed: int, result: Result) -> None:
-        self._sleepers = sleepers
+    def __init__(self, group: sleepers.Sleepers, seed: int, result: Result) -> None:
+        self._group = group
         self._random = Random(f"processes {seed}")
         self._result = result
-        self._shared = [sleepers.next_program() for _ in range(SHARED)]
+        self._shared = [group.next_program() for _ in range(SHARED)]
         self.living: dict[int, str] = {}
         """Name of the process by its pid."""
         self._changing: dict[int, tuple[subprocess.Popen[bytes], str]] = {}
@@ -113,7 +112,7 @@ class Host:
     def start(self) -> int:
         """Start a process; return its pid."""
         path = self._program()
-        pid = self._sleepers.start(path)
+        pid = self._group.start(path)
         self.living[pid] = path.name
         self._result.started += 1
         return pid
@@ -121,7 +120,7 @@ class Host:
     def _program(self) -> Path:
         if self._random.random() < 1 / 5:
             return self._random.choice(self._shared)
-        return self._sleepers.next_program()
+        return self._group.next_program()
 
     def _exec(self) -> None:
         """Start a shell that becomes another program once it has been reported as itself."""
@@ -143,8 +142,8 @@ class Host:
         self._changing.clear()
 
     def _end(self, pid: int) -> None:
-        if pid in self._sleepers.pids:
-            self._sleepers.end(pid)
+        if pid in self._group.pids:
+            self._group.end(pid)
             return
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -158,10 +157,10 @@ class Host:
 class Chaos:
     """One run; the same seed chooses the same faults, whatever the processes do."""
 
-    def __init__(self, seed: int, server: EmbeddedBackend, agent: int, host: Host) -> None:
+    def __init__(self, seed: int, server: EmbeddedBackend, pid: int, host: Host) -> None:
         self.random = Random(f"faults {seed}")
         self.server = server
-        self.agent = agent
+        self.pid = pid
         self.host = host
         faults = server.faults
         pick = self.random
@@ -187,20 +186,20 @@ class Chaos:
     def run(self, seconds: float, result: Result) -> None:
         """Do all of it."""
         end = time.monotonic() + seconds
-        look_at = fault_at = 0.0
+        sample_at = fault_at = 0.0
         while (now := time.monotonic()) < end:
-            if now >= look_at:
-                result.samples.append(cost(self.agent))
-                look_at = now + LOOK
+            if now >= sample_at:
+                result.samples.append(cost(self.pid))
+                sample_at = now + SAMPLE_PERIOD
             if now >= fault_at:
-                self._strike(result)
+                self._next_fault(result)
                 fault_at = now + self.random.uniform(0.2, 3.0)
             self.host.churn()
         self.server.faults.clear()
-        self._calm(result)
-        result.samples.append(cost(self.agent))
+        self._wait_until_equal(result)
+        result.samples.append(cost(self.pid))
 
-    def _strike(self, result: Result) -> None:
+    def _next_fault(self, result: Result) -> None:
         """End what is in force, and mostly put another fault in its place."""
         self.server.faults.clear()
         if self.random.random() < 0.75:
@@ -208,7 +207,7 @@ class Chaos:
             result.faults[name] += 1
             self.kinds[name]()
 
-    def _calm(self, result: Result) -> None:
+    def _wait_until_equal(self, result: Result) -> None:
         """Wait until the backend holds what runs."""
         quiet = time.monotonic()
         while time.monotonic() < quiet + 5 * BEAT and result.equal_after is None:
@@ -218,40 +217,7 @@ class Chaos:
             time.sleep(0.02)
         held = self.server.state.snapshot()
         result.calls = held.calls_total
-        result.broken = tuple(str(each) for each in held.violations if each.rule not in LATE)
-
-
-def difference(
-    server: EmbeddedBackend, living: Mapping[int, str], since: float, beat: float
-) -> tuple[str, ...]:
-    """Compare what beats with what runs, as far as it is of this program's making.
-
-    Args:
-        server: what the backend holds.
-        living: names of the processes by pid; one of each name must have beaten since then.
-        since: time.monotonic().
-        beat: seconds between two beats; what has ended must not have beaten for so long.
-
-    Returns:
-        A line for each name that is missing, for each that is held and has ended, and for each
-        of whatever making that is held twice.
-    """
-    rows = server.state.snapshot().processes
-    recent = [row for row in rows if beats(row, max(since, time.monotonic() - beat))]
-    fresh = {row.entity.process for row in rows
-             if beats(row, since) and (row.pid, row.entity.process) in living.items()}  # fmt: skip
-    times = Counter(row.pid for row in recent)
-    gone = [row for row in recent
-            if row.entity.process.startswith(rig.PREFIX) and row.pid not in living]  # fmt: skip
-    return (
-        *(f"{name}: not held" for name in set(living.values()) - fresh),
-        *(f"{row.pid} {row.entity.process}: held and gone" for row in gone),
-        *(f"{pid}: held {amount} times" for pid, amount in times.items() if amount > 1),
-    )
-
-
-def beats(row: StoredProcess, since: float) -> bool:
-    return bool(row.visible and row.last_ping and row.last_ping.monotonic > since)
+        result.broken = broken_rules(held.violations)
 
 
 def chaos(seconds: float, seed: int) -> Result:
@@ -259,24 +225,14 @@ def chaos(seconds: float, seed: int) -> Result:
     result = Result()
     with (
         EmbeddedBackend(BackendOptions(seed=seed)) as server,
-        rig.agent(server, *OPTIONS) as agent,
-        rig.sleepers() as sleepers,
-        contextlib.closing(Host(sleepers, seed, result)) as host,
-        short_ones(seconds),
+        agent.running(server, *OPTIONS) as pid,
+        sleepers.running() as group,
+        contextlib.closing(Host(group, seed, result)) as host,
+        churn.running(SHORT_RATE, seconds),
     ):
-        rig.wait_for_pids(server, {host.start()})
-        Chaos(seed, server, agent, host).run(seconds, result)
+        wait_for_pids(server, {host.start()})
+        Chaos(seed, server, pid, host).run(seconds, result)
     return result
-
-
-@contextlib.contextmanager
-def short_ones(seconds: float) -> Iterator[None]:
-    command = [sys.executable, "-m", "bench.churn", str(SHORT_RATE), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as churn:
-        try:
-            yield
-        finally:
-            churn.kill()
 
 
 def leaks(samples: list[Cost]) -> dict[str, int]:
@@ -292,12 +248,9 @@ def leaks(samples: list[Cost]) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1_800.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    figures = Figures(f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}")
+    chosen = options(__doc__, seconds=1_800.0, seeded=True).parse_args()
+    title = f"faults of the backend for {chosen.seconds:g} s, seed {chosen.seed}"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
     result = chaos(chosen.seconds, chosen.seed)
     for name, count in sorted(result.faults.items()):
@@ -306,15 +259,11 @@ def main() -> None:
     figures.add("  ended, became another program", result.ended, f"{result.execs:,}")
     figures.add("calls that reached the backend", result.calls, "")
     equal = float("nan") if result.equal_after is None else result.equal_after
-    limit(figures, "last fault to the backend's state being the host's", equal, "s", BEAT + GRACE)
-    limit(figures, "rules of the protocol broken", len(result.broken), "", 0)
-    samples = result.samples
-    trend, error = slope(samples[len(samples) // 2 :])
-    figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
-    figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
-    figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
-    for name, more in leaks(samples).items():
-        limit(figures, f"{name} more at the end", more, "", 0)
+    figures.limit("last fault to the backend's state being the host's", equal, "s", BEAT + GRACE)
+    figures.limit("rules of the protocol broken", len(result.broken), "", 0)
+    figures.add_memory(result.samples)
+    for name, more in leaks(result.samples).items():
+        figures.limit(f"{name} more at the end", more, "", 0)
     figures.end()
     for line in (*result.missing, *result.broken):
         print(line, file=sys.stderr)

@@ -8,23 +8,19 @@ already is measured the same way; the baselines and our agent are left out.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent, baseline, churn, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.cost import cost, share_over
+from bench.rig.figures import Figures
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
 REST = 60.0
 CHURN = 20.0
-
-
-def cpu(pid: int, seconds: float) -> float:
-    before = cost(pid)
-    time.sleep(seconds)
-    return share(before, cost(pid))
 
 
 def started_on_host() -> int:
@@ -35,16 +31,9 @@ def started_on_host() -> int:
 
 def churned(pid: int, rate: int) -> tuple[float, float]:
     """Percent of a core, and the rate that was reached."""
-    halves = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.churn", str(rate / 2), str(CHURN + 2)],
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
-    time.sleep(1)
-    used = cpu(pid, CHURN)
-    started = sum(int(half.communicate()[0]) for half in halves)
+    with churn.running(rate, CHURN + 2) as short:
+        used = share_over(pid, CHURN)
+        started = short.started()
     return used, started / (CHURN + 2)
 
 
@@ -54,12 +43,12 @@ Add = Callable[[str, float, str, float], None]
 def measure(figures: Figures, name: str, pid: int, processes: int, *, ours: bool) -> None:
     def add(what: str, value: float, unit: str, aim: float) -> None:
         if ours:
-            limit(figures, f"{name}, {what}", value, unit, aim)
+            figures.limit(f"{name}, {what}", value, unit, aim)
         else:
             figures.add(f"{name}, {what}", value, unit)
 
     starts = started_on_host()
-    at_rest = cpu(pid, REST)
+    at_rest = share_over(pid, REST)
     starts = (started_on_host() - starts) / REST
     add(f"CPU at rest, {processes} processes", at_rest, "% core", 0.2)
     figures.add("  starts a second on the host meanwhile, threads too", starts, "/s")
@@ -70,19 +59,21 @@ def measure(figures: Figures, name: str, pid: int, processes: int, *, ours: bool
 
 
 def main() -> None:
-    figures = Figures("what an agent costs")
+    parser = options(__doc__)
+    parser.add_argument("--processes", type=int, help="so many at rest, no other number")
+    parser.add_argument("--pid", type=int, help="of another agent, to be measured alone")
+    chosen = parser.parse_args()
+    figures = Figures("what an agent costs", as_json=chosen.json)
     figures.start()
-    if "--pid" in sys.argv:
-        pid = int(sys.argv[sys.argv.index("--pid") + 1])
-        with rig.sleepers(500):
+    if chosen.pid:
+        with sleepers.running(500):
             time.sleep(30)
-            measure(figures, f"pid {pid}", pid, 500, ours=False)
+            measure(figures, f"pid {chosen.pid}", chosen.pid, 500, ours=False)
     else:
-        at = sys.argv.index("--processes") + 1 if "--processes" in sys.argv else 0
-        for processes in (int(sys.argv[at]),) if at else (500, 2000):
-            with rig.backend() as server, rig.sleepers(processes) as group:
-                with rig.agent(server) as pid:
-                    rig.wait_for_pids(server, set(group.pids))
+        for processes in (chosen.processes,) if chosen.processes else (500, 2000):
+            with EmbeddedBackend() as server, sleepers.running(processes) as group:
+                with agent.running(server) as pid:
+                    wait_for_pids(server, set(group.pids))
                     time.sleep(5)
                     measure(figures, "rover", pid, processes, ours=True)
                 for way, name in baseline.NAMES.items():

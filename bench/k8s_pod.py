@@ -1,8 +1,8 @@
 """What the pod takes of its limits: ``python -m bench.k8s_pod [--image DIR] [--json]``.
 
-The container of deploy/daemonset.yaml (bench.pod) in a memory cgroup with the manifest's limit, on
-a node of 110 pods and 2,000 real processes in a cluster of 2,000 services. The agent starts,
-compiles its programs, lists, joins and reports; then it rests; then processes come and go.
+The container of deploy/daemonset.yaml (bench.rig.container) in a memory cgroup with the manifest's
+limit, on a node of 110 pods and 2,000 real processes in a cluster of 2,000 services. The agent
+starts, compiles its programs, lists, joins and reports; then it rests; then processes come and go.
 
 With the image of ``bench.image --keep DIR`` nothing of its files is in memory at first, as on a
 node that has just fetched it: the pod that reads them is charged for them. Without, the programs
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,13 +20,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import NODE, container_id, pod, service, uid_of
-from bench.k8s_rig import kubeconfig
-from bench.measure import Figures, cost, limit, share
-from bench.node import Node, unified
-from bench.pod import Container, quantity, the
-from bench.rig import wait_for_pids
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, container_id, pod, service, uid_of
+from bench.rig.backend import wait_for_pids
+from bench.rig.cgroup import MemoryCgroup
+from bench.rig.container import Container, running
+from bench.rig.cost import cost, share, share_over
+from bench.rig.figures import Figures
+from bench.rig.follower import kubeconfig_text
+from bench.rig.manifest import manifest, quantity
+from bench.rig.node import Node
+from bench.rig.options import options
+from bench.rig.sleepers import Sleepers
 from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
@@ -42,74 +45,24 @@ CHURN = 30.0
 MIB = 2**20
 
 
-class MemoryCgroup:
-    """A cgroup whose memory is limited and counted, of whichever version the host has."""
-
-    def __init__(self, name: str, limit_bytes: int) -> None:
-        first = Path("/sys/fs/cgroup/memory")
-        self.v1 = first.is_dir()
-        self.path = (first if self.v1 else unified()) / name
-        if not self.v1:
-            with contextlib.suppress(OSError):
-                (unified() / "cgroup.subtree_control").write_text("+memory")
-        self.path.mkdir()
-        (self.path / ("memory.limit_in_bytes" if self.v1 else "memory.max")).write_text(
-            str(limit_bytes)
-        )
-
-    def bytes(self, of_v1: str, of_v2: str) -> int:
-        return int((self.path / (of_v1 if self.v1 else of_v2)).read_text())
-
-    @property
-    def peak(self) -> int:
-        return self.bytes("memory.max_usage_in_bytes", "memory.peak")
-
-    @property
-    def working_set(self) -> int:
-        """What the kubelet counts: usage without file pages that nobody used lately."""
-        used = self.bytes("memory.usage_in_bytes", "memory.current")
-        stat = dict(line.split() for line in (self.path / "memory.stat").read_text().splitlines())
-        return used - int(stat["total_inactive_file" if self.v1 else "inactive_file"])
-
-    @property
-    def refusals(self) -> int:
-        """How often memory was asked for beyond the limit."""
-        if self.v1:
-            return self.bytes("memory.failcnt", "")
-        events = (self.path / "memory.events").read_text().split()
-        return int(events[events.index("max") + 1])
-
-    def entered_by(self, command: list[str]) -> list[str]:
-        enter = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
-        return ["sh", "-c", enter, str(self.path), *command]
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
-
-
 class Workload:
     """Processes of a node's pods, each with an executable and so an entity of its own."""
 
     def __init__(self, folder: Path, node: Node) -> None:
-        self._folder = folder
+        self._programs = Sleepers(folder)
         self._node = node
-        self._names = 0
-        shutil.copy("/bin/sleep", folder / "sleep")
+        self._number = 0
 
     def start(self) -> int:
         """Start one more, in the next pod."""
-        pod_number, name = self._names % PODS, self._folder / f"program-{self._names}"
-        self._names += 1
-        name.hardlink_to(self._folder / "sleep")
+        pod_number = self._number % PODS
+        self._number += 1
         uid = uid_of(f"ns-{pod_number % 20}", f"pod-{pod_number}")
         cgroup = f"/kubepods/burstable/pod{uid}/{container_id(uid, 'app', 0)}"
-        return self._node.run(cgroup, str(name), "3600")
+        return self._node.run(cgroup, str(self._programs.next_program()), "3600")
 
     def end_last(self) -> None:
-        process = self._node.started.pop()
-        process.kill()
-        process.wait()
+        self._node.end_last()
 
 
 def populate(api: ApiServer) -> None:
@@ -138,24 +91,15 @@ def agent(
         "ROVER_PROCESS_DISCOVERY_KUBERNETES_KUBECONFIG": "/etc/rover/kubeconfig",
         "ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF": "true",
     }
-    for name in ("state", "config", "mounts"):
-        (folder / name).mkdir()
-    (folder / "config" / "rover.yaml").write_text(the("ConfigMap")["data"]["rover.yaml"])
-    kubeconfig(folder / "config", api.url)
-    sources = {"hostPath:/var/lib/rover": folder / "state", "configMap:rover": folder / "config"}
-    command = replace(container, env=env).started_by(folder / "mounts", sources, root=image)
+    files = {
+        "rover.yaml": manifest("ConfigMap")["data"]["rover.yaml"],
+        "kubeconfig": kubeconfig_text(api.url),
+    }
     if image:
         forget(image)
-    log = folder / "log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(cgroup.entered_by(command), stdout=sink, stderr=sink)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        if process.wait(10):
-            sys.stderr.write(log.read_text())
-            raise RuntimeError(f"the agent ended with {process.returncode}")
+    container = replace(container, env=env)
+    with running(container, folder, files, root=image, cgroup=cgroup) as (pid, _):
+        yield pid
 
 
 def forget(tree: Path) -> None:
@@ -167,13 +111,15 @@ def forget(tree: Path) -> None:
 
 
 def main() -> None:
-    image = None
-    if "--image" in sys.argv:
-        image = Path(sys.argv[sys.argv.index("--image") + 1], "image").resolve()
-    resources = the("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["resources"]
+    parser = options(__doc__)
+    parser.add_argument("--image", type=Path, metavar="DIR", help="what bench.image kept")
+    chosen = parser.parse_args()
+    image = (chosen.image / "image").resolve() if chosen.image else None
+    resources = manifest("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["resources"]
     most, asked = (quantity(resources[which]["memory"]) / MIB for which in ("limits", "requests"))
     figures = Figures(
-        f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services"
+        f"the pod's memory with {PODS} pods, {PROCESSES} processes and {SERVICES} services",
+        as_json=chosen.json,
     )
     figures.start()
     cgroup = MemoryCgroup("rover-bench", int(most * MIB))
@@ -191,9 +137,9 @@ def main() -> None:
             with agent(Path(folder), api, backend, cgroup, image) as pid:
                 wait_for_pids(backend, pids)
                 figures.add("start to the last process reported", time.monotonic() - began, "s")
-                limit(figures, "peak, the compiler included", cgroup.peak / MIB, "MiB", most)
+                figures.limit("peak, the compiler included", cgroup.peak / MIB, "MiB", most)
                 measure(figures, pid, cgroup, workload, asked)
-            limit(figures, "times that the limit was met", cgroup.refusals, "", 0)
+            figures.limit("times that the limit was met", cgroup.refusals, "", 0)
     finally:
         cgroup.close()
     figures.end()
@@ -203,18 +149,16 @@ def measure(
     figures: Figures, pid: int, cgroup: MemoryCgroup, workload: Workload, asked: float
 ) -> None:
     time.sleep(5)
-    before = cost(pid)
-    time.sleep(REST)
-    limit(figures, "CPU at rest", share(before, cost(pid)), "% core", 0.2)
-    limit(figures, "working set at rest", cgroup.working_set / MIB, "MiB", asked)
-    limit(figures, "  resident set of the agent", cost(pid).rss / MIB, "MiB", 90)
+    figures.limit("CPU at rest", share_over(pid, REST), "% core", 0.2)
+    figures.limit("working set at rest", cgroup.working_set / MIB, "MiB", asked)
+    figures.limit("  resident set of the agent", cost(pid).rss / MIB, "MiB", 90)
     before, until = cost(pid), time.monotonic() + CHURN
     while time.monotonic() < until:
         workload.start()
         time.sleep(0.2)
         workload.end_last()
     figures.add("CPU while 5 processes a second come and go", share(before, cost(pid)), "% core")
-    limit(figures, "working set after that", cgroup.working_set / MIB, "MiB", asked)
+    figures.limit("working set after that", cgroup.working_set / MIB, "MiB", asked)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ start to the verdict of the last process, and then each kind of event.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,12 +15,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import cgroup_of, pod, service, uid_of
-from bench.measure import Figures, cpu_seconds, limit, spread
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import cgroup_of, pod, service, uid_of
+from bench.rig.cost import cpu_seconds, resident
+from bench.rig.figures import Figures, spread
+from bench.rig.options import options
 
 if TYPE_CHECKING:
-    from bench.k8s_rig import Follower
+    from bench.rig.follower import Follower
 
 PODS = 110
 CONTAINERS = ("app", "istio-proxy", "logs")
@@ -69,8 +72,7 @@ def serve() -> None:
 
 def rss() -> float:
     """MiB of this process."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if "VmRSS" in line)
+    return resident() / 2**20
 
 
 class Bench:
@@ -94,7 +96,7 @@ class Bench:
         # The agent has grpc and psutil loaded as well; they count where the whole is meant.
         import grpc  # noqa: F401, PLC0415
 
-        from bench.k8s_rig import Follower, Timing, kubeconfig  # noqa: PLC0415
+        from bench.rig.follower import Follower, Timing, kubeconfig  # noqa: PLC0415
 
         loaded = rss()
         with tempfile.TemporaryDirectory() as directory:
@@ -117,24 +119,24 @@ class Bench:
     def _join(self, follower: Follower, began: float, cpu: float) -> None:
         listed = 0.0
         while not (follower.index.pods_listed and follower.index.services_listed):
-            follower.read_mail(keep=False)
+            follower.read_messages(keep=False)
             time.sleep(0.001)
             listed = time.monotonic()
-        follower.read_mail(keep=False)
+        follower.read_messages(keep=False)
         entities = sum(len(verdict.reports) for verdict in follower.verdicts.values())
         named = sum(bool(verdict.reports) for verdict in follower.verdicts.values())
         done = time.monotonic()
         add = self.figures.add
         add("processes with an entity", named, "", f"{PROCESSES}", met=named == PROCESSES)
         add("  entities", entities, "")
-        limit(self.figures, "start to the last process named", done - began, "s", 5.0)
+        self.figures.limit("start to the last process named", done - began, "s", 5.0)
         add("  of it until both lists had come", listed - began, "s")
         add("  CPU", cpu_seconds_here() - cpu, "s")
         add("  judgements", follower.judged, "")
 
     def _memory(self, before: float, loaded: float, waiting: float) -> None:
         now = rss()
-        limit(self.figures, "resident memory of the agent's side", now, "MiB", RSS_AIM)
+        self.figures.limit("resident memory of the agent's side", now, "MiB", RSS_AIM)
         self.figures.add("  Python itself", before, "MiB")
         self.figures.add("  code without the Kubernetes client", loaded - before, "MiB")
         self.figures.add(f"  {PROCESSES} processes that wait", waiting - loaded, "MiB")
@@ -150,21 +152,19 @@ class Bench:
             self.change(what, number % among, number // among + 1)
             while follower.counts(what).get("events", 0) == (seen or 0):
                 time.sleep(0.0005)
-            judged += follower.read_mail(keep=False)
+            judged += follower.read_messages(keep=False)
             time.sleep(0.001)
-            judged += follower.read_mail(keep=False)
+            judged += follower.read_messages(keep=False)
             delays.append(1000 * (time.monotonic() - began))
             costs.append(1000 * (cpu_seconds_here() - cpu))
         name = what.removesuffix("s")
         self.figures.add(f"{name} event to new verdicts, p50", spread(delays)["p50"], "ms")
-        limit(self.figures, "  p99", spread(delays)["p99"], "ms", 1000.0)
+        self.figures.limit("  p99", spread(delays)["p99"], "ms", 1000.0)
         self.figures.add("  CPU an event, waiting for it included, p50", spread(costs)["p50"], "ms")
         self.figures.add("  processes judged again an event", judged / EVENTS, "")
 
 
 def cpu_seconds_here() -> float:
-    import os  # noqa: PLC0415
-
     return cpu_seconds(os.getpid())
 
 
@@ -172,8 +172,10 @@ def main() -> None:
     if "serve" in sys.argv:
         serve()
         return
+    chosen = options(__doc__).parse_args()
     figures = Figures(
-        f"{PODS} pods of {len(CONTAINERS)} containers, {PROCESSES} processes, {SERVICES} services"
+        f"{PODS} pods of {len(CONTAINERS)} containers, {PROCESSES} processes, {SERVICES} services",
+        as_json=chosen.json,
     )
     figures.start()
     Bench(figures).run()

@@ -6,7 +6,6 @@ API holds, each process must have the verdict it would get afresh, and nothing m
 
 from __future__ import annotations
 
-import argparse
 import gc
 import random
 import sys
@@ -19,10 +18,12 @@ from pathlib import Path
 
 import psutil
 
-from bench.k8s_api import ApiServer, Fault
-from bench.k8s_objects import NODE, cgroup_of, pod, service, uid_of
-from bench.k8s_rig import QUICK, Follower, kubeconfig
-from bench.measure import Figures
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, cgroup_of, pod, service, uid_of
+from bench.cluster.state import Fault
+from bench.rig.figures import Figures
+from bench.rig.follower import QUICK, Follower, kubeconfig
+from bench.rig.options import options
 
 PODS = 40
 SERVICES = 60
@@ -62,7 +63,7 @@ class Soak:
         self.restarts: Counter[str] = Counter()
         self.pid = 0
         self.revive_at: float | None = None
-        self.heal: list[tuple[float, str]] = []
+        self.repairs: list[tuple[float, str]] = []
 
     def run(self, seconds: float) -> Result:
         self._rotate()
@@ -71,8 +72,8 @@ class Soak:
         config = kubeconfig(self.directory, self.api.url, token_file=str(self.token))
         before = self._leaks()
         with Follower(self.api, config, timing=QUICK) as self.follower:
-            self._live(seconds)
-            self._calm()
+            self._disturb(seconds)
+            self._wait_until_equal()
             self.result.counts = {
                 state.resource: dict(state.counts) for state in self.follower.cluster.states()
             }
@@ -82,7 +83,7 @@ class Soak:
         self.result.descriptors = (before[1], after[1])
         return self.result
 
-    def _live(self, seconds: float) -> None:
+    def _disturb(self, seconds: float) -> None:
         now = time.monotonic()
         end, fault_at = now + seconds, now + 1.0
         fifth, early = now + seconds / 5, 0
@@ -93,13 +94,13 @@ class Soak:
                 self._fault()
                 fault_at = now + self.random.uniform(0.05, 0.6)
             self._recover(now)
-            self.follower.read_mail(keep=False)
+            self.follower.read_messages(keep=False)
             if not early and now >= fifth:
                 early = psutil.Process().memory_info().rss
             time.sleep(0.02)
         self.result.rss = (early, psutil.Process().memory_info().rss)
 
-    def _calm(self) -> None:
+    def _wait_until_equal(self) -> None:
         """End all faults, and see that the truth is reached."""
         self._recover(float("inf"))
         with self.api.changed:
@@ -108,7 +109,7 @@ class Soak:
         self.api.trickle = 0
         began = time.monotonic()
         while time.monotonic() < began + 15.0 and not self.result.equal:
-            self.follower.read_mail(keep=False)
+            self.follower.read_messages(keep=False)
             self.result.equal = self.follower.has_truth()
             time.sleep(0.02)
         self.result.quiet_after = time.monotonic() - began
@@ -215,12 +216,12 @@ class Soak:
     def _deny(self) -> None:
         verb = self.random.choice(("list", "watch"))
         self.api.denied.add((verb, self.random.choice(("pods", "services"))))
-        self.heal.append((time.monotonic() + self.random.uniform(0.1, 1.5), "rights"))
+        self.repairs.append((time.monotonic() + self.random.uniform(0.1, 1.5), "rights"))
 
     def _rotate(self) -> None:
         """Change the token; the file follows a little later, as with projected tokens."""
         self.api.token = f"token-{self.random.random()}"
-        self.heal.append((time.monotonic() + self.random.uniform(0.0, 0.5), "token"))
+        self.repairs.append((time.monotonic() + self.random.uniform(0.0, 0.5), "token"))
 
     def _garble(self) -> None:
         lines = (b"{]\n", b'{"type":"ADDED","object":{}}\n', b'{"type":"ADDED"}\n', b"\xff\n")
@@ -236,12 +237,12 @@ class Soak:
         if self.revive_at is not None and now >= self.revive_at:
             self.revive_at = None
             self.api.restart()
-        for due, what in self.heal:
+        for due, what in self.repairs:
             if now >= due and what == "rights":
                 self.api.denied.clear()
             elif now >= due:
                 self.token.write_text(self.api.token)
-        self.heal = [(due, what) for due, what in self.heal if now < due]
+        self.repairs = [(due, what) for due, what in self.repairs if now < due]
 
     @staticmethod
     def _leaks() -> tuple[int, int]:
@@ -260,12 +261,9 @@ class Soak:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=1_800.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    figures = Figures(f"faults of the Kubernetes API for {chosen.seconds:g} s, seed {chosen.seed}")
+    chosen = options(__doc__, seconds=1_800.0, seeded=True).parse_args()
+    title = f"faults of the Kubernetes API for {chosen.seconds:g} s, seed {chosen.seed}"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
     with tempfile.TemporaryDirectory() as directory:
         result = Soak(chosen.seed, Path(directory)).run(chosen.seconds)
@@ -279,12 +277,11 @@ def main() -> None:
     equal, right = result.equal, result.verdicts_right
     figures.add("index equals the API at the end", equal, "", "yes", met=equal)
     figures.add("each process has its verdict", right, "", "yes", met=right)
-    figures.add("time from the last fault to that", result.quiet_after, "s", "<= 5",
-                met=result.quiet_after <= 5)  # fmt: skip
+    figures.limit("time from the last fault to that", result.quiet_after, "s", 5)
     grown = (result.rss[1] - result.rss[0]) / 2**20
     figures.add("memory grown, API server included", grown, "MiB")
     for what, (before, after) in (("threads", result.threads), ("fds", result.descriptors)):
-        figures.add(f"{what} left over", after - before, "", "<= 0", met=after <= before)
+        figures.limit(f"{what} left over", after - before, "", 0)
     figures.end()
     sys.exit(not (equal and right))
 

@@ -15,7 +15,8 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from bench.measure import Figures, limit
+from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.probes import libbpf, programs, settling
 
 RUN_TIME = 0
@@ -90,11 +91,12 @@ def added(figures: Figures) -> None:
     probes.close()
     figures.add("life of a tiny process without programs", 1e6 * statistics.median(bare), "us")
     more = 100 * (statistics.median(ratios) - 1)
-    limit(figures, "what the programs add to it, median of turns", more, "%", 2)
+    figures.limit("what the programs add to it, median of turns", more, "%", 2)
 
 
 def main() -> None:
-    figures = Figures("what the programs cost the kernel")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("what the programs cost the kernel", as_json=chosen.json)
     figures.start()
     per_event(figures)
     added(figures)

@@ -7,25 +7,25 @@ that polls and a bare execsnoop.
 
 from __future__ import annotations
 
-import contextlib
 import random
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench import baseline, rig
-from bench.measure import Figures, limit, spread
+from bench.rig import agent, baseline, churn, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.figures import Figures, spread
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PROCESSES = 100
-SHORT_RATE = 500
-AMONG = 500
+SHORT_RATE, SHORT_TIME = 500, 60
+SLEEPING = 500
 
 
-def start_at_random(group: rig.Sleepers) -> dict[int, float]:
+def start_at_random(group: sleepers.Sleepers) -> dict[int, float]:
     """Start processes at random times; return when each was, as time.monotonic()."""
     started = {}
     for _ in range(PROCESSES):
@@ -40,50 +40,44 @@ def delays(started: dict[int, float], seen: dict[int, float]) -> dict[str, float
     return spread([1000 * (seen[pid] - at) for pid, at in started.items()])
 
 
-def exec_to_accepted(server: rig.EmbeddedBackend, group: rig.Sleepers) -> dict[str, float]:
+def exec_to_accepted(server: EmbeddedBackend, group: sleepers.Sleepers) -> dict[str, float]:
     """Milliseconds, over processes started at random times."""
     started = start_at_random(group)
-    return delays(started, rig.wait_for_pids(server, set(started)))
-
-
-@contextlib.contextmanager
-def short_ones() -> Iterator[None]:
-    churn = subprocess.Popen([sys.executable, "-m", "bench.churn", str(SHORT_RATE), "60"])
-    try:
-        time.sleep(1)
-        yield
-    finally:
-        churn.terminate()
-        churn.wait()
+    return delays(started, wait_for_pids(server, set(started)))
 
 
 def ours(figures: Figures) -> None:
-    with rig.backend() as server, rig.sleepers(AMONG) as group, rig.agent(server):
-        rig.wait_for_pids(server, set(group.pids))
+    with EmbeddedBackend() as server, sleepers.running(SLEEPING) as group, agent.running(server):
+        wait_for_pids(server, set(group.pids))
         quiet = exec_to_accepted(server, group)
-        with short_ones():
+        with churn.running(SHORT_RATE, SHORT_TIME):
             busy = exec_to_accepted(server, group)
-    limit(figures, f"idle host with {AMONG} processes, p50", quiet["p50"], "ms", 140)
-    limit(figures, "  p99", quiet["p99"], "ms", 200)
+    figures.limit(f"idle host with {SLEEPING} processes, p50", quiet["p50"], "ms", 140)
+    figures.limit("  p99", quiet["p99"], "ms", 200)
     figures.add("  max", quiet["max"], "ms")
     figures.add(f"with {SHORT_RATE} short processes a second, p50", busy["p50"], "ms")
-    limit(figures, "  p99", busy["p99"], "ms", 300)
+    figures.limit("  p99", busy["p99"], "ms", 300)
     figures.add("  max", busy["max"], "ms")
 
 
 def others(figures: Figures) -> None:
     for way, name in baseline.NAMES.items():
-        with rig.sleepers(AMONG) as group, short_ones(), baseline.running(way) as other:
+        with (
+            sleepers.running(SLEEPING) as group,
+            churn.running(SHORT_RATE, SHORT_TIME),
+            baseline.running(way) as other,
+        ):
             time.sleep(baseline.PERIOD)
             started = start_at_random(group)
             time.sleep(baseline.PERIOD + 1)
-        seen = delays(started, other.times(rig.PREFIX))
+        seen = delays(started, other.times(sleepers.PREFIX))
         figures.add(f"{name}, seen among as many, p50", seen["p50"], "ms")
         figures.add("  p99", seen["p99"], "ms")
 
 
 def main() -> None:
-    figures = Figures("exec to accepted by the backend")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("exec to accepted by the backend", as_json=chosen.json)
     figures.start()
     ours(figures)
     others(figures)

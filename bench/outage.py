@@ -6,13 +6,15 @@ the agent's memory develops, and how long after the return the backend holds wha
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import deque
 
-from bench import rig
-from bench.chaos import difference
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent, sleepers
+from bench.rig.backend import difference, wait_for_pids
+from bench.rig.cost import cost, share
+from bench.rig.figures import Figures
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
 RATE = 100
 LIVING = 2_000
@@ -24,7 +26,7 @@ MB = 2**20
 class Churn:
     """The oldest ends for each that starts."""
 
-    def __init__(self, group: rig.Sleepers) -> None:
+    def __init__(self, group: sleepers.Sleepers) -> None:
         self._group = group
         self._order: deque[int] = deque()
         self.living: dict[int, str] = {}
@@ -48,23 +50,26 @@ class Churn:
             time.sleep(max(0.0, due - time.monotonic()))
 
 
-def main(seconds: float) -> None:
-    figures = Figures(f"an outage of {seconds:g} s at {RATE} new processes a second")
+def main() -> None:
+    chosen = options(__doc__, seconds=600.0).parse_args()
+    seconds: float = chosen.seconds
+    title = f"an outage of {seconds:g} s at {RATE} new processes a second"
+    figures = Figures(title, as_json=chosen.json)
     figures.start()
-    with rig.backend() as server, rig.sleepers() as group, rig.agent(server) as agent:
+    with EmbeddedBackend() as server, sleepers.running() as group, agent.running(server) as pid:
         churn = Churn(group)
-        rig.wait_for_pids(server, {churn.start() for _ in range(LIVING)})
+        wait_for_pids(server, {churn.start() for _ in range(LIVING)})
         churn.run(20.0)
-        before = cost(agent)
+        before = cost(pid)
         figures.add("resident before", before.rss / MB, "MB")
         server.faults.refuse()
         most = before.rss
         for part in range(1, PARTS + 1):
             churn.run(seconds / PARTS)
-            after = cost(agent)
+            after = cost(pid)
             most = max(most, after.rss)
             figures.add(f"resident after {part * seconds / PARTS:g} s", after.rss / MB, "MB")
-        limit(figures, "grown in the outage", (most - before.rss) / MB, "MB", 4)
+        figures.limit("grown in the outage", (most - before.rss) / MB, "MB", 4)
         figures.add("CPU in the outage", share(before, after), "% core")
         server.faults.clear()
         back = time.monotonic()
@@ -72,14 +77,11 @@ def main(seconds: float) -> None:
             if time.monotonic() > back + 3 * BEAT:
                 break
             time.sleep(0.05)
-        limit(figures, "return to complete", time.monotonic() - back, "s", BEAT)
-        figures.add("resident after the return", cost(agent).rss / MB, "MB")
-        limit(figures, "rules broken", server.state.snapshot().violations_total, "", 0)
+        figures.limit("return to complete", time.monotonic() - back, "s", BEAT)
+        figures.add("resident after the return", cost(pid).rss / MB, "MB")
+        figures.limit("rules broken", server.state.snapshot().violations_total, "", 0)
     figures.end()
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--seconds", type=float, default=600.0)
-    arguments.add_argument("--json", action="store_true")
-    main(arguments.parse_args().seconds)
+    main()

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import psutil
 
-from bench.measure import Figures
+from bench.rig.figures import Figures
+from bench.rig.options import options
 from rover.discovery.procfs import ProcReader
 
 TURNS, READS = 15, 400
@@ -38,7 +39,8 @@ def microseconds(read: Callable[[int], object], pid: int) -> float:
 
 
 def main() -> None:
-    figures = Figures("reading one process, CPU")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("reading one process, CPU", as_json=chosen.json)
     figures.start()
     reader, pid = ProcReader(), os.getpid()
     ours, theirs, stats = [], [], []

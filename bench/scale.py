@@ -3,60 +3,62 @@
 For 100, 1,000 and 10,000 processes that sleep, each an entity of its own: the time from the agent's
 start to the complete first report, resident memory, and the CPU of one beat, of one reconcile and
 of one process that starts and ends among them. The CPU of each is a difference: the same agent with
-a short and with a long period, with and without news. Beside it, what polling all of them with
-psutil every 5 s costs.
+a short and with a long period, with and without processes that start. Beside it, what polling all
+of them with psutil every 5 s costs.
 """
 
 from __future__ import annotations
 
 import time
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent, baseline, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.cost import cost, share_over
+from bench.rig.figures import Figures
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0
-NEWS, NEWS_RATE = 200, 20
+STARTS, STARTS_A_SECOND = 200, 20
 PREFIX = "process_discovery."
 
 
-def complete(server: rig.EmbeddedBackend, pids: set[int], since: float) -> float:
+def complete(server: EmbeddedBackend, pids: set[int], since: float) -> float:
     """Seconds until the last of the processes was accepted."""
-    seen = rig.wait_for_pids(server, pids)
+    seen = wait_for_pids(server, pids)
     return max(seen[pid] for pid in pids) - since
 
 
 def at_rest(pid: int) -> float:
     """Seconds of CPU a second, over a while."""
     time.sleep(3)
-    before = cost(pid)
-    time.sleep(WINDOW)
-    return share(before, cost(pid)) / 100
+    return share_over(pid, WINDOW) / 100
 
 
-def cpu_of_news(group: rig.Sleepers) -> tuple[float, float]:
+def cpu_of_starts(group: sleepers.Sleepers) -> tuple[float, float]:
     """Seconds of CPU a second at rest, and for a process from its start to its end."""
     options = [f"--set={PREFIX}{which}_period=600s" for which in ("heartbeat", "reconcile")]
-    with rig.backend() as server, rig.agent(server, *options) as pid:
-        rig.wait_for_pids(server, set(group.pids))
+    with EmbeddedBackend() as server, agent.running(server, *options) as pid:
+        wait_for_pids(server, set(group.pids))
         quiet, before = at_rest(pid), cost(pid)
         started = []
-        for _ in range(NEWS):
+        for _ in range(STARTS):
             started.append(group.start())
-            time.sleep(1 / NEWS_RATE)
-        rig.wait_for_pids(server, set(started))
+            time.sleep(1 / STARTS_A_SECOND)
+        wait_for_pids(server, set(started))
         for new in started:
             group.end(new)
-            time.sleep(1 / NEWS_RATE)
+            time.sleep(1 / STARTS_A_SECOND)
         after = cost(pid)
-    return quiet, (after.cpu - before.cpu - quiet * (after.at - before.at)) / NEWS
+    return quiet, (after.cpu - before.cpu - quiet * (after.at - before.at)) / STARTS
 
 
-def cpu_with(group: rig.Sleepers, **periods: str) -> float:
+def cpu_with(group: sleepers.Sleepers, **periods: str) -> float:
     """Seconds of CPU a second with these periods."""
     options = [f"--set={PREFIX}{key}={value}" for key, value in periods.items()]
-    with rig.backend() as server, rig.agent(server, *options) as pid:
-        rig.wait_for_pids(server, set(group.pids))
+    with EmbeddedBackend() as server, agent.running(server, *options) as pid:
+        wait_for_pids(server, set(group.pids))
         return at_rest(pid)
 
 
@@ -64,33 +66,31 @@ def cpu_of_polling() -> float:
     """Percent of a core."""
     with baseline.running("polling") as other:
         time.sleep(baseline.PERIOD / 2)
-        before = cost(other.pid)
-        time.sleep(2 * WINDOW)
-        return share(before, cost(other.pid))
+        return share_over(other.pid, 2 * WINDOW)
 
 
 def measure(figures: Figures, size: int) -> float:
-    with rig.sleepers(size) as group:
-        with rig.backend() as server:
+    with sleepers.running(size) as group:
+        with EmbeddedBackend() as server:
             began = time.monotonic()
-            with rig.agent(server) as pid:
+            with agent.running(server) as pid:
                 first = complete(server, set(group.pids), began)
                 time.sleep(5)
                 memory = cost(pid).rss
-        quiet, news = cpu_of_news(group)
+        quiet, starting = cpu_of_starts(group)
         beating = cpu_with(group, heartbeat_period="1s", reconcile_period="600s")
         comparing = cpu_with(group, heartbeat_period="600s", reconcile_period="1s")
         polling = cpu_of_polling()
     name = f"{size:,} processes"
     last = size == SIZES[-1]
     if last:
-        limit(figures, f"{name}: start to complete first report", first, "s", 5)
-        limit(figures, f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms", 50)
+        figures.limit(f"{name}: start to complete first report", first, "s", 5)
+        figures.limit(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms", 50)
     else:
         figures.add(f"{name}: start to complete first report", first, "s")
         figures.add(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms")
     figures.add(f"{name}: CPU of a reconcile", 1000 * (comparing - quiet), "ms")
-    figures.add(f"{name}: CPU of a process that starts and ends", 1000 * news, "ms")
+    figures.add(f"{name}: CPU of a process that starts and ends", 1000 * starting, "ms")
     figures.add(f"{name}: CPU at rest beside them", 100 * quiet, "% core")
     figures.add(f"{name}: {baseline.NAMES['polling']} beside them", polling, "% core")
     figures.add(f"{name}: resident memory", memory / 2**20, "MB")
@@ -98,11 +98,12 @@ def measure(figures: Figures, size: int) -> float:
 
 
 def main() -> None:
-    figures = Figures("cost by the number of processes")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("cost by the number of processes", as_json=chosen.json)
     figures.start()
     memory = {size: measure(figures, size) for size in SIZES}
     grown = (memory[SIZES[-1]] - memory[SIZES[0]]) / (SIZES[-1] - SIZES[0]) / 1024
-    limit(figures, "memory growth a process", grown, "KB", 2)
+    figures.limit("memory growth a process", grown, "KB", 2)
     figures.end()
 
 

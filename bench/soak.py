@@ -8,25 +8,27 @@ caches have filled.
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import time
 
-from bench import rig
-from bench.measure import Cost, Figures, cost, limit, slope
+from bench.rig import agent, churn, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.cost import Cost, cost
+from bench.rig.figures import Figures
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
+SHORT_RATE = 400
 WAVE, WAVE_TIME = 200, 10.0
 
 
 def soak(pid: int, seconds: float) -> list[Cost]:
     samples = []
-    churn = subprocess.Popen([sys.executable, "-m", "bench.churn", "400", str(seconds)])
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        with rig.sleepers(WAVE):
-            time.sleep(WAVE_TIME)
-            samples.append(cost(pid))
-    churn.wait()
+    with churn.running(SHORT_RATE, seconds):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with sleepers.running(WAVE):
+                time.sleep(WAVE_TIME)
+                samples.append(cost(pid))
     return samples
 
 
@@ -36,24 +38,20 @@ def quarters(samples: list[Cost]) -> list[list[Cost]]:
 
 
 def main() -> None:
-    seconds = 1200.0
-    if "--seconds" in sys.argv:
-        seconds = float(sys.argv[sys.argv.index("--seconds") + 1])
-    figures = Figures(f"soak of {seconds:.0f} s")
+    chosen = options(__doc__, seconds=1_200.0).parse_args()
+    seconds: float = chosen.seconds
+    figures = Figures(f"soak of {seconds:.0f} s", as_json=chosen.json)
     figures.start()
-    with rig.backend() as server, rig.agent(server) as pid:
-        rig.wait_for_pids(server, set())
+    with EmbeddedBackend() as server, agent.running(server) as pid:
+        wait_for_pids(server, set())
         samples = soak(pid, seconds)
     late = samples[len(samples) // 2 :]
     for number, part in enumerate(quarters(samples), start=1):
         memory = statistics.mean(sample.rss for sample in part) / 2**20
         figures.add(f"memory in quarter {number}", memory, "MB")
-    figures.add("memory at the first look", samples[0].rss / 2**20, "MB")
-    figures.add("memory at the last", samples[-1].rss / 2**20, "MB")
-    trend, error = slope(late)
-    figures.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
-    limit(figures, "descriptors more at the end", late[-1].descriptors - late[0].descriptors, "", 0)
-    limit(figures, "threads more at the end", late[-1].threads - late[0].threads, "", 0)
+    figures.add_memory(samples)
+    figures.limit("descriptors more at the end", late[-1].descriptors - late[0].descriptors, "", 0)
+    figures.limit("threads more at the end", late[-1].threads - late[0].threads, "", 0)
     figures.end()
 
 

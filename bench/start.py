@@ -13,8 +13,10 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from bench import baseline, rig
-from bench.measure import Figures, limit, spread
+from bench.rig import agent, baseline, sleepers
+from bench.rig.figures import Figures, spread
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,19 +26,19 @@ PROCESSES = 500
 ATTACHED = "probes attached"
 
 
-def start(server: rig.EmbeddedBackend, pids: Iterable[int]) -> tuple[float, float, float]:
+def start(server: EmbeddedBackend, pids: Iterable[int]) -> tuple[float, float, float]:
     """Start and stop an agent; return the seconds to its programs, to the report, to its end."""
     server.restart(keep_memory=False)
     with tempfile.TemporaryDirectory() as state:
         began = time.monotonic()
         with subprocess.Popen(
-            [rig.ROVER, "start", "--state-dir", state],
+            [agent.ROVER, "start", "--state-dir", state],
             env={**os.environ, "ROVER_BACKEND_ADDR": server.address},
             stderr=subprocess.PIPE,
             text=True,
-        ) as agent:
-            assert agent.stderr is not None
-            for line in agent.stderr:
+        ) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
                 if ATTACHED in line:
                     break
             attached = time.monotonic() - began
@@ -46,8 +48,8 @@ def start(server: rig.EmbeddedBackend, pids: Iterable[int]) -> tuple[float, floa
             )
             reported = time.monotonic() - began
             ending = time.monotonic()
-            agent.terminate()
-            agent.communicate(timeout=10)
+            process.terminate()
+            process.communicate(timeout=10)
             return attached, reported, time.monotonic() - ending
 
 
@@ -56,14 +58,15 @@ def polling(pids: Iterable[int]) -> float:
     began = time.monotonic()
     with baseline.running("polling") as other:
         time.sleep(baseline.PERIOD)
-    seen = other.times(rig.PREFIX)
+    seen = other.times(sleepers.PREFIX)
     return max(seen[pid] for pid in pids) - began
 
 
 def main() -> None:
-    figures = Figures(f"{STARTS} starts among {PROCESSES} processes")
+    chosen = options(__doc__).parse_args()
+    figures = Figures(f"{STARTS} starts among {PROCESSES} processes", as_json=chosen.json)
     figures.start()
-    with rig.sleepers(PROCESSES) as group, rig.backend() as server:
+    with sleepers.running(PROCESSES) as group, EmbeddedBackend() as server:
         times = [start(server, group.pids) for _ in range(STARTS)]
         others = polling(group.pids)
     for name, aim, seconds in zip(
@@ -73,7 +76,7 @@ def main() -> None:
         strict=True,
     ):
         figures.add(f"{name}, p50", seconds["p50"], "s")
-        limit(figures, "  max", seconds["max"], "s", aim)
+        figures.limit("  max", seconds["max"], "s", aim)
     figures.add(f"{baseline.NAMES['polling']}: start to all seen", others, "s")
     figures.end()
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -23,11 +22,15 @@ from typing import TYPE_CHECKING
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench import baseline, rig
-from bench.measure import Figures, cost, limit, share, spread
+from bench.rig import agent, baseline, churn, sleepers
+from bench.rig.backend import wait_for_pids
+from bench.rig.cost import cost, share, share_over
+from bench.rig.figures import Figures, spread
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 CHURN_RATE, CHURN_TIME = 2_000, 60
 BASELINE_TIME = 20
@@ -72,31 +75,14 @@ class Metrics:
         return sums
 
 
-@contextlib.contextmanager
-def short_ones(seconds: float) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Start 2,000 a second; each of the programs that do prints how many it started."""
-    command = [sys.executable, "-m", "bench.churn", str(CHURN_RATE / 2), str(seconds)]
-    halves = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
-    try:
-        time.sleep(1)
-        yield halves
-    finally:
-        for half in halves:
-            half.wait()
-
-
-def total(halves: list[subprocess.Popen[bytes]]) -> int:
-    return sum(int(half.communicate()[0]) for half in halves)
-
-
-def churn(figures: Figures, metrics: Metrics, pid: int) -> None:
-    with short_ones(CHURN_TIME) as halves:
+def short_processes(figures: Figures, metrics: Metrics, pid: int) -> None:
+    with churn.running(CHURN_RATE, CHURN_TIME) as short:
         before, had = cost(pid), metrics.read()
         time.sleep(CHURN_TIME - 3)
         used, got = share(before, cost(pid)), metrics.read()
-        rate = total(halves) / CHURN_TIME
-    limit(figures, f"{rate:,.0f} short exec/s: events lost", (got - had)["rover_lost"], "", 0)
-    limit(figures, "  agent CPU", used, "% core", 0.5)
+        rate = short.started() / CHURN_TIME
+    figures.limit(f"{rate:,.0f} short exec/s: events lost", (got - had)["rover_lost"], "", 0)
+    figures.limit("  agent CPU", used, "% core", 0.5)
     ended = (got - had)["rover_unsettled_processes"]
     reads = (got - had)["rover_proc_reads"]
     figures.add("  processes that ended unsettled", ended, "")
@@ -107,18 +93,16 @@ def others(figures: Figures) -> None:
     for way, name in baseline.NAMES.items():
         with baseline.running(way) as other:
             time.sleep(3)
-            with short_ones(BASELINE_TIME) as halves:
-                before = cost(other.pid)
-                time.sleep(BASELINE_TIME - 3)
-                used = share(before, cost(other.pid))
-                started = total(halves)
+            with churn.running(CHURN_RATE, BASELINE_TIME) as short:
+                used = share_over(other.pid, BASELINE_TIME - 3)
+                started = short.started()
         seen = sum(each.name == "true" for each in other.seen)
         figures.add(f"  {name} sees of as many", 100 * seen / started, "%")
         figures.add(f"  {name}, CPU", used, "% core")
 
 
-def starts(figures: Figures, server: rig.EmbeddedBackend) -> None:
-    with rig.sleepers() as group:
+def starts(figures: Figures, server: EmbeddedBackend) -> None:
+    with sleepers.running() as group:
         began, times = time.monotonic(), {}
         for number in range(STARTS):
             rest = began + number / STARTS_A_SECOND - time.monotonic()
@@ -127,13 +111,13 @@ def starts(figures: Figures, server: rig.EmbeddedBackend) -> None:
             now = time.monotonic()
             times[group.start()] = now
         rate = STARTS / (time.monotonic() - began)
-        seen = rig.wait_for_pids(server, set(times))
+        seen = wait_for_pids(server, set(times))
         taken = spread([seen[pid] - at for pid, at in times.items()])
         held = Counter(row.pid for row in server.state.snapshot().processes if row.pid in times)
     twice = sum(amount > 1 for amount in held.values())
-    limit(figures, f"{rate:.0f} long-lived starts/s: p99 to accepted", taken["p99"], "s", 1)
+    figures.limit(f"{rate:.0f} long-lived starts/s: p99 to accepted", taken["p99"], "s", 1)
     figures.add("  p50", taken["p50"], "s")
-    limit(figures, "  reported more than once, or not", twice + len(times) - len(held), "", 0)
+    figures.limit("  reported more than once, or not", twice + len(times) - len(held), "", 0)
 
 
 def bomb(figures: Figures, metrics: Metrics, pid: int) -> None:
@@ -153,11 +137,11 @@ def bomb(figures: Figures, metrics: Metrics, pid: int) -> None:
     name = f"{BOMB:,} processes forked at once"
     figures.add(f"{name}: losses counted", lost, "")
     figures.add("  memory while they live", (grown.rss - before.rss) / 2**20, "MB more")
-    limit(figures, "  known and not in /proc, or the reverse", difference, "", 0)
-    limit(figures, "  the same after they are gone", difference_from_proc(metrics), "", 0)
+    figures.limit("  known and not in /proc, or the reverse", difference, "", 0)
+    figures.limit("  the same after they are gone", difference_from_proc(metrics), "", 0)
     after = cost(pid)
     kept = (after.rss - before.rss) / 2**20
-    limit(figures, "  memory a reconcile after they are gone", kept, "MB more", KEPT_MB)
+    figures.limit("  memory a reconcile after they are gone", kept, "MB more", KEPT_MB)
     figures.add("  agent CPU for all of it", after.cpu - before.cpu, "s")
 
 
@@ -173,14 +157,15 @@ def difference_from_proc(metrics: Metrics) -> float:
 
 
 def main() -> None:
-    figures = Figures("storms")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("storms", as_json=chosen.json)
     figures.start()
     metrics = Metrics()
-    with rig.backend() as server, rig.agent(server, metrics.option) as pid:
+    with EmbeddedBackend() as server, agent.running(server, metrics.option) as pid:
         time.sleep(5)
-        churn(figures, metrics, pid)
+        short_processes(figures, metrics, pid)
     others(figures)
-    with rig.backend() as server, rig.agent(server, metrics.option) as pid:
+    with EmbeddedBackend() as server, agent.running(server, metrics.option) as pid:
         time.sleep(5)
         starts(figures, server)
         bomb(figures, metrics, pid)

@@ -1,6 +1,6 @@
-"""Frozen records that every room shares.
+"""Frozen records that every room shares, and what the backend makes of the text in them.
 
-They hold facts and no behaviour beyond naming; whoever makes one has decided all that it says.
+Records hold facts and no behaviour beyond naming; whoever makes one has decided all that it says.
 """
 
 from __future__ import annotations
@@ -29,6 +29,15 @@ STANDARD_PROPERTIES = frozenset(
 
 NAME_UNITS = 70
 """UTF-16 units of a service or instance name that count in the backend's ids (OAP 10.1)."""
+NAME_LIMIT = 500
+"""UTF-16 units of a name that the backend stores; it answers OK to what is over a limit, and drops
+the whole row in silence (OAP 10.1)."""
+LABEL_LIMIT = 50
+"""UTF-16 units of one label; a longer one is lost alone."""
+LABELS_LIMIT = 500
+"""UTF-16 units of all labels of an entity as JSON."""
+PROPERTIES_LIMIT = 50_000
+"""UTF-16 units of all properties of an entity as JSON."""
 
 
 class ProcessKey(NamedTuple):
@@ -180,6 +189,11 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.announced or self.withdrawn)
+
+
+def utf16_units(text: str) -> int:
+    """Length in UTF-16 units, as the backend counts it: characters beyond U+FFFF take two."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def utf16_prefix(text: str, units: int) -> str:

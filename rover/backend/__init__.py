@@ -20,21 +20,22 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rover.backend.commands import Command
     from rover.backend.faults import Fault, parse_fault
-    from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
+    from rover.backend.injection import Faults
     from rover.backend.records import (
         Call,
         Change,
         Drop,
+        Rule,
         Snapshot,
         Stamp,
         StoredInstance,
         StoredProcess,
         StoredService,
+        Violation,
     )
-    from rover.backend.rules import Rule, Violation
     from rover.backend.server import BackendOptions, EmbeddedBackend, Tls
     from rover.backend.state import State
-    from rover.backend.strikes import Faults
+    from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 
 __all__ = [
     "LAYERS_10_1",
@@ -59,29 +60,30 @@ __all__ = [
     "parse_fault",
 ]
 
-_HOMES: Final = {
-    "commands": ("Command",),
-    "faults": ("Fault", "parse_fault"),
-    "layers": ("LAYERS_10_1", "LAYERS_LATER"),
-    "records": (
+_NAMES_BY_MODULE: Final = {
+    "rover.backend.commands": ("Command",),
+    "rover.backend.faults": ("Fault", "parse_fault"),
+    "rover.backend.injection": ("Faults",),
+    "rover.backend.records": (
         "Call",
         "Change",
         "Drop",
+        "Rule",
         "Snapshot",
         "Stamp",
         "StoredInstance",
         "StoredProcess",
         "StoredService",
+        "Violation",
     ),
-    "rules": ("Rule", "Violation"),
-    "server": ("BackendOptions", "EmbeddedBackend", "Tls"),
-    "state": ("State",),
-    "strikes": ("Faults",),
+    "rover.backend.server": ("BackendOptions", "EmbeddedBackend", "Tls"),
+    "rover.backend.state": ("State",),
+    "rover.config.layers": ("LAYERS_10_1", "LAYERS_LATER"),
 }
-_MODULE_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF: Final = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -25,7 +25,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ScriptedAnswer:
     commands: tuple[Command, ...]
     agent_id: str
 
@@ -35,7 +35,7 @@ class Script:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lines: deque[_Line] = deque(maxlen=SCRIPT_LIMIT)
+        self._scripted: deque[_ScriptedAnswer] = deque(maxlen=SCRIPT_LIMIT)
 
     def add(self, *commands: Command, beats: int = 1, agent_id: str = "") -> None:
         """Answer so many more beats with these commands, after those scripted before.
@@ -46,22 +46,22 @@ class Script:
             agent_id: Only beats of this agent count; empty: of any.
         """
         with self._lock:
-            self._lines.extend([_Line(commands, agent_id)] * beats)
+            self._scripted.extend([_ScriptedAnswer(commands, agent_id)] * beats)
 
     def clear(self) -> None:
         """Answer further beats with nothing."""
         with self._lock:
-            self._lines.clear()
+            self._scripted.clear()
 
     def answer(self, agent_id: str) -> Commands:
-        """Take the next line for an agent and make the answer of it."""
+        """Take the next answer that is scripted for an agent."""
         message = Commands()
         with self._lock:
-            line = next((line for line in self._lines if line.agent_id in {"", agent_id}), None)
-            if line is None:
+            found = next((one for one in self._scripted if one.agent_id in {"", agent_id}), None)
+            if found is None:
                 return message
-            self._lines.remove(line)
-        for command in line.commands:
+            self._scripted.remove(found)
+        for command in found.commands:
             added = message.commands.add(command=command.name)
             for key, value in command.args.items():
                 added.args.add(key=key, value=value)

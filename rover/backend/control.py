@@ -13,7 +13,7 @@ import threading
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rover.backend.commands import SCRIPT_LIMIT, Command
 from rover.backend.faults import KINDS, kind_of, make_fault
@@ -23,13 +23,14 @@ from rover.errors import ConfigError, RoverError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rover.backend.server import EmbeddedBackend
+    from rover.backend.injection import Faults
+    from rover.backend.state import State
 
 HOST: Final = "127.0.0.1"
 BODY_LIMIT: Final = 1_048_576
-"""Bytes of one question."""
+"""Bytes of one request's body."""
 IDLE: Final = 10.0
-"""Seconds that a client may take for its question."""
+"""Seconds that a client may take for its request."""
 STOP_LATENCY: Final = 0.1
 """Seconds between two looks at whether it is to stop."""
 LONGEST_DOWNTIME: Final = 3_600.0
@@ -38,6 +39,28 @@ LONGEST_DOWNTIME: Final = 3_600.0
 log = logging.getLogger("rover.backend")
 
 Json = dict[str, Any]
+
+
+class Backend(Protocol):
+    """What is controlled; ``rover.backend.server.EmbeddedBackend`` is one."""
+
+    @property
+    def address(self) -> str:
+        """``host:port`` that agents report to."""
+
+    @property
+    def state(self) -> State:
+        """What it holds."""
+
+    @property
+    def faults(self) -> Faults:
+        """Those in force."""
+
+    def restart(self, *, keep_memory: bool, downtime: float) -> None:
+        """Go down and come back on the same port; returns when it is up again."""
+
+    def command(self, *commands: Command, beats: int, agent_id: str) -> None:
+        """Answer so many beats of an agent with these commands."""
 
 
 class Control:
@@ -51,9 +74,9 @@ class Control:
         BackendError: The port cannot be listened on.
     """
 
-    def __init__(self, backend: EmbeddedBackend, port: int) -> None:
+    def __init__(self, backend: Backend, port: int) -> None:
         try:
-            self._server = _Server((HOST, port), partial(_Request, Answers(backend).routes))
+            self._server = _Server((HOST, port), partial(_Request, Endpoints(backend).routes))
         except OSError as error:
             raise unusable(f"{HOST}:{port}", error) from error
         self._thread = threading.Thread(
@@ -95,10 +118,10 @@ Route = tuple[str, str]
 """Method and path."""
 
 
-class Answers:
-    """What can be asked of a backend; each method takes the question's JSON object."""
+class Endpoints:
+    """What can be asked of a backend; each method takes the JSON object of the request's body."""
 
-    def __init__(self, backend: EmbeddedBackend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.routes: dict[Route, Callable[[Json], Json]] = {
             ("GET", "/"): self._overview,
@@ -130,14 +153,14 @@ class Answers:
     def _faults(self, _: Json) -> Json:
         return {"faults": [fault.as_dict() for fault in self._backend.faults.active]}
 
-    def _add_fault(self, question: Json) -> Json:
-        kind = str(question.pop("kind", ""))
-        self._backend.faults.add(make_fault(kind, question))
+    def _add_fault(self, body: Json) -> Json:
+        kind = str(body.pop("kind", ""))
+        self._backend.faults.add(make_fault(kind, body))
         return self._faults({})
 
-    def _clear_faults(self, question: Json) -> Json:
-        kind = question.pop("kind", None)
-        _nothing_else(question)
+    def _clear_faults(self, body: Json) -> Json:
+        kind = body.pop("kind", None)
+        _nothing_else(body)
         if kind is None:
             self._backend.faults.clear()
             return self._faults({})
@@ -148,24 +171,24 @@ class Answers:
             self._backend.faults.clear(*of_kind)
         return self._faults({})
 
-    def _restart(self, question: Json) -> Json:
-        keep_memory = _flag(question, "keep_memory", default=True)
-        downtime = _number(question, "downtime", default=0.0, most=LONGEST_DOWNTIME)
-        _nothing_else(question)
+    def _restart(self, body: Json) -> Json:
+        keep_memory = _flag(body, "keep_memory", default=True)
+        downtime = _number(body, "downtime", default=0.0, most=LONGEST_DOWNTIME)
+        _nothing_else(body)
         self._backend.restart(keep_memory=keep_memory, downtime=downtime)
         return {"address": self._backend.address}
 
-    def _command(self, question: Json) -> Json:
-        commands = _commands(question)
-        beats = int(_number(question, "beats", default=1, most=SCRIPT_LIMIT))
-        agent_id = str(question.pop("agent_id", ""))
-        _nothing_else(question)
+    def _command(self, body: Json) -> Json:
+        commands = _commands(body)
+        beats = int(_number(body, "beats", default=1, most=SCRIPT_LIMIT))
+        agent_id = str(body.pop("agent_id", ""))
+        _nothing_else(body)
         self._backend.command(*commands, beats=beats, agent_id=agent_id)
         return {"scripted": beats}
 
 
 class _Request(BaseHTTPRequestHandler):
-    """One question."""
+    """One request."""
 
     timeout = IDLE
     server_version = "rover-backend"
@@ -197,13 +220,13 @@ class _Request(BaseHTTPRequestHandler):
         if self.headers.get("Host", HOST).partition(":")[0] not in {HOST, "localhost"}:
             return HTTPStatus.FORBIDDEN, {"error": "ask for 127.0.0.1 or localhost"}
         path = self.path.partition("?")[0]
-        asked = self._table.get((self.command, path))
-        if asked is None:
+        endpoint = self._table.get((self.command, path))
+        if endpoint is None:
             known = ", ".join(f"{method} {route}" for method, route in self._table)
             error = f"no {self.command} {path}; there are: {known}"
             return HTTPStatus.NOT_FOUND, {"error": error}
         try:
-            return HTTPStatus.OK, asked(self._question())
+            return HTTPStatus.OK, endpoint(self._body())
         except _TooLargeError:
             error = f"a question has at most {BODY_LIMIT} bytes"
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": error}
@@ -212,28 +235,28 @@ class _Request(BaseHTTPRequestHandler):
         except RoverError as error:
             return HTTPStatus.CONFLICT, {"error": str(error)}
 
-    def _question(self) -> Json:
+    def _body(self) -> Json:
         length = self.headers.get("Content-Length", "0")
         if not length.isascii() or not length.isdigit():
             raise ConfigError(f"Content-Length {length!r} is no number of bytes")
         if int(length) > BODY_LIMIT:
             raise _TooLargeError
-        body = self.rfile.read(int(length))
+        sent = self.rfile.read(int(length))
         try:
-            question = json.loads(body) if body else {}
+            body = json.loads(sent) if sent else {}
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"the question is not JSON: {error}") from None
-        if not isinstance(question, dict):
+        if not isinstance(body, dict):
             raise ConfigError("the question is not a JSON object")
-        return question
+        return body
 
 
 class _TooLargeError(Exception):
     pass
 
 
-def _commands(question: Json) -> list[Command]:
-    listed = question.pop("commands", [])
+def _commands(body: Json) -> list[Command]:
+    listed = body.pop("commands", [])
     if not isinstance(listed, list):
         raise ConfigError("commands is a list of objects with name and args")
     commands = []
@@ -245,20 +268,20 @@ def _commands(question: Json) -> list[Command]:
     return commands
 
 
-def _flag(question: Json, name: str, *, default: bool) -> bool:
-    value = question.pop(name, default)
+def _flag(body: Json, name: str, *, default: bool) -> bool:
+    value = body.pop(name, default)
     if not isinstance(value, bool):
         raise ConfigError(f"{name} is true or false, not {value!r}")
     return value
 
 
-def _number(question: Json, name: str, *, default: float, most: float) -> float:
-    value = question.pop(name, default)
+def _number(body: Json, name: str, *, default: float, most: float) -> float:
+    value = body.pop(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         raise ConfigError(f"{name} is a number from 0 to {most:g}, not {value!r}")
     return value
 
 
-def _nothing_else(question: Json) -> None:
-    if question:
-        raise ConfigError(f"unknown: {', '.join(map(str, question))}")
+def _nothing_else(body: Json) -> None:
+    if body:
+        raise ConfigError(f"unknown: {', '.join(map(str, body))}")

@@ -1,26 +1,27 @@
 """The faults there are, as frozen records, and how they are written.
 
 A line such as ``error:code=UNAVAILABLE,rate=0.3`` makes one, and so does the JSON of a control
-call; ``rover.backend.strikes`` puts them in force.
+call; ``rover.backend.injection`` puts them in force.
 """
 
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
 
 import grpc
 
+from rover.backend.records import Method
 from rover.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-METHODS: Final = ("reportProcesses", "keepAlive")
+METHODS: Final[tuple[str, ...]] = get_args(Method)
 
 
-class Aim(TypedDict, total=False):
-    """Which calls a fault strikes; see ``CallFault``."""
+class CallSelector(TypedDict, total=False):
+    """Which calls a fault is injected into; see ``CallFault``."""
 
     method: str
     rate: float
@@ -39,29 +40,29 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkFault(Fault):
+class TransportFault(Fault):
     """A fault of the connection, below gRPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse(LinkFault):
+class Refuse(TransportFault):
     """Open connections are reset and new ones refused, as where nothing listens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reset(LinkFault):
+class Reset(TransportFault):
     """Open connections are reset now, and so many new ones as soon as they are there."""
 
     connections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BlackHole(LinkFault):
+class BlackHole(TransportFault):
     """Connections stay open and carry nothing in either direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slow(LinkFault):
+class Slow(TransportFault):
     """The backend reads so slowly, over all connections together."""
 
     bytes_per_second: float
@@ -69,12 +70,12 @@ class Slow(LinkFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFault(Fault):
-    """A fault that strikes calls: of one method or both, at a rate, so many times."""
+    """A fault that is injected into calls: of one method or both, at a rate, so many times."""
 
     method: str = ""
     """``reportProcesses`` or ``keepAlive``; empty means both."""
     rate: float = 1.0
-    """Share of the calls that it strikes, up to 1."""
+    """Share of the calls that it is injected into, up to 1."""
     count: int | None = None
     """It ends after so many calls; None: when it is cleared."""
 
@@ -122,7 +123,7 @@ class WrongIds(CallFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLimit(Fault):
-    """Larger questions are refused; the code is what most proxies and gRPC libraries answer."""
+    """Larger requests are refused; the code is what most proxies and gRPC libraries answer."""
 
     size: int
     """Bytes."""

@@ -11,23 +11,12 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from rover.model import NAME_UNITS
+from rover.model import NAME_UNITS, is_blank
 
 BLANK: Final = "_blank"
-"""Stands for a name that is empty or holds nothing above U+0020."""
+"""Stands for a blank name."""
 
-_BLANK_CHARACTERS: Final = "".join(map(chr, range(0x21)))
 _CACHED_NAMES: Final = 32_768
-
-
-def utf16_units(text: str) -> int:
-    """Length as Java counts it: characters beyond U+FFFF take two units."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def is_longer(text: str, units: int) -> bool:
-    """Whether a text takes more UTF-16 units than these; cheap where it is far from it."""
-    return 2 * len(text) > units and utf16_units(text) > units
 
 
 @lru_cache(maxsize=_CACHED_NAMES)
@@ -56,11 +45,6 @@ def process_id(service: str, instance: str, process: str) -> str:
     """``hex(sha256(name_instanceId))``; the process name counts in full."""
     text = f"{_or_blank(process)}_{instance_id(service, instance)}"
     return sha256(text.encode("utf-8", "replace")).hexdigest()
-
-
-def is_blank(name: str) -> bool:
-    """Whether the server takes the name for missing."""
-    return not name.strip(_BLANK_CHARACTERS)
 
 
 def _or_blank(name: str) -> str:

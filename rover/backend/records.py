@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rover.backend.rules import Violation
     from rover.model import Entity
+
+Method = Literal["reportProcesses", "keepAlive"]
+"""Of EBPFProcessService."""
 
 Kind = Literal["", "VM", "KUBERNETES"]
 """The server's detect type; empty for a process known from beats alone."""
@@ -56,7 +59,7 @@ class StoredProcess:
     reports: int = 0
     pings: int = 0
     visible: bool = False
-    """Reported and beaten, and its service is listed: a user of the server finds it."""
+    """A report and a beat named it, and its service is listed: a user of the server finds it."""
 
     @property
     def last_seen(self) -> Stamp:
@@ -157,17 +160,65 @@ class Drop:
         }
 
 
+class Rule(Enum):
+    """A rule of the protocol, checked in ``rover.backend.rules``; the value is what breaks it."""
+
+    ENTITY_OF_TWO_PIDS = "one entity is reported for two pids at once"
+    ENTITY_TWICE = "one entity stands twice in one message"
+    UNKNOWN_BEAT = "a beat for a process that no report ever named"
+    BEAT_WITHOUT_REPORT = "beats go on for a process that is not reported"
+    AGENT_ID_CHANGED = "another agent id for the same entity"
+    AGENT_ID_MISSING = "the agent id is blank: no task ever arrives"
+    BAD_LAYER = "a layer that fails the beat, or UNDEFINED, which is never listed"
+    NAME_MISSING = "service, instance and process name are required"
+    TOO_LONG = "over a limit: the server loses the row or the label in silence"
+    EMPTY_ITEM = "an item with neither hostProcess nor k8sProcess"
+    BAD_PID = "a pid that no process has"
+    BAD_MESSAGE = "bytes that do not decode, or text that is not UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule."""
+
+    rule: Rule
+    detail: str
+    method: Method
+    agent_id: str
+    at: Stamp
+    entity: Entity | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.rule.name}: {self.rule.value}: {self.detail}"
+        if self.entity is None:
+            return f"{text} ({self.method})"
+        names = (self.entity.layer, self.entity.service, self.entity.instance, self.entity.process)
+        return f"{text} ({self.method}, {' / '.join(names)})"
+
+    def as_dict(self) -> Json:
+        """Make it JSON-ready."""
+        return {
+            "rule": self.rule.name,
+            "meaning": self.rule.value,
+            "detail": self.detail,
+            "method": self.method,
+            "agent_id": self.agent_id,
+            "entity": entity_dict(self.entity),
+            "at": self.at.wall,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One RPC that reached the service."""
 
-    method: str
+    method: Method
     at: Stamp
     """When it was answered."""
     agent_id: str
     items: int
     size: int
-    """Bytes of the question."""
+    """Bytes of the request."""
     code: str
     """gRPC status it was answered with, as ``OK``."""
 

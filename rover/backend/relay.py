@@ -1,4 +1,4 @@
-"""The TCP front of the backend: carries bytes to the gRPC server, or makes connections fail.
+"""The TCP relay before the gRPC server: forwards its connections, or makes them fail.
 
 gRPC's own server can neither refuse, reset, stall nor slow down a connection. So clients connect to
 this, and it connects to the server, which listens on a Unix socket of the host.
@@ -13,14 +13,14 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.flow import Flow
+from rover.backend.forwarding import Forwarder
 from rover.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DONE_WITHIN: Final = 10.0
-"""Seconds for the thread to take up an order; it never waits for anything else."""
+APPLY_TIMEOUT: Final = 10.0
+"""Seconds for the thread to apply a change; it never waits for anything else."""
 
 ADVICE: Final = {
     errno.EADDRINUSE: "another program listens there: end it, or choose another port, 0 for any",
@@ -30,8 +30,8 @@ ADVICE: Final = {
 
 
 @dataclass(slots=True)
-class _Order:
-    change: Callable[[Flow], None]
+class _Change:
+    apply: Callable[[Forwarder], None]
     done: threading.Event = field(default_factory=threading.Event)
     error: BackendError | None = None
 
@@ -39,13 +39,13 @@ class _Order:
 @dataclass(frozen=True, slots=True)
 class _Running:
     thread: threading.Thread
-    rouse: socket.socket
-    """A byte here makes the thread look at its orders."""
+    waker: socket.socket
+    """A byte here makes the thread look at its changes."""
     sockets: tuple[socket.socket, ...]
 
 
 class Relay:
-    """A listener whose connections can be made to fail; a ``rover.backend.strikes.Link``.
+    """A listener whose connections can be made to fail; a ``rover.backend.injection.Transport``.
 
     Args:
         host: Address or name to listen on.
@@ -55,7 +55,7 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._orders: deque[_Order] = deque()
+        self._changes: deque[_Change] = deque()
         self._ended = threading.Event()
         self._running: _Running | None = None
 
@@ -72,14 +72,14 @@ class Relay:
         """
         holder = self._bound()
         self._port = holder.getsockname()[1]
-        rouse, wake = socket.socketpair()
-        rouse.settimeout(0.0)
+        waker, wake = socket.socketpair()
+        waker.settimeout(0.0)
         wake.settimeout(0.0)
-        flow = Flow(self._bound)
+        forwarder = Forwarder(self._bound)
         thread = threading.Thread(
-            target=self._run, args=(flow, wake), name="rover-backend-relay", daemon=True
+            target=self._run, args=(forwarder, wake), name="rover-backend-relay", daemon=True
         )
-        self._running = _Running(thread, rouse, (holder, rouse, wake))
+        self._running = _Running(thread, waker, (holder, waker, wake))
         thread.start()
 
     def stop(self) -> None:
@@ -87,8 +87,8 @@ class Relay:
         running = self._running
         if running is None:
             return
-        self._order(lambda _: self._ended.set())
-        running.thread.join(DONE_WITHIN)
+        self._apply(lambda _: self._ended.set())
+        running.thread.join(APPLY_TIMEOUT)
         self._running = None
         for sock in running.sockets:
             sock.close()
@@ -99,66 +99,66 @@ class Relay:
         Args:
             target: Where the gRPC server listens, for ``connect`` on a Unix socket.
         """
-        self._order(lambda flow: flow.set_target(target))
+        self._apply(lambda forwarder: forwarder.set_target(target))
 
     def down(self) -> None:
         """Reset all connections and refuse new ones, as a server that is not there."""
-        self._order(lambda flow: flow.set_target(""))
+        self._apply(lambda forwarder: forwarder.set_target(""))
 
     def refuse(self, *, on: bool) -> None:
         """Reset open connections and refuse new ones."""
-        self._order(lambda flow: flow.set_refusing(on=on))
+        self._apply(lambda forwarder: forwarder.set_refusing(on=on))
 
     def stall(self, *, on: bool) -> None:
-        """Carry nothing and accept nothing; bytes on their way wait."""
-        self._order(lambda flow: flow.set_stalled(on=on))
+        """Forward nothing and accept nothing; bytes on their way wait."""
+        self._apply(lambda forwarder: forwarder.set_stalled(on=on))
 
     def throttle(self, bytes_per_second: float | None) -> None:
         """Read this slowly from clients, all together; None: as fast as can be."""
-        self._order(lambda flow: flow.set_rate(bytes_per_second))
+        self._apply(lambda forwarder: forwarder.set_rate(bytes_per_second))
 
     def reset(self, following: int) -> None:
         """Reset open connections and so many of those that follow."""
-        self._order(lambda flow: flow.set_resets(following))
-        self._order(Flow.reset_all)
+        self._apply(lambda forwarder: forwarder.set_resets(following))
+        self._apply(Forwarder.reset_all)
 
-    def spare(self) -> None:
+    def stop_resets(self) -> None:
         """Reset no more of those that follow."""
-        self._order(lambda flow: flow.set_resets(0))
+        self._apply(lambda forwarder: forwarder.set_resets(0))
 
-    def _order(self, change: Callable[[Flow], None]) -> None:
+    def _apply(self, function: Callable[[Forwarder], None]) -> None:
         """Have the thread make a change, and return once it is made."""
         running = self._running
         if running is None or not running.thread.is_alive():
             return
-        order = _Order(change)
-        self._orders.append(order)
+        change = _Change(function)
+        self._changes.append(change)
         try:
-            running.rouse.send(b"\0")
+            running.waker.send(b"\0")
         except BlockingIOError:
-            pass  # it has been roused often enough to see this order too
+            pass  # it has been woken often enough to see this change too
         except OSError:
             return  # stopped by another thread meanwhile
-        if not order.done.wait(DONE_WITHIN) and running.thread.is_alive():
-            raise BackendError(f"the backend's relay took up no order for {DONE_WITHIN:g} s")
-        if order.error is not None:
-            raise order.error
+        if not change.done.wait(APPLY_TIMEOUT) and running.thread.is_alive():
+            raise BackendError(f"the backend's relay applied no change for {APPLY_TIMEOUT:g} s")
+        if change.error is not None:
+            raise change.error
 
-    def _run(self, flow: Flow, wake: socket.socket) -> None:
+    def _run(self, forwarder: Forwarder, wake: socket.socket) -> None:
         try:
             while not self._ended.is_set():
-                flow.turn(wake)
-                while self._orders:
-                    order = self._orders.popleft()
+                forwarder.run_once(wake)
+                while self._changes:
+                    change = self._changes.popleft()
                     try:
-                        order.change(flow)
+                        change.apply(forwarder)
                     except BackendError as error:
-                        order.error = error
+                        change.error = error
                     except OSError as error:
-                        order.error = unusable(f"{self._host}:{self._port}", error)
-                    order.done.set()
+                        change.error = unusable(f"{self._host}:{self._port}", error)
+                    change.done.set()
         finally:
-            flow.end()
+            forwarder.close()
 
     def _bound(self) -> socket.socket:
         """Make a socket that holds the port without listening, so that connections are refused.

@@ -7,82 +7,37 @@ looks healthy. ``rover backend --strict`` and the pytest fixtures make them fail
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.ids import is_blank, is_longer, utf16_units
-from rover.backend.layers import LAYERS_10_1, UNDEFINED
-from rover.backend.records import entity_dict
-from rover.backend.rows import (
+from rover.backend.limits import (
     AGENT_ID_LIMIT,
+    is_longer,
+    labels_units,
+    properties_units,
+    too_long,
+)
+from rover.backend.records import Rule, Violation
+from rover.config.layers import LAYERS_10_1, UNDEFINED
+from rover.model import (
     LABEL_LIMIT,
     LABELS_LIMIT,
     NAME_LIMIT,
     PROPERTIES_LIMIT,
-    labels_units,
-    properties_units,
-    too_long,
+    is_blank,
+    utf16_units,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rover.backend.records import Json, Stamp
-    from rover.backend.rows import Told
+    from rover.backend.items import Item
+    from rover.backend.records import Method, Stamp
     from rover.model import Entity
 
 ENTITIES_KEPT: Final = 200_000
 """Beyond them the longest known is forgotten, and counts as new when it comes again."""
 PIDS_KEPT: Final = 16
 """Former pids remembered for one entity; enough to see it flap."""
-
-
-class Rule(Enum):
-    """A rule by its name; the value is what breaks it."""
-
-    ENTITY_OF_TWO_PIDS = "one entity is reported for two pids at once"
-    ENTITY_TWICE = "one entity stands twice in one message"
-    UNKNOWN_BEAT = "a beat for a process that no report ever named"
-    BEAT_WITHOUT_REPORT = "beats go on for a process that is not reported"
-    AGENT_ID_CHANGED = "another agent id for the same entity"
-    AGENT_ID_MISSING = "the agent id is blank: no task ever arrives"
-    BAD_LAYER = "a layer that fails the beat, or UNDEFINED, which is never listed"
-    NAME_MISSING = "service, instance and process name are required"
-    TOO_LONG = "over a limit: the server loses the row or the label in silence"
-    EMPTY_ITEM = "an item with neither hostProcess nor k8sProcess"
-    BAD_PID = "a pid that no process has"
-    BAD_MESSAGE = "bytes that do not decode, or text that is not UTF-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken rule."""
-
-    rule: Rule
-    detail: str
-    method: str
-    agent_id: str
-    at: Stamp
-    entity: Entity | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.rule.name}: {self.rule.value}: {self.detail}"
-        if self.entity is None:
-            return f"{text} ({self.method})"
-        names = (self.entity.layer, self.entity.service, self.entity.instance, self.entity.process)
-        return f"{text} ({self.method}, {' / '.join(names)})"
-
-    def as_dict(self) -> Json:
-        """Make it JSON-ready."""
-        return {
-            "rule": self.rule.name,
-            "meaning": self.rule.value,
-            "detail": self.detail,
-            "method": self.method,
-            "agent_id": self.agent_id,
-            "entity": entity_dict(self.entity),
-            "at": self.at.wall,
-        }
 
 
 @dataclass(slots=True)
@@ -96,7 +51,7 @@ class _Known:
     """In the backend's present memory."""
     ever_reported: bool = False
     beats_unreported: int = 0
-    faultless: Entity | None = None
+    valid_entity: Entity | None = None
     """The entity in full, once it has been checked and nothing found."""
 
 
@@ -117,76 +72,76 @@ class Rules:
             known.reported = False
             known.beats_unreported = 0
 
-    def undecodable(self, method: str, why: str, at: Stamp) -> Violation:
+    def undecodable(self, method: Method, why: str, at: Stamp) -> Violation:
         """Say that a message could not be read at all."""
         return Violation(Rule.BAD_MESSAGE, why, method, "", at)
 
-    def report(self, told: Sequence[Told | None], agent_id: str, at: Stamp) -> list[Violation]:
+    def report(self, items: Sequence[Item | None], agent_id: str, at: Stamp) -> list[Violation]:
         """Check a report; None stands for an item of which neither kind is set."""
         found: list[_Found] = []
-        for position, one in enumerate(told):
-            if one is None:
+        for position, item in enumerate(items):
+            if item is None:
                 found.append((Rule.EMPTY_ITEM, f"item {position}", None))
             else:
-                found += self._check_report(one)
-        found += _check_message(agent_id, [one for one in told if one is not None])
+                found += self._check_report(item)
+        found += _check_message(agent_id, [item for item in items if item is not None])
         return _violations(found, "reportProcesses", agent_id, at)
 
-    def beat(self, told: Sequence[Told], agent_id: str, at: Stamp) -> list[Violation]:
+    def beat(self, items: Sequence[Item], agent_id: str, at: Stamp) -> list[Violation]:
         """Check a beat."""
         found: list[_Found] = []
-        for one in told:
-            found += self._check_beat(one)
-        found += _check_message(agent_id, told)
+        for item in items:
+            found += self._check_beat(item)
+        found += _check_message(agent_id, items)
         return _violations(found, "keepAlive", agent_id, at)
 
-    def _check_report(self, told: Told) -> Iterator[_Found]:
-        yield from self._check_item(told)
-        known = self._known[told.id]
+    def _check_report(self, item: Item) -> Iterator[_Found]:
+        yield from self._check_item(item)
+        known = self._known[item.id]
         known.reported = known.ever_reported = True
         known.beats_unreported = 0
-        pid = told.pid
+        pid = item.pid
         if pid is None or pid <= 0:
-            yield Rule.BAD_PID, f"pid {pid}", told.entity
+            yield Rule.BAD_PID, f"pid {pid}", item.entity
         elif known.pid is None:
             known.pid = pid
         elif known.pid != pid:
             if pid in known.former_pids:
                 detail = f"pid {pid} again after pid {known.pid}"
-                yield Rule.ENTITY_OF_TWO_PIDS, detail, told.entity
+                yield Rule.ENTITY_OF_TWO_PIDS, detail, item.entity
             known.former_pids = (*known.former_pids, known.pid)[-PIDS_KEPT:]
             known.pid = pid
 
-    def _check_beat(self, told: Told) -> Iterator[_Found]:
-        yield from self._check_item(told)
-        known = self._known[told.id]
+    def _check_beat(self, item: Item) -> Iterator[_Found]:
+        yield from self._check_item(item)
+        known = self._known[item.id]
         if known.reported:
             return
         known.beats_unreported += 1
         if known.beats_unreported > 1:
             detail = f"beat {known.beats_unreported} without a report"
-            yield Rule.BEAT_WITHOUT_REPORT, detail, told.entity
+            yield Rule.BEAT_WITHOUT_REPORT, detail, item.entity
         elif not known.ever_reported:
-            yield Rule.UNKNOWN_BEAT, "its first beat came before any report", told.entity
+            yield Rule.UNKNOWN_BEAT, "its first beat came before any report", item.entity
 
-    def _check_item(self, told: Told) -> Iterator[_Found]:
+    def _check_item(self, item: Item) -> Iterator[_Found]:
         """Check what holds for one item of either call, and remember the agent."""
-        entity = told.entity
-        known = self._known.get(told.id)
+        entity = item.entity
+        known = self._known.get(item.id)
         if known is None:
             if len(self._known) >= ENTITIES_KEPT:
                 del self._known[next(iter(self._known))]
-            known = self._known[told.id] = _Known()
-        if known.agent_id and told.agent_id and known.agent_id != told.agent_id:
-            detail = f"{told.agent_id!r} after {known.agent_id!r}"
+            known = self._known[item.id] = _Known()
+        if known.agent_id and item.agent_id and known.agent_id != item.agent_id:
+            detail = f"{item.agent_id!r} after {known.agent_id!r}"
             yield Rule.AGENT_ID_CHANGED, detail, entity
-        known.agent_id = told.agent_id or known.agent_id
-        if (units := properties_units(told.properties)) > PROPERTIES_LIMIT:
+        known.agent_id = item.agent_id or known.agent_id
+        if (units := properties_units(item.properties)) > PROPERTIES_LIMIT:
             detail = too_long("properties as JSON", units, PROPERTIES_LIMIT)
             yield Rule.TOO_LONG, detail, entity
-        if known.faultless != entity:
+        if known.valid_entity != entity:
             wrong = list(self._check_entity(entity))
-            known.faultless = None if wrong else entity
+            known.valid_entity = None if wrong else entity
             yield from wrong
 
     def _check_entity(self, entity: Entity) -> Iterator[_Found]:
@@ -212,7 +167,7 @@ class Rules:
 _Found = tuple[Rule, str, "Entity | None"]
 
 
-def _check_message(agent_id: str, told: Sequence[Told]) -> Iterator[_Found]:
+def _check_message(agent_id: str, items: Sequence[Item]) -> Iterator[_Found]:
     """Check what holds for a message as a whole."""
     if is_blank(agent_id):
         yield Rule.AGENT_ID_MISSING, f"agent id {agent_id!r}", None
@@ -221,16 +176,16 @@ def _check_message(agent_id: str, told: Sequence[Told]) -> Iterator[_Found]:
         yield Rule.TOO_LONG, detail, None
     pids: dict[str, int | None] = {}
     seen = set()
-    for one in told:
-        pid = pids.setdefault(one.id, one.pid)
-        if pid != one.pid:
-            detail = f"pids {pid} and {one.pid} in one message"
-            yield Rule.ENTITY_OF_TWO_PIDS, detail, one.entity
-        elif (one.id, one.entity.layer) in seen:
-            yield Rule.ENTITY_TWICE, "in one message", one.entity
+    for item in items:
+        pid = pids.setdefault(item.id, item.pid)
+        if pid != item.pid:
+            detail = f"pids {pid} and {item.pid} in one message"
+            yield Rule.ENTITY_OF_TWO_PIDS, detail, item.entity
+        elif (item.id, item.entity.layer) in seen:
+            yield Rule.ENTITY_TWICE, "in one message", item.entity
         # one process may stand under one name in several layers, as in a mesh with services
-        seen.add((one.id, one.entity.layer))
+        seen.add((item.id, item.entity.layer))
 
 
-def _violations(found: list[_Found], method: str, agent_id: str, at: Stamp) -> list[Violation]:
+def _violations(found: list[_Found], method: Method, agent_id: str, at: Stamp) -> list[Violation]:
     return [Violation(rule, detail, method, agent_id, at, entity) for rule, detail, entity in found]

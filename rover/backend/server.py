@@ -14,11 +14,11 @@ import grpc
 
 from rover.backend.commands import Script
 from rover.backend.control import Control
-from rover.backend.layers import LAYERS_10_1
+from rover.backend.injection import Faults
 from rover.backend.relay import Relay
 from rover.backend.service import ProcessService
 from rover.backend.state import State
-from rover.backend.strikes import Faults
+from rover.config.layers import LAYERS_10_1
 from rover.errors import BackendError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rover.backend.commands import Command
     from rover.backend.faults import Fault
-    from rover.backend.rules import Violation
+    from rover.backend.records import Violation
 
 MIB: Final = 1_048_576
 MESSAGE_LIMIT: Final = 50 * MIB
@@ -67,7 +67,7 @@ class BackendOptions:
     layers: frozenset[str] = LAYERS_10_1
     """Layers that a beat may name; add ``LAYERS_LATER`` for a newer server."""
     message_limit: int = MESSAGE_LIMIT
-    """Largest question in bytes."""
+    """Largest request in bytes."""
     faults: tuple[Fault, ...] = ()
     """In force from the start."""
     seed: int | None = None
@@ -139,7 +139,7 @@ class EmbeddedBackend:
                 raise BackendError("an embedded backend starts once: make another")
             try:
                 self._relay.start()
-                self.faults.renew()
+                self.faults.apply_to_transport()
                 self._serve()
                 for fault in self.options.faults:
                     self.faults.add(fault)
@@ -207,7 +207,7 @@ class EmbeddedBackend:
         self.stop()
 
     def _serve(self) -> None:
-        """Start a gRPC server and lead clients to it."""
+        """Start a gRPC server and forward clients to it."""
         options = self.options
         stopping = threading.Event()
         service = ProcessService(
@@ -224,7 +224,7 @@ class EmbeddedBackend:
             handlers=[service.handlers()],
             options=(
                 ("grpc.max_receive_message_length", options.message_limit + HEADROOM),
-                # an answer is as large as its question
+                # an answer is as large as its request
                 ("grpc.max_send_message_length", -1),
             ),
             maximum_concurrent_rpcs=CALLS_AT_ONCE,

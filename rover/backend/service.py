@@ -1,4 +1,4 @@
-"""EBPFProcessService as the server runs it, with the faults that strike it.
+"""EBPFProcessService as the server runs it, with the faults that are injected into it.
 
 Messages are decoded here rather than by gRPC: bytes that do not decode answer UNKNOWN, as on the
 server, where gRPC for Python would answer INTERNAL.
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.backend.commands import Script
+    from rover.backend.injection import Faults, Injection
+    from rover.backend.records import Method
     from rover.backend.state import State
-    from rover.backend.strikes import Faults, Strike
 
 APPLICATION_ERROR: Final = "Application error processing RPC"
 """What the server says of any exception in its own code."""
@@ -49,10 +50,10 @@ class ProcessService:
 
     Args:
         state: Where calls are stored.
-        faults: What strikes them.
+        faults: What is injected into them.
         script: Commands for the answers to beats.
         token: Calls must carry it; empty: none needed.
-        message_limit: Largest question in bytes.
+        message_limit: Largest request in bytes.
         stopping: Set when the server stops, which ends delays.
     """
 
@@ -83,49 +84,49 @@ class ProcessService:
             },
         )
 
-    def _report_processes(self, question: bytes, context: grpc.ServicerContext) -> bytes:
+    def _report_processes(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
         request = EBPFProcessReportList()
 
-        def work(strike: Strike) -> bytes:
-            self._decode(request, question, "reportProcesses")
-            answer = self._state.report(self._faults.heard(strike, request))
-            _fail_after(strike)
-            return self._faults.answer(strike, answer).SerializeToString()
+        def work(injection: Injection) -> bytes:
+            self._decode(request, payload, "reportProcesses")
+            answer = self._state.report(self._faults.drop_items(injection, request))
+            _fail_after(injection)
+            return self._faults.alter_answer(injection, answer).SerializeToString()
 
-        return self._serve("reportProcesses", question, request, context, work)
+        return self._serve("reportProcesses", payload, request, context, work)
 
-    def _keep_alive(self, question: bytes, context: grpc.ServicerContext) -> bytes:
+    def _keep_alive(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
         request = EBPFProcessPingPkgList()
 
-        def work(strike: Strike) -> bytes:
-            self._decode(request, question, "keepAlive")
-            poisoned = self._state.beat(request)
-            if poisoned is not None:
-                log.debug("beat failed item=%d layer=%r", poisoned.at_item, poisoned.layer)
+        def work(injection: Injection) -> bytes:
+            self._decode(request, payload, "keepAlive")
+            failed = self._state.beat(request)
+            if failed is not None:
+                log.debug("beat failed item=%d layer=%r", failed.at_item, failed.layer)
                 raise _Refused(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR)
-            _fail_after(strike)
+            _fail_after(injection)
             return self._script.answer(request.ebpfAgentID).SerializeToString()
 
-        return self._serve("keepAlive", question, request, context, work)
+        return self._serve("keepAlive", payload, request, context, work)
 
     def _serve(
         self,
-        method: str,
-        question: bytes,
+        method: Method,
+        payload: bytes,
         request: EBPFProcessReportList | EBPFProcessPingPkgList,
         context: grpc.ServicerContext,
-        work: Callable[[Strike], bytes],
+        work: Callable[[Injection], bytes],
     ) -> bytes:
         refused = None
         answer = b""
         try:
-            strike = self._faults.strike(method)
-            self._authenticate(strike, context)
-            self._limit(strike, len(question))
-            if strike.delay:
-                self._stopping.wait(strike.delay)
-            _fail_before(strike)
-            answer = work(strike)
+            injection = self._faults.inject(method)
+            self._authenticate(injection, context)
+            self._limit(injection, len(payload))
+            if injection.delay:
+                self._stopping.wait(injection.delay)
+            _fail_before(injection)
+            answer = work(injection)
         except _Refused as refusal:
             refused = refusal
         self._state.answered(
@@ -134,7 +135,7 @@ class ProcessService:
                 at=Stamp.now(),
                 agent_id=request.ebpfAgentID,
                 items=len(request.processes),
-                size=len(question),
+                size=len(payload),
                 code=refused.code.name if refused else "OK",
             )
         )
@@ -142,8 +143,8 @@ class ProcessService:
             context.abort(refused.code, refused.details)
         return answer
 
-    def _authenticate(self, strike: Strike, context: grpc.ServicerContext) -> None:
-        wanted = (self._token, *strike.tokens) if self._token else strike.tokens
+    def _authenticate(self, injection: Injection, context: grpc.ServicerContext) -> None:
+        wanted = (self._token, *injection.tokens) if self._token else injection.tokens
         if not wanted:
             return
         metadata = {pair[0]: pair[1] for pair in context.invocation_metadata()}
@@ -152,10 +153,10 @@ class ProcessService:
         if not all(hmac.compare_digest(shown, token.encode()) for token in wanted):
             raise _Refused(grpc.StatusCode.PERMISSION_DENIED, "")
 
-    def _limit(self, strike: Strike, size: int) -> None:
-        if strike.limit is not None and size > strike.limit.size:
-            details = f"message larger than max ({size} vs. {strike.limit.size})"
-            raise _Refused(grpc.StatusCode[strike.limit.code], details)
+    def _limit(self, injection: Injection, size: int) -> None:
+        if injection.limit is not None and size > injection.limit.size:
+            details = f"message larger than max ({size} vs. {injection.limit.size})"
+            raise _Refused(grpc.StatusCode[injection.limit.code], details)
         if size > self._message_limit:
             # what a client of the server sees when its message is too large
             raise _Refused(grpc.StatusCode.CANCELLED, "")
@@ -163,25 +164,25 @@ class ProcessService:
     def _decode(
         self,
         request: EBPFProcessReportList | EBPFProcessPingPkgList,
-        question: bytes,
-        method: str,
+        payload: bytes,
+        method: Method,
     ) -> None:
         try:
-            request.ParseFromString(question)
+            request.ParseFromString(payload)
         except (DecodeError, UnicodeDecodeError) as error:
             request.Clear()
             self._state.undecodable(method, str(error))
             raise _Refused(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR) from error
 
 
-def _fail_before(strike: Strike) -> None:
-    if strike.error is not None and not strike.error.stored:
-        _fail(strike.error.code, strike.error.details)
+def _fail_before(injection: Injection) -> None:
+    if injection.error is not None and not injection.error.stored:
+        _fail(injection.error.code, injection.error.details)
 
 
-def _fail_after(strike: Strike) -> None:
-    if strike.error is not None and strike.error.stored:
-        _fail(strike.error.code, strike.error.details)
+def _fail_after(injection: Injection) -> None:
+    if injection.error is not None and injection.error.stored:
+        _fail(injection.error.code, injection.error.details)
 
 
 def _fail(code: str, details: str) -> NoReturn:

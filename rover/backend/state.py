@@ -9,11 +9,11 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from rover.backend.layers import LAYERS_10_1
-from rover.backend.memory import Memory, Poisoned
-from rover.backend.records import Call, Change, Snapshot, Stamp
-from rover.backend.rows import told_by_beat, told_by_report
-from rover.backend.rules import Rules, Violation
+from rover.backend.items import beat_items, reported_items
+from rover.backend.records import Call, Change, Snapshot, Stamp, Violation
+from rover.backend.rules import Rules
+from rover.backend.storage import FailedBeat, Storage
+from rover.config.layers import LAYERS_10_1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         EBPFProcessReportList,
         EBPFReportProcessDownstream,
     )
+    from rover.backend.records import Method
 
     Listener = Callable[[tuple[Change, ...]], None]
 
@@ -42,7 +43,7 @@ class State:
 
     def __init__(self, layers: frozenset[str] = LAYERS_10_1) -> None:
         self._condition = threading.Condition(threading.RLock())
-        self._memory = Memory(layers)
+        self._storage = Storage(layers)
         self._rules = Rules(layers)
         self._calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._calls_total = 0
@@ -57,28 +58,28 @@ class State:
         """Store a report and give the server's answer to it."""
         with self._condition:
             at = Stamp.now()
-            told = told_by_report(request)
-            self._blame(self._rules.report(told, request.ebpfAgentID, at))
-            answer, changes = self._memory.report(request, told, at)
+            items = reported_items(request)
+            self._add_violations(self._rules.report(items, request.ebpfAgentID, at))
+            answer, changes = self._storage.report(request, items, at)
             for change in changes:
                 self._remember_pid(change, at)
-            self._tell(changes)
+            self._notify(changes)
             return answer
 
-    def beat(self, request: EBPFProcessPingPkgList) -> Poisoned | None:
+    def beat(self, request: EBPFProcessPingPkgList) -> FailedBeat | None:
         """Store a beat; what comes back says at which item it failed, None where at none."""
         with self._condition:
             at = Stamp.now()
-            told = told_by_beat(request)
-            self._blame(self._rules.beat(told, request.ebpfAgentID, at))
-            outcome = self._memory.beat(told, at)
-            self._tell(outcome.changes if isinstance(outcome, Poisoned) else outcome)
-            return outcome if isinstance(outcome, Poisoned) else None
+            items = beat_items(request)
+            self._add_violations(self._rules.beat(items, request.ebpfAgentID, at))
+            outcome = self._storage.beat(items, at)
+            self._notify(outcome.changes if isinstance(outcome, FailedBeat) else outcome)
+            return outcome if isinstance(outcome, FailedBeat) else None
 
-    def undecodable(self, method: str, why: str) -> None:
+    def undecodable(self, method: Method, why: str) -> None:
         """Take note of a message that could not be read."""
         with self._condition:
-            self._blame([self._rules.undecodable(method, why, Stamp.now())])
+            self._add_violations([self._rules.undecodable(method, why, Stamp.now())])
             self._changed()
 
     def answered(self, call: Call) -> None:
@@ -92,11 +93,11 @@ class State:
         """Lose all rows, as a server whose database went with it; calls and violations stay."""
         with self._condition:
             self._rules.forgotten()
-            self._tell(self._memory.forget())
+            self._notify(self._storage.forget())
 
     def snapshot(self) -> Snapshot:
         """All that is held now."""
-        return self._look()[0]
+        return self._current()[0]
 
     def times(self) -> Mapping[tuple[int, str], Stamp]:
         """When each pid was first accepted as each process id; the latest 100,000 of them.
@@ -120,7 +121,7 @@ class State:
         """
         deadline = time.monotonic() + timeout
         while True:
-            snapshot, version = self._look()
+            snapshot, version = self._current()
             if predicate(snapshot):
                 return snapshot
             with self._condition:
@@ -143,11 +144,12 @@ class State:
 
         return unsubscribe
 
-    def _look(self) -> tuple[Snapshot, int]:
+    def _current(self) -> tuple[Snapshot, int]:
+        """The snapshot of now, and the version that it is of."""
         with self._condition:
             if self._snapshot is None:
                 self._snapshot = replace(
-                    self._memory.snapshot(),
+                    self._storage.snapshot(),
                     violations=tuple(self._violations),
                     violations_total=self._violations_total,
                     calls=tuple(self._calls),
@@ -155,7 +157,7 @@ class State:
                 )
             return self._snapshot, self._version
 
-    def _tell(self, changes: tuple[Change, ...]) -> None:
+    def _notify(self, changes: tuple[Change, ...]) -> None:
         self._changed()
         if not changes:
             return
@@ -172,7 +174,7 @@ class State:
         self._snapshot = None
         self._condition.notify_all()
 
-    def _blame(self, violations: list[Violation]) -> None:
+    def _add_violations(self, violations: list[Violation]) -> None:
         for violation in violations:
             log.debug("violation rule=%s detail=%r", violation.rule.name, violation.detail)
         self._violations_total += len(violations)

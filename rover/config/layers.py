@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Final
 
-LAYERS: Final = frozenset(
+LAYERS_10_1: Final = frozenset(
     """
     UNDEFINED MESH GENERAL OS_LINUX K8S FAAS MESH_CP MESH_DP DATABASE CACHE BROWSER SO11Y_OAP
     SO11Y_SATELLITE MQ VIRTUAL_DATABASE VIRTUAL_MQ VIRTUAL_GATEWAY K8S_SERVICE MYSQL VIRTUAL_CACHE
@@ -16,7 +16,7 @@ LAYERS: Final = frozenset(
 )
 """Those of 10.1."""
 
-LATER_LAYERS: Final = frozenset(
+LAYERS_LATER: Final = frozenset(
     """
     KONG SO11Y_GO_AGENT FLINK BANYANDB GENAI VIRTUAL_GENAI ENVOY_AI_GATEWAY IOS WECHAT_MINI_PROGRAM
     ALIPAY_MINI_PROGRAM AIRFLOW
@@ -24,10 +24,13 @@ LATER_LAYERS: Final = frozenset(
 )
 """Those that later servers know as well."""
 
+UNDEFINED: Final = "UNDEFINED"
+"""Known to every server, but a service of this layer alone is never listed."""
+
 
 def doubt(layer: str) -> str:
     """Tell what is wrong with a layer, or "" where nothing is."""
-    known = LAYERS | LATER_LAYERS
+    known = LAYERS_10_1 | LAYERS_LATER
     if layer in known:
         return ""
     near = difflib.get_close_matches(layer.strip().upper(), known, 1, 0.6)

@@ -13,7 +13,7 @@ import psutil
 
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.casualties import Casualties
-from rover.discovery.figures import Figures
+from rover.discovery.counts import Figures
 from rover.discovery.notices import Notices
 from rover.guard import Defect, Guard
 from rover.model import Process, ProcessKey, Reason, Verdict
@@ -133,9 +133,7 @@ class Census:
         self.next_due_ns = taken.next_due_ns
         for ended in taken.ended:
             self._one("end", ended.pid, self._end, ended)
-        reused = {ended.pid for ended in taken.ended}.intersection(
-            process.pid for process in taken.settled
-        )
+        reused = {each.pid for each in taken.ended} & {each.pid for each in taken.settled}
         if reused:  # the end of the earlier process has just had its pid unfollowed
             self._follow(reused)
         for process in taken.settled:
@@ -276,10 +274,10 @@ class Census:
 
     def _put(self, process: Process) -> None:
         known = self.table.get(process.pid)
-        if known is not None and known.process.key != process.key:
+        if known and known.process.key != process.key:
             self._forget(known.process.key)
-        verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
-        self.table.put(process, verdict)
+        own = Verdict(reason=Reason.SELF) if self._is_own(process) else None
+        self.table.put(process, own or self._ask(process))
 
     def _is_own(self, process: Process) -> bool:
         parent = process.ppid

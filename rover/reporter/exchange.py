@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover import metrics
 from rover._proto.service import KEEP_ALIVE, REPORT_PROCESSES
-from rover.backend.layers import LAYERS_10_1, LAYERS_LATER
+from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 from rover.guard import Defect, Guard
+from rover.model import PROPERTIES_LIMIT
 from rover.reporter import messages
 from rover.reporter.batches import Limits, Part, batches, deliver
 from rover.reporter.failures import CallError, FailureKind, plain
-from rover.reporter.limits import KEPT_FOR_OTHERS, PROPERTIES_JSON
+from rover.reporter.limits import KEPT_FOR_OTHERS
 from rover.reporter.roster import Entry
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.reporter")
 
-MOST_UNITS: Final = PROPERTIES_JSON - KEPT_FOR_OTHERS
+MOST_UNITS: Final = PROPERTIES_LIMIT - KEPT_FOR_OTHERS
 LEAST_UNITS: Final = 1_000
 """Properties are not cut below this, for whatever limit of the other side."""
 MOST_REFUSED_ALONE: Final = 64

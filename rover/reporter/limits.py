@@ -10,16 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rover.model import utf16_prefix
+from rover.model import LABEL_LIMIT, LABELS_LIMIT, NAME_LIMIT, utf16_prefix
 
-NAME: Final = 500
-"""Service, instance and process name."""
-LABEL: Final = 50
-"""One label; a longer one is lost alone."""
-LABELS_JSON: Final = 500
-"""All labels of an entity as a JSON list."""
-PROPERTIES_JSON: Final = 50_000
-"""All properties of an entity as a JSON object."""
 KEPT_FOR_OTHERS: Final = 2_000
 """Units left free: the server merges properties by key, so those of an earlier report stay."""
 
@@ -38,17 +30,17 @@ def clean(text: str) -> str:
 
 def name(text: str) -> str:
     """Make a service, instance or process name storable."""
-    if len(text) <= NAME and text.isascii():
+    if len(text) <= NAME_LIMIT and text.isascii():
         return text
-    return clean(utf16_prefix(text, NAME))
+    return clean(utf16_prefix(text, NAME_LIMIT))
 
 
 def labels(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Cut each label, and leave out those that no longer fit into the list."""
     kept: list[str] = []
-    left = LABELS_JSON - BRACES
+    left = LABELS_LIMIT - BRACES
     for text in texts:
-        label = clean(utf16_prefix(text, LABEL))
+        label = clean(utf16_prefix(text, LABEL_LIMIT))
         left -= json_units(label) + len('"",')
         if left < 0:
             break

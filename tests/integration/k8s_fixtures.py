@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import pod, service
-from bench.k8s_rig import Follower, kubeconfig
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import pod, service
+from bench.rig.follower import Follower, kubeconfig
 
 
 @pytest.fixture

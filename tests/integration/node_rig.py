@@ -1,4 +1,4 @@
-"""The agent as deploy/daemonset.yaml runs it: `bench.pod`'s container, an emulated cluster."""
+"""The agent as deploy/daemonset.yaml runs it (`bench.rig.container`), with an emulated cluster."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pathlib import Path
 
 from agent_rig import RunningAgent
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import NODE, pod
-from bench.pod import Container, the
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, pod
+from bench.rig.container import Container, volumes
+from bench.rig.manifest import manifest
 from rover.backend import EmbeddedBackend
 
 TOKEN = "the-account's"  # noqa: S105 - of the emulated API alone
 AGENTS_POD = "rover-x7k2p"
-NAMESPACE = the("DaemonSet")["metadata"]["namespace"]
+NAMESPACE = manifest("DaemonSet")["metadata"]["namespace"]
 
 
 @dataclass
@@ -89,13 +90,10 @@ class Cluster:
             command=(*container.command, *options),
             env={name: value for name, value in variables.items() if value},
         )
-        state, files, mounts = self.folder / "state", self.folder / "config", self.folder / "mounts"
-        for place in (state, files, mounts):
-            place.mkdir(exist_ok=True)
-        (files / "rover.yaml").write_text(config or the("ConfigMap")["data"]["rover.yaml"])
+        files = {"rover.yaml": config or manifest("ConfigMap")["data"]["rover.yaml"]}
         command = container.started_by(
-            mounts,
-            {"hostPath:/var/lib/rover": state, "configMap:rover": files},
+            self.folder / "mounts",
+            volumes(self.folder, files),
             account=self.account,
             wrap=wrap,
         )

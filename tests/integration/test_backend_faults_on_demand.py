@@ -41,14 +41,14 @@ def connect_and_read(sock, port):
 
 
 def delayed_call(backend, stub, eventually, seconds):
-    """Start a call and return once the delay has struck it; who holds it keeps it going."""
+    """Start a call and return once it is delayed; who holds it keeps it going."""
     backend.faults.delay(seconds, count=1)
     call = stub.keepAlive.future(beat(), timeout=30)
     eventually(lambda: not backend.faults.active)
     return call
 
 
-def test_errors_strike_by_count_and_leave_nothing_behind(backend, stub):
+def test_errors_come_by_count_and_leave_nothing_behind(backend, stub):
     backend.faults.error("RESOURCE_EXHAUSTED", "memory", count=2, method="reportProcesses")
     stub.keepAlive(beat(), timeout=5)
     for _ in range(2):

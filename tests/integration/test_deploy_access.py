@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from node_rig import Cluster
 
-from bench.k8s_objects import container_id, owner_object, pod
-from bench.node import Node
-from bench.pod import the
+from bench.cluster.objects import container_id, owner_object, pod
+from bench.rig.manifest import manifest
+from bench.rig.node import Node
 
 pytestmark = pytest.mark.kernel
 
@@ -28,7 +28,7 @@ VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 def allowed() -> set[tuple[str, str]]:
     return {
         (verb, resource)
-        for rule in the("ClusterRole")["rules"]
+        for rule in manifest("ClusterRole")["rules"]
         for verb in rule["verbs"]
         for resource in rule["resources"]
     }

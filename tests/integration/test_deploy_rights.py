@@ -12,9 +12,9 @@ import pytest
 from agent_rig import RunningAgent
 from node_rig import Cluster, denying, without
 
-from bench.k8s_objects import NODE, container_id, pod, service
-from bench.node import Node
-from bench.pod import Container, Mount
+from bench.cluster.objects import NODE, container_id, pod, service
+from bench.rig.container import Container, Mount
+from bench.rig.node import Node
 from rover.backend import StoredProcess
 
 pytestmark = pytest.mark.kernel

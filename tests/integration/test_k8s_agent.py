@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from agent_rig import ROVER, RunningAgent, running
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import NODE, container_id, pod, service, uid_of
-from bench.k8s_rig import kubeconfig
-from bench.node import Node
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, container_id, pod, service, uid_of
+from bench.rig.follower import kubeconfig
+from bench.rig.node import Node
 from rover.backend import EmbeddedBackend, Snapshot, StoredProcess
 
 pytestmark = pytest.mark.kernel

@@ -11,9 +11,10 @@ from itertools import product
 
 import pytest
 
-from bench.k8s_api import ApiServer, Fault
-from bench.k8s_objects import NODE, pod
-from bench.k8s_rig import QUICK, Follower, kubeconfig
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import NODE, pod
+from bench.cluster.state import Fault
+from bench.rig.follower import QUICK, Follower, kubeconfig
 from rover.errors import KubernetesError
 from rover.k8s import cluster as cluster_module
 from rover.k8s.access import by_kubeconfig, in_cluster
@@ -268,7 +269,7 @@ def test_whoever_is_forbidden_everything_has_the_credentials_read_again(api, tmp
     token = tmp_path / "token"
     token.write_text(SECOND)
     api.token = FIRST
-    api.knows_strangers = True
+    api.anonymous_auth = True
     with Follower(api, kubeconfig(tmp_path, api.url, token_file=str(token))) as follower:
         eventually(lambda: follower.fault("pods"))
         token.write_text(FIRST)

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from kmock import KubernetesEmulator, Server
 
-from bench.k8s_objects import container_id, pod, service, uid_of
-from bench.k8s_rig import Follower, kubeconfig
+from bench.cluster.objects import container_id, pod, service, uid_of
+from bench.rig.follower import Follower, kubeconfig
 from rover.k8s.cgroup import ContainerRef
 
 
@@ -55,7 +55,7 @@ def test_pods_and_services_of_kmock_are_followed(url, tmp_path, eventually):
     with Follower(None, kubeconfig(tmp_path, url)) as follower:
 
         def seen():
-            follower.read_mail()
+            follower.read_messages()
             return {key[1]: found[1] for key, found in follower.index.pods().items()}
 
         eventually(lambda: seen() == {"web": ""})

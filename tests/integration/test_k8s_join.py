@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.k8s_api import ApiServer
-from bench.k8s_objects import container_id, owner_object, pod, service, uid_of
-from bench.k8s_rig import ANALYZERS, Follower, analyzer, kubeconfig
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import container_id, owner_object, pod, service, uid_of
+from bench.rig.follower import ANALYZERS, Follower, analyzer, kubeconfig
 from rover.discovery.procfs import ProcReader
 from rover.model import Process, Reason
 
@@ -87,7 +87,7 @@ def follower(api, tmp_path):
 
 
 def judge(follower, pid):
-    follower.read_mail()
+    follower.read_messages()
     process = ProcReader().read(pid)
     assert isinstance(process, Process)
     follower.live[pid] = process
@@ -188,7 +188,7 @@ def test_a_status_that_comes_late_names_the_process_within_a_second(api, followe
     time.sleep(1.0)
     began = time.monotonic()
     api.put("pods", pod("web", uid=uid))
-    eventually(lambda: follower.read_mail() and follower.verdicts[pid].reports)
+    eventually(lambda: follower.read_messages() and follower.verdicts[pid].reports)
     assert time.monotonic() - began < 1.0
     assert services(follower.verdicts[pid]) == {"K8S": "web-app"}
 
@@ -201,7 +201,7 @@ def test_a_service_created_later_brings_its_entity_within_a_second(api, follower
     assert services(judge(follower, pid)) == {"K8S": "web-app"}
     began = time.monotonic()
     api.put("services", service("web"))
-    eventually(lambda: follower.read_mail() and len(follower.verdicts[pid].reports) == 2)
+    eventually(lambda: follower.read_messages() and len(follower.verdicts[pid].reports) == 2)
     assert time.monotonic() - began < 1.0
     assert services(follower.verdicts[pid])["K8S_SERVICE"] == "web.default"
 
@@ -213,7 +213,7 @@ def test_changed_labels_and_pod_ip_reach_the_process(api, follower, run, eventua
     pid = run(f"{slices(uid, '')}/cri-containerd-{container_id(uid, 'app', 0)}.scope")
     assert judge(follower, pid).reports[0].container.pod_ip == "10.0.0.1"
     api.put("pods", pod("web", uid=uid, ip="10.0.0.2"))
-    eventually(follower.read_mail)
+    eventually(follower.read_messages)
     assert follower.verdicts[pid].reports[0].container.pod_ip == "10.0.0.2"
 
 
@@ -240,7 +240,7 @@ def test_an_owner_above_the_replica_set_is_found_while_the_agent_runs(
         eventually(follower.has_truth)
         pid = run(f"{slices(uid, '')}/cri-containerd-{container_id(uid, 'app', 0)}.scope")
         assert "are being asked for" in judge(follower, pid).detail
-        eventually(lambda: follower.read_mail() and follower.verdicts[pid].reports)
+        eventually(lambda: follower.read_messages() and follower.verdicts[pid].reports)
         assert services(follower.verdicts[pid]) == {"K8S": "web"}
 
 

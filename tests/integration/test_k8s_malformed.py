@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bench.k8s_api import Fault
-from bench.k8s_objects import pod
+from bench.cluster.objects import pod
+from bench.cluster.state import Fault
 
 pytest_plugins = ("k8s_fixtures",)
 
@@ -66,7 +66,7 @@ def test_in_a_list_too(api, follow, eventually):
     }
     api.fail(Fault(resource="pods", verb="list", body=json.dumps(body).encode()))
     follower = follow()
-    eventually(lambda: follower.read_mail() or follower.index.pods_listed)
+    eventually(lambda: follower.read_messages() or follower.index.pods_listed)
     assert list(follower.index.pods()) == [("default", "good")]
     assert follower.counts("pods")["unreadable"] == 2
 

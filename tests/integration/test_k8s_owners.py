@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from bench.k8s_api import ApiServer, Fault
-from bench.k8s_objects import owner_object, uid_of
-from bench.k8s_rig import kubeconfig
+from bench.cluster.api import ApiServer
+from bench.cluster.objects import owner_object, uid_of
+from bench.cluster.state import Fault
+from bench.rig.follower import kubeconfig
 from rover.guard import Guard
 from rover.k8s import owners as owners_module
 from rover.k8s.access import by_kubeconfig

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.k8s_api import Fault
-from bench.k8s_objects import NODE, pod, service
-from bench.k8s_rig import QUICK, Follower, kubeconfig
+from bench.cluster.objects import NODE, pod, service
+from bench.cluster.state import Fault
+from bench.rig.follower import QUICK, Follower, kubeconfig
 from rover.guard import Guard
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.cluster import SERVICES
@@ -127,7 +127,7 @@ def test_versions_that_expire_for_ever_are_met_slower_and_slower(api, follow, ev
 
 
 def test_a_version_of_the_future_is_met_by_a_new_list(api, followed, eventually):
-    api.rewind()
+    api.restore_backup()
     api.delete("pods", "default", "web-0")
     eventually(lambda: len(api.asked("list")) == 2)
     eventually(followed.has_truth)
@@ -322,7 +322,7 @@ def test_nothing_is_posted_after_a_stop(api, followed):
     seen = len(followed.messages)
     api.put("pods", pod("late"))
     time.sleep(0.1)
-    followed.read_mail()
+    followed.read_messages()
     assert len(followed.messages) == seen
 
 

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.backend.ids import (
-    instance_id,
-    is_blank,
-    is_longer,
-    process_id,
-    service_id,
-    stored_name,
-    utf16_units,
-)
+from rover.backend.ids import instance_id, process_id, service_id, stored_name
+from rover.model import utf16_units
 
 FACE = "\U0001f600"
 """Two UTF-16 units."""
@@ -63,30 +56,14 @@ def test_a_process_name_counts_in_full():
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\n\x00\x1f "])
 def test_a_blank_name_counts_as_blank(blank):
-    assert is_blank(blank)
     assert service_id(blank) == f"{b64('_blank')}.1"
     assert instance_id(blank, blank) == f"{b64('_blank')}.1_{b64('_blank')}"
     expected = hashlib.sha256(f"_blank_{instance_id('', '')}".encode()).hexdigest()
     assert process_id(blank, blank, blank) == expected
 
 
-@pytest.mark.parametrize("name", ["\x7f", "\u00a0", "\u3000", "x "])
-def test_what_stands_above_u_0020_is_a_name(name):
-    assert not is_blank(name)
-
-
 def test_seventy_blanks_before_a_letter_count_as_blank():
     assert service_id(" " * 70 + "x") == service_id("")
-
-
-@given(st.text())
-def test_units_are_those_of_utf_16(text):
-    assert utf16_units(text) == len(text.encode("utf-16-le")) // 2
-
-
-@given(st.text(max_size=300), st.integers(0, 300))
-def test_the_cheap_comparison_agrees_with_the_count(text, units):
-    assert is_longer(text, units) == (utf16_units(text) > units)
 
 
 @given(st.text(max_size=200))

@@ -4,7 +4,7 @@ import pytest
 from backend_wire import beat, host, ping, pod, report
 
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFProcessPingPkg, EBPFProcessProperties
-from rover.backend.rules import Rule
+from rover.backend.records import Rule
 from rover.backend.state import State
 
 
@@ -107,7 +107,7 @@ def test_a_blank_agent_id(state, agent):
 
 
 @pytest.mark.parametrize("layer", ["", "os_linux", "KONG", "UNDEFINED"])
-def test_a_layer_that_poisons_beats_or_is_never_listed(state, layer):
+def test_a_layer_that_fails_beats_or_is_never_listed(state, layer):
     state.report(report(host(layer=layer)))
     state.beat(beat(ping(layer=layer)))
     assert broken(state) == [Rule.BAD_LAYER] * 2

@@ -11,7 +11,7 @@ from rover.config import analyzers
 from rover.config.contexts import HOST_NAMES, POD_FILTERS, POD_NAMES
 from rover.config.filters import Filter
 from rover.config.keys import all_keys
-from rover.config.layers import LATER_LAYERS, LAYERS
+from rover.config.layers import LAYERS_10_1, LAYERS_LATER
 from rover.config.load import load
 from rover.config.scalars import format_duration
 from rover.config.settings import Kind
@@ -98,7 +98,7 @@ def test_the_example_file_loads(tmp_path):
 
 def test_every_layer_is_named():
     section = DOCUMENT.partition("## Layers")[2]
-    assert set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", section)) - {"OAP"} == LAYERS | LATER_LAYERS
+    assert set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", section)) - {"OAP"} == LAYERS_10_1 | LAYERS_LATER
 
 
 def test_every_variable_of_the_analyzers_is_named():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.image import DOCKERFILE, ROVERS_FILE, instructions
+from bench.image import ROVERS_FILE
+from bench.rig.dockerfile import DOCKERFILE, instructions
 from rover import __version__
 from rover.cli.start import start
 from rover.config.load import load

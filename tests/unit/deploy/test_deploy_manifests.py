@@ -11,8 +11,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from bench.k8s_objects import NODE
-from bench.pod import Container, objects, quantity, the
+from bench.cluster.objects import NODE
+from bench.rig.container import Container
+from bench.rig.manifest import manifest, objects, quantity
 from rover import __version__
 from rover.config.load import load
 from rover.status import http
@@ -23,7 +24,7 @@ VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 
 
 def pod_spec() -> dict[str, Any]:
-    return the("DaemonSet")["spec"]["template"]["spec"]
+    return manifest("DaemonSet")["spec"]["template"]["spec"]
 
 
 def container() -> dict[str, Any]:
@@ -38,7 +39,7 @@ def test_every_object_is_valid_and_has_no_unknown_field(version: str):
 
 
 def test_the_check_finds_an_unknown_field():
-    item = deepcopy(the("DaemonSet"))
+    item = deepcopy(manifest("DaemonSet"))
     item["spec"]["template"]["spec"]["hostPid"] = True
     with pytest.raises(kubernetes_validate.ValidationError, match="hostPid"):
         kubernetes_validate.validate(item, VERSIONS[-1], strict=True)
@@ -56,8 +57,8 @@ def test_the_kustomization_lists_the_manifests_that_there_are():
 
 def test_names_lead_to_objects_that_there_are():
     named = {(item["kind"], item["metadata"]["name"]) for item in objects()}
-    spec, binding = pod_spec(), the("ClusterRoleBinding")
-    namespace = the("Namespace")["metadata"]["name"]
+    spec, binding = pod_spec(), manifest("ClusterRoleBinding")
+    namespace = manifest("Namespace")["metadata"]["name"]
     (subject,) = binding["subjects"]
     assert {
         ("ServiceAccount", spec["serviceAccountName"]),
@@ -74,8 +75,8 @@ def test_names_lead_to_objects_that_there_are():
 
 
 def test_what_depends_on_each_other_within_the_daemonset_agrees():
-    spec, template = pod_spec(), the("DaemonSet")["spec"]["template"]
-    selector = the("DaemonSet")["spec"]["selector"]["matchLabels"]
+    spec, template = pod_spec(), manifest("DaemonSet")["spec"]["template"]
+    selector = manifest("DaemonSet")["spec"]["selector"]["matchLabels"]
     assert selector.items() <= template["metadata"]["labels"].items()
     mounted = [mount["name"] for mount in container()["volumeMounts"]]
     assert mounted == [volume["name"] for volume in spec["volumes"]]
@@ -93,7 +94,7 @@ def test_probes_ask_for_what_the_agent_answers(probe: str):
     served = set(re.findall(r'target\.path == "([^"]+)"', Path(http.__file__).read_text()))
     assert get["path"] in served
     assert (
-        the("DaemonSet")["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"]
+        manifest("DaemonSet")["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"]
         in served
     )
 
@@ -112,7 +113,7 @@ def test_nothing_is_shared_with_the_host_but_what_the_agent_needs():
 
 def test_the_configuration_loads_with_the_daemonsets_variables(tmp_path: Path):
     file = tmp_path / "rover.yaml"
-    file.write_text(the("ConfigMap")["data"]["rover.yaml"])
+    file.write_text(manifest("ConfigMap")["data"]["rover.yaml"])
     loaded = load(file, Container.of_manifest(NODE).env)
     assert loaded.warnings == ()
     assert loaded.ignored == ()
@@ -128,7 +129,7 @@ def test_the_configuration_loads_with_the_daemonsets_variables(tmp_path: Path):
 
 def test_the_configuration_is_where_the_command_looks_for_it():
     (config,) = [each for each in Container.of_manifest(NODE).mounts if "configMap" in each.source]
-    (name,) = the("ConfigMap")["data"]
+    (name,) = manifest("ConfigMap")["data"]
     assert Container.of_manifest(NODE).command[-2:] == ("--config", f"{config.path}/{name}")
 
 

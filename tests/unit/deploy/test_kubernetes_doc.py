@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from bench.k8s_objects import NODE
-from bench.pod import Container, the
+from bench.cluster.objects import NODE
+from bench.rig.container import Container
+from bench.rig.manifest import manifest
 from rover.config.analyzers import variables
 from rover.config.keys import all_keys
 
@@ -30,7 +31,7 @@ def test_it_explains_each_capability_of_the_manifest_and_no_other():
 
 def test_it_explains_each_volume_but_the_configuration():
     explained = set(re.findall(r"^\| volume `([a-z]+)` ", TEXT, re.MULTILINE))
-    volumes = the("DaemonSet")["spec"]["template"]["spec"]["volumes"]
+    volumes = manifest("DaemonSet")["spec"]["template"]["spec"]["volumes"]
     assert explained == {volume["name"] for volume in volumes} - {"config"}
 
 
@@ -38,7 +39,7 @@ def test_its_kustomization_changes_what_is_there():
     (text,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     overlay = yaml.safe_load(text)
     assert overlay["resources"] == ["../deploy"]
-    daemonset = the("DaemonSet")
+    daemonset = manifest("DaemonSet")
     (container,) = daemonset["spec"]["template"]["spec"]["containers"]
     assert overlay["images"][0]["name"] == container["image"].partition(":")[0]
     patch = yaml.safe_load(overlay["patches"][0]["patch"])
@@ -48,7 +49,7 @@ def test_its_kustomization_changes_what_is_there():
 
 
 def test_commands_speak_of_the_names_in_the_manifest():
-    name, namespace = (the("DaemonSet")["metadata"][key] for key in ("name", "namespace"))
+    name, namespace = (manifest("DaemonSet")["metadata"][key] for key in ("name", "namespace"))
     assert f"kubectl -n {namespace} rollout status daemonset/{name}" in TEXT
-    account = the("ServiceAccount")["metadata"]["name"]
+    account = manifest("ServiceAccount")["metadata"]["name"]
     assert f"add-scc-to-user privileged -z {account} -n {namespace}" in TEXT

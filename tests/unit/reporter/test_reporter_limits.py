@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.backend.rows import labels_units
+from rover.backend.limits import labels_units
+from rover.model import LABEL_LIMIT, LABELS_LIMIT, NAME_LIMIT
 from rover.reporter import limits
 
 ANYTHING = st.text(st.characters(), max_size=200)
@@ -36,7 +37,7 @@ def test_what_is_cleaned_is_utf8(text):
 @given(st.text(st.sampled_from("a\U0001f600\ud83d\ude00"), min_size=200, max_size=700))
 def test_a_name_never_exceeds_its_limit_and_is_a_prefix(text):
     cut = limits.name(text)
-    assert utf16(cut) <= limits.NAME
+    assert utf16(cut) <= NAME_LIMIT
     assert limits.clean(text).startswith(cut)
 
 
@@ -58,8 +59,8 @@ def test_a_prefix_fits_and_is_the_longest_that_does(text, units):
 @given(st.lists(ANYTHING | DIFFICULT, max_size=40).map(tuple))
 def test_labels_fit_each_and_together(texts):
     kept = limits.labels(texts)
-    assert all(utf16(label) <= limits.LABEL for label in kept)
-    assert labels_units(kept) <= limits.LABELS_JSON
+    assert all(utf16(label) <= LABEL_LIMIT for label in kept)
+    assert labels_units(kept) <= LABELS_LIMIT
     assert len(kept) <= len(texts)
 
 

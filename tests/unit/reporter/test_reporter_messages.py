@@ -17,8 +17,8 @@ from rover._proto.ebpf.profiling.Process_pb2 import (
     EBPFProcessReportList,
     EBPFReportProcessDownstream,
 )
-from rover.backend.rows import PROPERTIES_LIMIT, properties_units
-from rover.model import Container, Entity, Process, ProcessKey, Report
+from rover.backend.limits import properties_units
+from rover.model import PROPERTIES_LIMIT, Container, Entity, Process, ProcessKey, Report
 from rover.reporter import messages
 from rover.reporter.messages import Answer, Told
 

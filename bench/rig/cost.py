@@ -1,24 +1,19 @@
-"""What all benches share: the cost of a tree of processes, figures as a table and as JSON."""
+"""What a tree of processes has used so far: CPU, memory, threads, descriptors."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import platform
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,18 @@ def share(before: Cost, after: Cost) -> float:
     return 100 * (after.cpu - before.cpu) / (after.at - before.at)
 
 
+def share_over(pid: int, seconds: float) -> float:
+    """Percent of one core, from now on for a while."""
+    before = cost(pid)
+    time.sleep(seconds)
+    return share(before, cost(pid))
+
+
+def resident() -> int:
+    """Bytes of this process alone."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def slope(samples: Sequence[Cost]) -> tuple[float, float]:
     """Fit a line to the memory by least squares.
 
@@ -86,55 +93,3 @@ def slope(samples: Sequence[Cost]) -> tuple[float, float]:
     rests = [s - size - trend * (t - at) for t, s in zip(times, sizes, strict=True)]
     error = math.sqrt(sum(rest**2 for rest in rests) / max(1, len(rests) - 2) / spreading)
     return 3600 * trend, 3600 * error
-
-
-def quantile(values: Sequence[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[math.ceil(part * len(ordered)) - 1]
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "p50": statistics.median(values),
-        "p99": quantile(values, 0.99),
-        "max": max(values),
-    }
-
-
-def machine() -> str:
-    memory = psutil.virtual_memory().total / 2**30
-    return (
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}"
-    )
-
-
-class Figures:
-    """Rows of a bench, printed as a table or, with --json, as one object."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.rows: list[dict[str, Any]] = []
-
-    def add(
-        self, what: str, value: float, unit: str, aim: str = "", *, met: bool | None = None
-    ) -> None:
-        self.rows.append({"what": what, "value": value, "unit": unit, "aim": aim, "met": met})
-        if "--json" not in sys.argv:
-            verdict = {True: "met", False: "NOT MET", None: ""}[met]
-            print(f"{what:<58} {value:>10.4g} {unit:<10} {aim:<14} {verdict}", flush=True)
-
-    def start(self) -> None:
-        if "--json" not in sys.argv:
-            print(f"\n{self.title}\n{machine()}, {time.strftime('%Y-%m-%d')}")
-
-    def end(self) -> None:
-        if "--json" in sys.argv:
-            print(
-                json.dumps({"bench": self.title, "machine": machine(), "rows": self.rows}, indent=1)
-            )
-
-
-def limit(figures: Figures, what: str, value: float, unit: str, at_most: float) -> None:
-    """Add a figure with its aim."""
-    figures.add(what, value, unit, f"<= {at_most:g}", met=value <= at_most)

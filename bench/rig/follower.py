@@ -1,6 +1,6 @@
 """The agent's side of a cluster: the official client, the real watches, index, join and analyzers.
 
-Tests and benches run it against `bench.k8s_api.ApiServer`.
+Tests and benches run it against `bench.cluster.api.ApiServer`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, Self
 
-from bench.k8s_objects import NODE
+from bench.cluster.objects import NODE
 from rover.config.contexts import POD_FILTERS, POD_NAMES
 from rover.config.filters import Filter
 from rover.config.settings import AnalyzerSettings, KubernetesSettings
@@ -27,7 +27,7 @@ from rover.naming.pods.join import PodJoin
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.k8s_api import ApiServer
+    from bench.cluster.api import ApiServer
 
 QUICK = Timing(
     server_timeout=2.0,
@@ -43,15 +43,20 @@ QUICK = Timing(
 
 def kubeconfig(directory: Path, server: str, *, token: str = "", token_file: str = "") -> str:
     """Write a kubeconfig; return its path."""
-    user = f"tokenFile: {token_file}" if token_file else f"token: {token or 'none'}"
     path = directory / "kubeconfig"
-    path.write_text(
+    path.write_text(kubeconfig_text(server, token=token, token_file=token_file))
+    return str(path)
+
+
+def kubeconfig_text(server: str, *, token: str = "", token_file: str = "") -> str:
+    """Return a kubeconfig for a server, with a token or the path of a file that has one."""
+    user = f"tokenFile: {token_file}" if token_file else f"token: {token or 'none'}"
+    return (
         "apiVersion: v1\nkind: Config\ncurrent-context: test\n"
         f"clusters:\n- name: test\n  cluster:\n    server: {server}\n"
         f"users:\n- name: test\n  user:\n    {user}\n"
         "contexts:\n- name: test\n  context:\n    cluster: test\n    user: test\n"
     )
-    return str(path)
 
 
 ISTIO = '.Pod.HasContainer "istio-proxy"'
@@ -117,9 +122,9 @@ class Follower:
         self.live: dict[int, Process] = {}
         self.verdicts: dict[int, Verdict | None] = {}
         self.judged = 0
-        self._mail: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = KubernetesSettings(kubeconfig=config, node_name=NODE, analyzers=analyzers)
-        self.cluster = Cluster(settings, self._mail.put, timing=timing, guard=self.guard)
+        self.cluster = Cluster(settings, self._queue.put, timing=timing, guard=self.guard)
         host = Host("agent-1", name=NODE, interfaces=dict)
         self.join = PodJoin(
             self.index,
@@ -145,11 +150,11 @@ class Follower:
         self.join.forget(self.live.pop(pid).key)
         del self.verdicts[pid]
 
-    def read_mail(self, *, keep: bool = True) -> int:
+    def read_messages(self, *, keep: bool = True) -> int:
         """Take in what has come; return how many processes were judged again for it."""
         judged = self.judged
-        while not self._mail.empty():
-            message = self._mail.get()
+        while not self._queue.empty():
+            message = self._queue.get()
             if keep:
                 self.messages.append(message)
             self._judge(self.join.apply(message))
@@ -160,7 +165,7 @@ class Follower:
 
     def has_truth(self) -> bool:
         """Tell whether the index equals what the API holds now."""
-        self.read_mail()
+        self.read_messages()
         return self.index.pods_listed and self.index.pods() == truth(self.api)
 
     def counts(self, resource: str) -> dict[str, int]:

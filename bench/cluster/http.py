@@ -7,12 +7,16 @@ import json
 import socket
 import struct
 import time
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from bench.cluster.state import bookmark, watch_event
+from bench.cluster.store import node_of
+
 if TYPE_CHECKING:
-    from bench.k8s_api import ApiServer, Fault, Key
+    from bench.cluster.state import Fault, ServerState
+    from bench.cluster.store import Key
 
 PATHS = {
     "/api/v1/pods": ("pods", "PodList", "v1"),
@@ -20,10 +24,29 @@ PATHS = {
 }
 
 
+class Server(ThreadingHTTPServer):
+    """Answers requests on the loopback by what a state says."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, port: int, state: ServerState) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.state = state
+
+    def handle_error(self, *_: object) -> None:
+        """Clients hang up; that is what they are here for."""
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    api: ApiServer
+    server: Server
+
+    @property
+    def state(self) -> ServerState:
+        return self.server.state
 
     def log_message(self, *_: object) -> None:
         pass
@@ -40,21 +63,21 @@ class Handler(BaseHTTPRequestHandler):
                 at = fields.index("namespaces")
                 resource, verb = fields[at + 2], "get"
                 name = (fields[at + 1], fields[at + 3])
-        with self.api.changed:
-            self.api.requests.append((verb, resource, query))
-        fault = self.api.take_fault(verb, resource)
-        if not self.api.is_up:
+        with self.state.changed:
+            self.state.requests.append((verb, resource, query))
+        fault = self.state.take_fault(verb, resource)
+        if not self.state.is_up:
             self._reset()  # a connection that was kept alive
         elif fault:
             self._fail(fault)
-        elif self.api.token and self.headers.get("authorization", "").lower() != (
-            f"bearer {self.api.token}".lower()
+        elif self.state.token and self.headers.get("authorization", "").lower() != (
+            f"bearer {self.state.token}".lower()
         ):
-            if self.api.knows_strangers:
+            if self.state.anonymous_auth:
                 self._status(403, "Forbidden", 'User "system:anonymous" cannot do that')
             else:
                 self._status(401, "Unauthorized", "Unauthorized")
-        elif (verb, resource) in self.api.denied:
+        elif (verb, resource) in self.state.denied:
             said = f'{resource} is forbidden: User "rover" cannot {verb} resource "{resource}"'
             self._status(403, "Forbidden", said)
         elif name is not None:
@@ -65,17 +88,17 @@ class Handler(BaseHTTPRequestHandler):
             self._watch(resource, query)
 
     def _get(self, resource: str, name: Key) -> None:
-        item = self.api.objects(resource).get(name)
+        item = self.state.objects(resource).get(name)
         if item is None:
             self._status(404, "NotFound", f"{resource} {name[1]} not found")
         else:
             self._body(200, json.dumps(item).encode())
 
     def _list(self, resource: str, kind: str, version: str, query: dict[str, str]) -> None:
-        if int(query.get("resourceVersion") or 0) > self.api.version:
+        if int(query.get("resourceVersion") or 0) > self.state.version:
             self._status(504, "Timeout", "Too large resource version")
             return
-        found = self.api.page(resource, query)
+        found = self.state.page(resource, query)
         if found is None:
             self._status(410, "Expired", "The provided continue parameter is too old")
             return
@@ -84,29 +107,29 @@ class Handler(BaseHTTPRequestHandler):
         self._body(200, json.dumps(body).encode())
 
     def _watch(self, resource: str, query: dict[str, str]) -> None:
-        api, node = self.api, node_of(query)
-        version = int(query.get("resourceVersion") or api.version)
-        if version > api.version:
+        state, node = self.state, node_of(query)
+        version = int(query.get("resourceVersion") or state.version)
+        if version > state.version:
             self._status(504, "Timeout", f"Too large resource version: {version}")
             return
         end = time.monotonic() + float(query.get("timeoutSeconds") or 1800)
-        bookmark_at = time.monotonic() + api.bookmark_period
+        bookmark_at = time.monotonic() + state.bookmark_period
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        with api.stream(resource, self.connection) as stream, contextlib.suppress(OSError):
+        with state.stream(resource) as stream, contextlib.suppress(OSError):
             while True:
                 lines: list[bytes] = []
-                with api.changed:
+                with state.changed:
                     if not stream.tail and not stream.end:
-                        known = api.version
-                        api.changed.wait_for(
-                            lambda seen=version: api.version != seen or stream.tail or stream.end,
+                        known = state.version
+                        state.changed.wait_for(
+                            lambda seen=version: state.version != seen or stream.tail or stream.end,
                             min(end, bookmark_at) - time.monotonic(),
                         )
-                        known = api.version
-                        events = api.events_after(version, resource, node)
+                        known = state.version
+                        events = state.events_after(version, resource, node)
                     else:
                         known, events = version, []
                     tail, stream.tail = stream.tail, b""
@@ -117,14 +140,14 @@ class Handler(BaseHTTPRequestHandler):
                     continue
                 now = time.monotonic()
                 if events is None:
-                    lines.append(_line("ERROR", _gone()))
+                    lines.append(watch_event("ERROR", _gone()))
                     stream.end = stream.end or "clean"
                 else:
-                    lines += [_line(happened, item) for happened, item in events]
+                    lines += [watch_event(happened, item) for happened, item in events]
                     version = known
                 if now >= bookmark_at:
-                    bookmark_at = now + api.bookmark_period
-                    lines.append(_line("BOOKMARK", {"metadata": {"resourceVersion": str(version)}}))
+                    bookmark_at = now + state.bookmark_period
+                    lines.append(bookmark(version))
                 self._chunk(b"".join(lines) + tail)
                 if stream.end == "reset":
                     self._reset()
@@ -163,12 +186,12 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        step = self.api.trickle or len(body) or 1
+        step = self.state.trickle or len(body) or 1
         for at in range(0, len(body), step):
             self.wfile.write(body[at : at + step])
 
     def _chunk(self, data: bytes) -> None:
-        step = self.api.trickle or len(data) or 1
+        step = self.state.trickle or len(data) or 1
         for at in range(0, len(data), step):
             piece = data[at : at + step]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -180,18 +203,5 @@ class Handler(BaseHTTPRequestHandler):
             socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
 
 
-def _line(happened: str, item: dict[str, Any]) -> bytes:
-    return json.dumps({"type": happened, "object": item}).encode() + b"\n"
-
-
 def _gone() -> dict[str, Any]:
     return {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old version"}
-
-
-def node_of(query: dict[str, str]) -> str:
-    selector = query.get("fieldSelector", "")
-    return selector.partition("=")[2] if selector.startswith("spec.nodeName=") else ""
-
-
-def on_node(item: dict[str, Any], node: str) -> bool:
-    return not node or item.get("spec", {}).get("nodeName") == node

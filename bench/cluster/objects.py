@@ -37,17 +37,7 @@ def pod(
     references = []
     if owner:
         kind, owner_name = owner
-        group = "batch/v1" if kind == "Job" else "apps/v1"
-        references.append(
-            {
-                "apiVersion": group,
-                "kind": kind,
-                "name": owner_name,
-                "uid": uid_of(kind, owner_name),
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        )
+        references.append(_reference(_group(kind), kind, owner_name))
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -127,8 +117,7 @@ def owner_object(
     kind: str, name: str, owned_by: tuple[str, str], namespace: str = "default"
 ) -> dict[str, Any]:
     """Make a ReplicaSet or a Job with its own owner."""
-    owner_kind, owner_name = owned_by
-    group = "batch/v1" if kind == "Job" else "apps/v1"
+    group = _group(kind)
     return {
         "apiVersion": group,
         "kind": kind,
@@ -136,16 +125,23 @@ def owner_object(
             "name": name,
             "namespace": namespace,
             "uid": uid_of(kind, name),
-            "ownerReferences": [
-                {
-                    "apiVersion": group,
-                    "kind": owner_kind,
-                    "name": owner_name,
-                    "uid": uid_of(owner_kind, owner_name),
-                    "controller": True,
-                }
-            ],
+            "ownerReferences": [_reference(group, *owned_by)],
         },
+    }
+
+
+def _group(kind: str) -> str:
+    return "batch/v1" if kind == "Job" else "apps/v1"
+
+
+def _reference(group: str, kind: str, name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": group,
+        "kind": kind,
+        "name": name,
+        "uid": uid_of(kind, name),
+        "controller": True,
+        "blockOwnerDeletion": True,
     }
 
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+from bench.rig.cgroup import entered, unified
 
-
-def unified() -> Path:
-    """Where the cgroup v2 tree is: at the usual place, or beside v1 on a hybrid host."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, place, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(place)
-    raise AssertionError("no cgroup v2 tree is mounted")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Node:
@@ -40,9 +33,15 @@ class Node:
             if folder.is_relative_to(self.tree) and not folder.exists():
                 folder.mkdir()
                 self.made.append(folder)
-        process = subprocess.Popen(["/bin/sh", "-c", ENTER, str(place), *command], **how)
+        process = subprocess.Popen(entered(place, command), **how)
         self.started.append(process)
         return process.pid
+
+    def end_last(self) -> None:
+        """End the one that was started last."""
+        process = self.started.pop()
+        process.kill()
+        process.wait()
 
     def close(self) -> None:
         for process in self.started:

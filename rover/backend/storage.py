@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from rover._proto.ebpf.profiling.Process_pb2 import EBPFReportProcessDownstream
-from rover.backend.ids import instance_id, service_id, stored_name, utf16_units
-from rover.backend.layers import LAYERS_10_1, UNDEFINED
+from rover.backend.ids import instance_id, service_id, stored_name
+from rover.backend.limits import over_limit, too_long
 from rover.backend.records import (
     Change,
     Drop,
@@ -17,14 +17,16 @@ from rover.backend.records import (
     StoredProcess,
     StoredService,
 )
-from rover.backend.rows import LABEL_LIMIT, merged, over_limit, too_long
+from rover.backend.rows import merged
+from rover.config.layers import LAYERS_10_1, UNDEFINED
+from rover.model import LABEL_LIMIT, utf16_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rover._proto.ebpf.profiling.Process_pb2 import EBPFProcessReportList
+    from rover.backend.items import Item
     from rover.backend.records import Stamp
-    from rover.backend.rows import Told
     from rover.model import Entity
 
 DROPS_KEPT: Final = 1_000
@@ -33,7 +35,7 @@ ROWS_KEPT: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Poisoned:
+class FailedBeat:
     """A beat that failed at one item: those before it are stored, it and the rest are lost."""
 
     at_item: int
@@ -56,12 +58,13 @@ class _Service:
 @dataclass(slots=True)
 class _Instance:
     name: str
-    beaten: bool = False
+    pinged: bool = False
+    """Whether a beat has made it known."""
     processes: dict[str, None] = field(default_factory=dict)
     """Ids in the order they became known."""
 
 
-class Memory:
+class Storage:
     """What a server would have in its database; see ``rover.backend.state`` for the threads."""
 
     def __init__(self, layers: frozenset[str] = LAYERS_10_1) -> None:
@@ -72,39 +75,39 @@ class Memory:
         self._dropped = 0
 
     def report(
-        self, request: EBPFProcessReportList, told: Sequence[Told | None], at: Stamp
+        self, request: EBPFProcessReportList, items: Sequence[Item | None], at: Stamp
     ) -> tuple[EBPFReportProcessDownstream, tuple[Change, ...]]:
         """Store a report; the answer keeps its order and echoes pid and entity.
 
         Args:
             request: The report itself, to echo from.
-            told: What it says, item by item.
+            items: What it says, in its order.
             at: When it came.
         """
         answer = EBPFReportProcessDownstream()
         changes: list[Change] = []
-        for item, one in zip(request.processes, told, strict=True):
-            if one is None:
+        for sent, item in zip(request.processes, items, strict=True):
+            if item is None:
                 self._drop(Drop("item", "neither hostProcess nor k8sProcess is set", None, at))
                 continue
-            changes += self._store(one, at)
-            echo = answer.processes.add(processId=one.id)
-            if one.kind == "KUBERNETES":
-                echo.k8sProcess.pid = item.k8sProcess.pid
-                echo.k8sProcess.entityMetadata.MergeFrom(item.k8sProcess.entity)
+            changes += self._store(item, at)
+            echo = answer.processes.add(processId=item.id)
+            if item.kind == "KUBERNETES":
+                echo.k8sProcess.pid = sent.k8sProcess.pid
+                echo.k8sProcess.entityMetadata.MergeFrom(sent.k8sProcess.entity)
             else:
-                echo.hostProcess.pid = item.hostProcess.pid
-                echo.hostProcess.entityMetadata.MergeFrom(item.hostProcess.entity)
+                echo.hostProcess.pid = sent.hostProcess.pid
+                echo.hostProcess.entityMetadata.MergeFrom(sent.hostProcess.entity)
         return answer, tuple(changes)
 
-    def beat(self, told: Sequence[Told], at: Stamp) -> tuple[Change, ...] | Poisoned:
+    def beat(self, items: Sequence[Item], at: Stamp) -> tuple[Change, ...] | FailedBeat:
         """Store a beat up to the first item whose layer the server does not know."""
         changes: list[Change] = []
-        for position, one in enumerate(told):
-            if one.entity.layer not in self._layers:
-                return Poisoned(position, one.entity.layer, tuple(changes))
-            changes += self._list(one.entity)
-            changes += self._store(one, at)
+        for position, item in enumerate(items):
+            if item.entity.layer not in self._layers:
+                return FailedBeat(position, item.entity.layer, tuple(changes))
+            changes += self._list(item.entity)
+            changes += self._store(item, at)
         return tuple(changes)
 
     def forget(self) -> tuple[Change, ...]:
@@ -130,7 +133,7 @@ class Memory:
                         StoredInstance(
                             id=instance_key,
                             name=instance.name,
-                            listed=instance.beaten and service.listed,
+                            listed=instance.pinged and service.listed,
                             processes=tuple(self._rows[row] for row in instance.processes),
                         )
                         for instance_key, instance in service.instances.items()
@@ -142,31 +145,31 @@ class Memory:
             dropped_total=self._dropped,
         )
 
-    def _store(self, told: Told, at: Stamp) -> tuple[Change, ...]:
-        known = self._rows.get(told.id)
-        service = self._services.get(service_id(told.entity.service))
-        row = merged(known, told, at, listed=service is not None and service.listed)
+    def _store(self, item: Item, at: Stamp) -> tuple[Change, ...]:
+        known = self._rows.get(item.id)
+        service = self._services.get(service_id(item.entity.service))
+        row = merged(known, item, at, listed=service is not None and service.listed)
         lost = over_limit(row.entity, row.agent_id, row.properties)
         if not lost and known is None and len(self._rows) >= ROWS_KEPT:
             lost = f"more than {ROWS_KEPT} processes"
         if lost:
-            self._drop(Drop("process", lost, told.entity, at))
+            self._drop(Drop("process", lost, item.entity, at))
             return ()
-        service = service or self._service(told.entity)
-        if told.entity.labels:
-            self._label(service, told.entity, at)
+        service = service or self._service(item.entity)
+        if item.entity.labels:
+            self._label(service, item.entity, at)
         self._rows[row.id] = row
         if known is None:
-            self._instance(service, told.entity).processes[row.id] = None
+            self._instance(service, item.entity).processes[row.id] = None
             return (Change("added", row),)
-        if told.pid is None and row.visible == known.visible and _same_facts(row, known):
+        if item.pid is None and row.visible == known.visible and _same_facts(row, known):
             return (Change("beat", row),)
         return (Change("updated", row),)
 
     def _list(self, entity: Entity) -> list[Change]:
         """Make service and instance known, which beats alone do."""
         service = self._service(entity)
-        self._instance(service, entity).beaten = True
+        self._instance(service, entity).pinged = True
         only_undefined = bool(service.layers) and not service.listed
         service.layers.add(entity.layer)
         if not (only_undefined and service.listed):

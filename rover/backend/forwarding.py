@@ -1,6 +1,6 @@
-"""Bytes between clients and the gRPC server, moved by one thread, which may also fail to.
+"""The relay's event loop: forwards bytes between clients and the gRPC server, or fails to.
 
-Everything here runs in that thread; ``rover.backend.relay`` gives it its orders.
+All of it runs in one thread, which ``rover.backend.relay`` starts and hands its changes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ CONNECTIONS: Final = 1_000
 """More are closed as soon as they are there."""
 BACKLOG: Final = 128
 TICK: Final = 0.05
-"""Seconds between two looks at the allowance of a slow reader, and at a full descriptor table."""
-FULL_PAUSE: Final = 0.5
+"""Seconds between two looks at a slow reader's token bucket, and at a full descriptor table."""
+ACCEPT_PAUSE: Final = 0.5
 """Seconds without accepting after the descriptor table was full."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -52,8 +52,8 @@ class _Connection:
         return self.server if side is self.client else self.client
 
 
-class Flow:
-    """The listener, its connections and what is wrong with them.
+class Forwarder:
+    """The listener, its connections and the faults that are applied to them.
 
     Args:
         bound: Makes a socket that holds the port and does not listen yet.
@@ -69,19 +69,20 @@ class Flow:
         self._refusing = False
         self._stalled = False
         self._rate: float | None = None
-        self._allowance = 0.0
-        self._filled_at = 0.0
-        self._starved = False
-        """The slow reader has used up its allowance."""
+        self._bucket = 0.0
+        """Bytes that a slow reader may take now: a token bucket."""
+        self._refilled_at = 0.0
+        self._exhausted = False
+        """The bucket is empty, and a client may have more to be read."""
         self._resets = 0
-        self._full = False
-        """The descriptor table is, or was a moment ago."""
-        self._full_until = 0.0
+        self._accept_paused = False
+        """The descriptor table is full, or was a moment ago."""
+        self._accept_again_at = 0.0
 
-    def turn(self, wake: socket.socket) -> None:
-        """Carry what is there; return after one round, or as soon as ``wake`` can be read."""
+    def run_once(self, wake: socket.socket) -> None:
+        """Forward what is there; return after one round, or as soon as ``wake`` can be read."""
         self._register(wake, selectors.EVENT_READ, wake)
-        timed = self._starved or self._full
+        timed = self._exhausted or self._accept_paused
         for key, mask in self._selector.select(TICK if timed else None):
             if key.data is wake:
                 with contextlib.suppress(BlockingIOError):
@@ -91,10 +92,10 @@ class Flow:
             else:
                 connection, side = key.data
                 if connection in self._connections:
-                    self._carry(connection, side, mask)
-        self._catch_up()
+                    self._forward(connection, side, mask)
+        self._resume()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Close everything; clients see their connections end."""
         self._drop_all(reset=False)
         if self._listener is not None:
@@ -103,27 +104,27 @@ class Flow:
         self._selector.close()
 
     def set_target(self, target: str) -> None:
-        """Lead new connections there; empty: be as a server that is not there."""
+        """Forward new connections there; empty: be as a server that is not there."""
         self._target = target
-        self._listen()
+        self._update_listener()
 
     def set_refusing(self, *, on: bool) -> None:
         """Reset open connections and refuse new ones."""
         self._refusing = on
-        self._listen()
+        self._update_listener()
 
     def set_stalled(self, *, on: bool) -> None:
-        """Carry nothing and accept nothing; bytes on their way wait."""
+        """Forward nothing and accept nothing; bytes on their way wait."""
         self._stalled = on
-        self._listen()
+        self._update_listener()
         self._watch_all()
 
     def set_rate(self, rate: float | None) -> None:
         """Read so many bytes a second from clients; None: as fast as can be."""
         self._rate = rate
-        self._starved = False
-        self._allowance = 0.0
-        self._filled_at = time.monotonic()
+        self._exhausted = False
+        self._bucket = 0.0
+        self._refilled_at = time.monotonic()
         self._watch_all()
 
     def set_resets(self, following: int) -> None:
@@ -134,19 +135,19 @@ class Flow:
         """Reset open connections."""
         self._drop_all(reset=True)
 
-    def _catch_up(self) -> None:
+    def _resume(self) -> None:
         """Resume what only time was missing for."""
-        if self._full and time.monotonic() >= self._full_until:
-            self._full = False
-            self._listen()
+        if self._accept_paused and time.monotonic() >= self._accept_again_at:
+            self._accept_paused = False
+            self._update_listener()
         if self._rate is None:
             return
         now = time.monotonic()
         burst = max(1.0, self._rate * 2 * TICK)
-        self._allowance = min(burst, self._allowance + self._rate * (now - self._filled_at))
-        self._filled_at = now
-        if self._starved and self._allowance >= 1:
-            self._starved = False
+        self._bucket = min(burst, self._bucket + self._rate * (now - self._refilled_at))
+        self._refilled_at = now
+        if self._exhausted and self._bucket >= 1:
+            self._exhausted = False
             self._watch_all()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -156,7 +157,7 @@ class Flow:
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
             return
         except OSError as error:
-            self._pause(error)
+            self._pause_accepting(error)
             return
         if self._resets > 0 or len(self._connections) >= CONNECTIONS:
             self._resets = max(self._resets - 1, 0)
@@ -166,7 +167,7 @@ class Flow:
             server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as error:
             _close(sock, reset=True)
-            self._pause(error)
+            self._pause_accepting(error)
             return
         try:
             server.settimeout(0.0)
@@ -174,7 +175,7 @@ class Flow:
             sock.settimeout(0.0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            log.warning("connection not led on error=%s", error)
+            log.warning("connection not forwarded error=%s", error)
             _close(server)
             _close(sock, reset=True)
             return
@@ -182,14 +183,14 @@ class Flow:
         self._connections.add(connection)
         self._watch(connection)
 
-    def _pause(self, error: OSError) -> None:
+    def _pause_accepting(self, error: OSError) -> None:
         """Accept nothing for a moment: a full descriptor table would wake the thread for ever."""
         log.warning("connection not accepted error=%s", error)
-        self._full = True
-        self._full_until = time.monotonic() + FULL_PAUSE
-        self._listen()
+        self._accept_paused = True
+        self._accept_again_at = time.monotonic() + ACCEPT_PAUSE
+        self._update_listener()
 
-    def _carry(self, connection: _Connection, side: _Side, mask: int) -> None:
+    def _forward(self, connection: _Connection, side: _Side, mask: int) -> None:
         other = connection.other(side)
         try:
             if mask & selectors.EVENT_READ and (room := self._room(connection, side)):
@@ -197,7 +198,7 @@ class Flow:
                 side.at_end = not data
                 other.pending += data
                 if side is connection.client and self._rate is not None:
-                    self._allowance -= len(data)
+                    self._bucket -= len(data)
                 _flush(other)
             if mask & selectors.EVENT_WRITE:
                 _flush(side)
@@ -217,8 +218,8 @@ class Flow:
             return 0
         room = CHUNK - len(connection.other(side).pending)
         if side is connection.client and self._rate is not None:
-            self._starved = self._starved or self._allowance < 1
-            room = min(room, int(self._allowance))
+            self._exhausted = self._exhausted or self._bucket < 1
+            room = min(room, int(self._bucket))
         return max(room, 0)
 
     def _watch(self, connection: _Connection) -> None:
@@ -242,8 +243,8 @@ class Flow:
         elif key.events != wanted:
             self._selector.modify(sock, wanted, served)
 
-    def _listen(self) -> None:
-        """Open, close or pause the listener as everything that speaks for it says."""
+    def _update_listener(self) -> None:
+        """Open, close or pause the listener as the target and the faults say."""
         if not self._target or self._refusing:
             self._drop_all(reset=True)
             if self._listener is not None:
@@ -260,7 +261,7 @@ class Flow:
                 listener.close()
                 raise
             self._listener = listener
-        paused = self._stalled or self._full
+        paused = self._stalled or self._accept_paused
         self._register(self._listener, 0 if paused else selectors.EVENT_READ, self._listener)
 
     def _drop_all(self, *, reset: bool) -> None:

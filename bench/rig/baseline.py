@@ -1,4 +1,4 @@
-"""How others do it, to compare with in the same run: ``python -m bench.baseline NAME``.
+"""How others do it, to compare with in the same run: ``python -m bench.rig.baseline NAME``.
 
 ``polling`` reads all of /proc with psutil every 5 s; ``execsnoop`` is told every exec by BCC, bare
 of all else. Each prints a line for what it sees: pid, time.monotonic(), name. They report nothing

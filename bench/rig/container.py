@@ -6,32 +6,22 @@ an overlay, or a tree of its own. The network is the host's, where backend and A
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from bench.rig import agent
+from bench.rig.manifest import CHECKOUT, manifest, quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-CHECKOUT = Path(__file__).parents[1]
-MANIFEST = CHECKOUT / "deploy" / "daemonset.yaml"
+    from bench.rig.cgroup import MemoryCgroup
+
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-
-
-def objects() -> list[dict[str, Any]]:
-    """Return all objects of the manifest."""
-    return list(yaml.safe_load_all(MANIFEST.read_text()))
-
-
-def the(kind: str) -> dict[str, Any]:
-    """Return the manifest's only object of a kind."""
-    (found,) = [item for item in objects() if item["kind"] == kind]
-    return found
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,7 @@ class Container:
         Args:
             node: Name of the node, for the downward API.
         """
-        pod = the("DaemonSet")["spec"]["template"]["spec"]
+        pod = manifest("DaemonSet")["spec"]["template"]["spec"]
         (spec,) = pod["containers"]
         security = spec["securityContext"]
         assert security["capabilities"]["drop"] == ["ALL"]
@@ -100,7 +90,7 @@ class Container:
         With `host_pid` it keeps its pid all the way.
 
         Args:
-            folder: Empty, for mounts of this container alone.
+            folder: Empty or not there yet, for mounts of this container alone.
             sources: What stands for the volumes' sources; those not named stand for themselves.
             account: Directory with the ServiceAccount's token, ca.crt and namespace.
             root: Tree of an image; None for this host's own, in which the checkout is installed.
@@ -113,7 +103,7 @@ class Container:
         new_root = folder / "root"
         lines = [
             "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing",
-            f"mount -t tmpfs tmpfs {_q(folder)}",
+            f"mkdir -p {_q(folder)}; mount -t tmpfs tmpfs {_q(folder)}",
             f"cd {_q(folder)}; mkdir upper work root",
             f"below={_q(root or '/')}",
             'mount -t overlay overlay root -o "lowerdir=$below,upperdir=upper,workdir=work"',
@@ -146,9 +136,43 @@ class Container:
         return ["unshare", *namespaces, "sh", "-ec", "\n".join(lines)]
 
 
-def quantity(text: str) -> int:
-    """Read a quantity of memory."""
-    return int(text[:-2]) * UNITS[text[-2:]]
+def volumes(folder: Path, files: Mapping[str, str]) -> dict[str, Path]:
+    """Make what stands for the sources of the manifest's volumes, in a folder.
+
+    Args:
+        folder: Where they are made; the state that is there already is kept.
+        files: The ConfigMap's, by their names.
+    """
+    state, config = folder / "state", folder / "config"
+    state.mkdir(exist_ok=True)
+    config.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (config / name).write_text(text)
+    return {"hostPath:/var/lib/rover": state, "configMap:rover": config}
+
+
+@contextlib.contextmanager
+def running(
+    container: Container,
+    folder: Path,
+    files: Mapping[str, str],
+    *,
+    root: Path | None = None,
+    cgroup: MemoryCgroup | None = None,
+) -> Iterator[tuple[int, Path]]:
+    """Run an agent's container until the end of the block; give its pid and its log.
+
+    Args:
+        container: It sees the host's pids.
+        folder: For its volumes, mounts and log.
+        files: The ConfigMap's, by their names.
+        root: As for `Container.started_by`.
+        cgroup: What it runs in.
+    """
+    command = container.started_by(folder / "mounts", volumes(folder, files), root=root)
+    log = folder / "log"
+    with agent.started(cgroup.entered_by(command) if cgroup else command, log) as pid:
+        yield pid, log
 
 
 def _source(volume: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Which faults are in force, and which of them strike a call."""
+"""Fault injection: which faults are in force, and what is injected into a call."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from rover._proto.ebpf.profiling.Process_pb2 import EBPFProcessDownstream
-    from rover.backend.faults import Aim
+    from rover.backend.faults import CallSelector
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """What carries the connections and can make them fail; each call returns once it holds."""
 
     def refuse(self, *, on: bool) -> None:
@@ -52,18 +52,18 @@ class Link(Protocol):
     def reset(self, following: int) -> None:
         """Reset open connections and so many of those that follow."""
 
-    def spare(self) -> None:
+    def stop_resets(self) -> None:
         """Reset no more of those that follow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
-    """What hits one call."""
+class Injection:
+    """What is injected into one call."""
 
     delay: float = 0.0
     """Seconds."""
     error: Error | None = None
-    answer: tuple[CallFault, ...] = ()
+    of_answer: tuple[CallFault, ...] = ()
     """Faults of the answer, in the order they were added."""
     limit: MessageLimit | None = None
     tokens: tuple[str, ...] = field(default=(), repr=False)
@@ -77,12 +77,12 @@ class Faults:
     them raise ConfigError where a value cannot be used.
     """
 
-    def __init__(self, link: Link, seed: int | None = None) -> None:
+    def __init__(self, transport: Transport, seed: int | None = None) -> None:
         self._lock = threading.RLock()
-        self._link = link
+        self._transport = transport
         self._random = Random(seed)  # noqa: S311  chooses what fails in a test
         self._active: dict[Fault, int | None] = {}
-        """Each with the calls it has left to strike."""
+        """Each with the calls it is still injected into; None: until it is cleared."""
 
     @property
     def active(self) -> tuple[Fault, ...]:
@@ -91,14 +91,14 @@ class Faults:
             return tuple(self._active)
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force; a reset strikes at once and is not kept."""
+        """Put a fault in force; a reset takes effect at once and is not kept."""
         checked(fault)
         with self._lock:
             if isinstance(fault, Reset):
-                self._link.reset(fault.connections)
+                self._transport.reset(fault.connections)
             else:
                 self._active[fault] = fault.count if isinstance(fault, CallFault) else None
-                self._switch_link()
+                self.apply_to_transport()
         return fault
 
     def clear(self, *faults: Fault) -> None:
@@ -107,13 +107,17 @@ class Faults:
             for fault in faults or tuple(self._active):
                 self._active.pop(fault, None)
             if not faults:
-                self._link.spare()
-            self._switch_link()
+                self._transport.stop_resets()
+            self.apply_to_transport()
 
-    def renew(self) -> None:
-        """Tell the link what is in force, as after its start."""
+    def apply_to_transport(self) -> None:
+        """Tell the transport what is in force, as after its start."""
         with self._lock:
-            self._switch_link()
+            active = tuple(self._active)
+            self._transport.refuse(on=any(isinstance(fault, Refuse) for fault in active))
+            self._transport.stall(on=any(isinstance(fault, BlackHole) for fault in active))
+            slow = [fault.bytes_per_second for fault in active if isinstance(fault, Slow)]
+            self._transport.throttle(min(slow, default=None))
 
     def refuse(self) -> Fault:
         """Reset open connections and refuse new ones, as where nothing listens."""
@@ -131,9 +135,9 @@ class Faults:
         """Read this slowly, over all connections together."""
         return self.add(Slow(bytes_per_second=bytes_per_second))
 
-    def delay(self, seconds: float, **aim: Unpack[Aim]) -> Fault:
+    def delay(self, seconds: float, **selector: Unpack[CallSelector]) -> Fault:
         """Work on calls so much later."""
-        return self.add(Delay(seconds=seconds, **aim))
+        return self.add(Delay(seconds=seconds, **selector))
 
     def error(
         self,
@@ -141,56 +145,60 @@ class Faults:
         details: str = "fault on demand",
         *,
         stored: bool = False,
-        **aim: Unpack[Aim],
+        **selector: Unpack[CallSelector],
     ) -> Fault:
         """Fail calls with a gRPC status; with ``stored`` only after they have taken effect."""
-        return self.add(Error(code=code, details=details, stored=stored, **aim))
+        return self.add(Error(code=code, details=details, stored=stored, **selector))
 
-    def fewer(self, items: int = 1, *, stored: bool = False, **aim: Unpack[Aim]) -> Fault:
+    def fewer(
+        self, items: int = 1, *, stored: bool = False, **selector: Unpack[CallSelector]
+    ) -> Fault:
         """Ignore so many reported items, chosen at random, and leave them out of the answer."""
-        return self.add(Fewer(items=items, stored=stored, **aim))
+        return self.add(Fewer(items=items, stored=stored, **selector))
 
-    def reorder(self, **aim: Unpack[Aim]) -> Fault:
+    def reorder(self, **selector: Unpack[CallSelector]) -> Fault:
         """Answer in another order than the report's."""
-        return self.add(Reorder(**aim))
+        return self.add(Reorder(**selector))
 
-    def drop_ids(self, **aim: Unpack[Aim]) -> Fault:
+    def drop_ids(self, **selector: Unpack[CallSelector]) -> Fault:
         """Answer without process ids."""
-        return self.add(DropIds(**aim))
+        return self.add(DropIds(**selector))
 
-    def wrong_ids(self, **aim: Unpack[Aim]) -> Fault:
+    def wrong_ids(self, **selector: Unpack[CallSelector]) -> Fault:
         """Answer with ids that belong to no process."""
-        return self.add(WrongIds(**aim))
+        return self.add(WrongIds(**selector))
 
     def limit_message_size(self, size: int, code: str = "RESOURCE_EXHAUSTED") -> Fault:
-        """Refuse questions of more bytes."""
+        """Refuse requests of more bytes."""
         return self.add(MessageLimit(size=size, code=code))
 
     def require_token(self, token: str) -> Fault:
         """Refuse calls without this token in the metadata key ``authentication``."""
         return self.add(Token(token=token))
 
-    def strike(self, method: str) -> Strike:
-        """Choose what hits the next call of a method; counts and rates are used up here."""
+    def inject(self, method: str) -> Injection:
+        """Choose what the next call of a method gets; this counts as one call for each fault."""
         with self._lock:
-            hits = [fault for fault in tuple(self._active) if self._hits(fault, method)]
-        return Strike(
-            delay=sum(fault.seconds for fault in hits if isinstance(fault, Delay)),
-            error=next((fault for fault in hits if isinstance(fault, Error)), None),
-            answer=tuple(
-                fault for fault in hits if isinstance(fault, Fewer | Reorder | DropIds | WrongIds)
+            chosen = [fault for fault in tuple(self._active) if self._applies(fault, method)]
+        return Injection(
+            delay=sum(fault.seconds for fault in chosen if isinstance(fault, Delay)),
+            error=next((fault for fault in chosen if isinstance(fault, Error)), None),
+            of_answer=tuple(
+                fault for fault in chosen if isinstance(fault, Fewer | Reorder | DropIds | WrongIds)
             ),
             limit=min(
-                (fault for fault in hits if isinstance(fault, MessageLimit)),
+                (fault for fault in chosen if isinstance(fault, MessageLimit)),
                 key=lambda limit: limit.size,
                 default=None,
             ),
-            tokens=tuple(fault.token for fault in hits if isinstance(fault, Token)),
+            tokens=tuple(fault.token for fault in chosen if isinstance(fault, Token)),
         )
 
-    def heard(self, strike: Strike, request: EBPFProcessReportList) -> EBPFProcessReportList:
-        """Leave out of a report what its strike has the backend ignore."""
-        ignored = self._chosen(strike, len(request.processes), stored=False)
+    def drop_items(
+        self, injection: Injection, request: EBPFProcessReportList
+    ) -> EBPFProcessReportList:
+        """Leave out of a report what the backend is to ignore."""
+        ignored = self._sample(injection, len(request.processes), stored=False)
         if not ignored:
             return request
         kept = EBPFProcessReportList(ebpfAgentID=request.ebpfAgentID)
@@ -199,15 +207,15 @@ class Faults:
         )
         return kept
 
-    def answer(
-        self, strike: Strike, answer: EBPFReportProcessDownstream
+    def alter_answer(
+        self, injection: Injection, answer: EBPFReportProcessDownstream
     ) -> EBPFReportProcessDownstream:
-        """Spoil the answer to a report as its strike says."""
-        if not strike.answer:
+        """Alter the answer to a report as the faults of answers say."""
+        if not injection.of_answer:
             return answer
-        missing = self._chosen(strike, len(answer.processes), stored=True)
+        missing = self._sample(injection, len(answer.processes), stored=True)
         items = [item for position, item in enumerate(answer.processes) if position not in missing]
-        for fault in strike.answer:
+        for fault in injection.of_answer:
             if isinstance(fault, Reorder):
                 items = self._shuffled(items)
             for item in items:
@@ -217,7 +225,7 @@ class Faults:
                     item.processId = hashlib.sha256(item.processId.encode()).hexdigest()
         return EBPFReportProcessDownstream(processes=items)
 
-    def _hits(self, fault: Fault, method: str) -> bool:
+    def _applies(self, fault: Fault, method: str) -> bool:
         if not isinstance(fault, CallFault):
             return True
         if fault.method not in {"", method} or self._random.random() >= fault.rate:
@@ -229,10 +237,11 @@ class Faults:
                 del self._active[fault]
         return True
 
-    def _chosen(self, strike: Strike, of: int, *, stored: bool) -> set[int]:
+    def _sample(self, injection: Injection, of: int, *, stored: bool) -> set[int]:
+        """Choose the positions of the items that are missing, of so many."""
         items = sum(
             fault.items
-            for fault in strike.answer
+            for fault in injection.of_answer
             if isinstance(fault, Fewer) and fault.stored is stored
         )
         with self._lock:
@@ -243,14 +252,3 @@ class Faults:
         with self._lock:
             self._random.shuffle(shuffled)
         return shuffled if shuffled != items else [*items[1:], *items[:1]]
-
-    def _switch_link(self) -> None:
-        active = self._active
-        self._link.refuse(on=any(isinstance(fault, Refuse) for fault in active))
-        self._link.stall(on=any(isinstance(fault, BlackHole) for fault in active))
-        self._link.throttle(
-            min(
-                (fault.bytes_per_second for fault in active if isinstance(fault, Slow)),
-                default=None,
-            )
-        )
