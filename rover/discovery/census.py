@@ -14,7 +14,7 @@ import psutil
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.budget import SHORT, Budget
 from rover.discovery.casualties import Casualties
-from rover.discovery.figures import Figures
+from rover.discovery.counts import Figures
 from rover.discovery.notices import Notices
 from rover.discovery.runtime_stage import is_runtime_stage
 from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
@@ -148,9 +148,7 @@ class Census:
         self.next_due_ns = taken.next_due_ns
         for ended in taken.ended:
             self._one("end", ended.pid, self._end, ended)
-        reused = {ended.pid for ended in taken.ended}.intersection(
-            process.pid for process in taken.settled
-        )
+        reused = {each.pid for each in taken.ended} & {each.pid for each in taken.settled}
         if reused:  # the end of the earlier process has just had its pid unfollowed
             self._follow(reused)
         for process in taken.settled:
@@ -299,13 +297,13 @@ class Census:
 
     def _put(self, process: Process) -> None:
         known = self.table.get(process.pid)
-        if known is not None and known.process.key != process.key:
+        if known and known.process.key != process.key:
             self._forget(known.process.key)
         if known is not None:
             self.budget.remove(known)
         process = self.budget.fitted(process)
-        verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
-        verdict = self.looks.steady(known, process, verdict)
+        own = Verdict(reason=Reason.SELF) if self._is_own(process) else None
+        verdict = self.looks.steady(known, process, own or self._ask(process))
         self.table.put(process, verdict)
         self.budget.add(Row(process, verdict))
 

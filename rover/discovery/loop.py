@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from rover import heap, metrics
 from rover.clock import NANOSECONDS, boot_clock_ns
-from rover.discovery.metrics import figures_of
+from rover.discovery.figures import figures_of
 from rover.errors import RoverError
 from rover.guard import Defect, Guard
 from rover.metrics import gauge

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 
 if TYPE_CHECKING:
-    from rover.discovery.figures import Figures
+    from rover.discovery.counts import Figures
     from rover.discovery.procfs import ProcReader
 
 log = logging.getLogger("rover.discovery")
