@@ -25,8 +25,8 @@ from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.reporter import Reporter
 from rover.sensor import Sensor
-from rover.status.answers import AgentAnswers
-from rover.status.http import StatusServer
+from rover.status.answers import ATTACHED, AgentAnswers
+from rover.status.service import StatusService
 from rover.stopping import StopRequest
 from rover.table import Table
 
@@ -42,7 +42,6 @@ log = logging.getLogger("rover.agent")
 
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
-ATTACHED: Final = "attached"
 
 
 class Agent:
@@ -124,9 +123,8 @@ class Agent:
         self._undo.append(identity.close)
         self.agent_id = identity.id
 
-        status = StatusServer(settings.status.addr) if settings.status.addr else None
-        if status:
-            self._undo.append(status.close)
+        status = StatusService(settings.status.addr, settings.core.state_dir)
+        self._undo.append(status.close)
 
         self.reporter = Reporter(settings.core.backend, settings.process_discovery, identity.id)
         self.reporter.start()
@@ -162,8 +160,10 @@ class Agent:
         self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
-        if status:
-            status.serve(AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf))
+        status.serve(
+            AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf),
+            (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
+        )
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""

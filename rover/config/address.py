@@ -13,6 +13,7 @@ HOST_AND_PORT: Final = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]+))(?::(?P<port>.*))?"
 )
 LISTENER: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]*)):(?P<port>.*)")
+HOST_NAME: Final = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*\.?", re.ASCII)
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -97,6 +98,23 @@ def listener(addr: str) -> tuple[str, int]:
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
         raise ValueError("is no address to listen on; write HOST:PORT or :PORT")
     return match["v6"] or match["name"] or "", _port(match["port"], least=0)
+
+
+def host_name(text: str) -> str:
+    """Read the name of a host, or ``*.`` and the name of a domain for all hosts below it.
+
+    Returns:
+        The name in small letters.
+
+    Raises:
+        ValueError: It is no name; the message is the advice.
+    """
+    if not HOST_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no name of a host; write node1.example.org or *.example.org, without a"
+            " port"
+        )
+    return text.lower().removesuffix(".")
 
 
 def _port(text: str, *, least: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.explain import explain
@@ -14,13 +15,28 @@ if TYPE_CHECKING:
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
 
-LATE: Final = 60.0
-"""Seconds beyond its own period after which a discovery thread that did nothing counts as stuck,
-and for which the reporter may fail by one defect after the other."""
+LATE: Final = 10.0
+"""Seconds after the time that it had set itself at which a discovery thread counts as stuck. The
+longest turn measured, a first scan of 10,000 processes, takes a few."""
+FAILING: Final = 60.0
+"""Seconds for which the reporter may fail by one defect after the other."""
+ATTACHED: Final = "attached"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether all is well, and what it is judged by."""
+
+    fine: bool
+    brief: Mapping[str, Any]
+    """What anyone may know who reaches the port: states, in words of our own. No address, no name
+    and no message that came from elsewhere."""
+    detail: Mapping[str, Any]
+    """All of it, for who may see what the agent sees."""
 
 
 class AgentAnswers:
-    """The answers of one agent, for its status server."""
+    """The answers of one agent; all but `why` come at once, whatever hangs."""
 
     def __init__(
         self, discovery: Discovery, reporter: Reporter, cluster: Cluster | None, ebpf: str
@@ -38,20 +54,15 @@ class AgentAnswers:
         self._cluster = cluster
         self._ebpf = ebpf
 
-    def health(self) -> tuple[bool, Mapping[str, Any]]:
+    def health(self) -> Verdict:
         """Tell whether both threads do their work; a backend that is away is no illness."""
-        idle = time.monotonic() - self._discovery.looked_at
-        discovering = self._discovery.is_alive and idle < self._discovery.period + LATE
-        ended = "" if self._reporter.is_alive else "has ended"
-        defect = self._reporter.defect
-        if defect and time.monotonic() - defect.since > LATE:
-            ended = ended or f"fails time and again by a defect: {defect.what}"
-        return discovering and not ended, {
-            "discovery": "works" if discovering else f"has done nothing for {idle:.0f} s",
-            "reporter": ended or "works",
-        }
+        discovery = _discovery_state(self._discovery)
+        reporter, more = _reporter_state(self._reporter)
+        brief = {"discovery": discovery, "reporter": reporter}
+        fine = discovery == reporter == WORKS
+        return Verdict(fine, brief, brief | {"reporter": reporter + more})
 
-    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+    def readiness(self) -> Verdict:
         """Tell whether the first scan is handed over and, in a cluster, pods and services listed.
 
         With that comes what else an operator wants to see.
@@ -59,21 +70,24 @@ class AgentAnswers:
         scanned = self._discovery.wait_scanned(0)
         session = self._reporter.session
         watches = self._cluster.states() if self._cluster else ()
-        return scanned and all(watch.listed for watch in watches), {
+        listed = {watch.resource: _listed(watch.listed) for watch in watches}
+        brief = {
             "first_scan": "done" if scanned else "under way",
-            "ebpf": self._ebpf,
-            "kubernetes": {
-                watch.resource: watch.fault or ("listed" if watch.listed else "not listed yet")
-                for watch in watches
-            },
-            "backend": session.backend,
+            "ebpf": self._ebpf if self._ebpf == ATTACHED else "none",
+            "kubernetes": listed,
             "session": session.phase.value,
+        }
+        detail = brief | {
+            "ebpf": self._ebpf,
+            "kubernetes": listed | {each.resource: each.fault for each in watches if each.fault},
+            "backend": session.backend,
             "session_reason": session.reason,
             "last_error": session.last_error,
             "entities": session.entities,
             "waiting": session.waiting,
             "set_aside": session.refused,
         }
+        return Verdict(scanned and all(watch.listed for watch in watches), brief, detail)
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain one process; None where no live process has this pid.
@@ -83,3 +97,27 @@ class AgentAnswers:
         """
         found = self._discovery.inspect(lambda census: census.why(pid))
         return None if found is None else explain(found, self._reporter.entity)
+
+
+WORKS: Final = "works"
+
+
+def _discovery_state(discovery: Discovery) -> str:
+    if not discovery.is_alive:
+        return "has ended"
+    late = time.monotonic() - discovery.expected_at
+    return WORKS if late < LATE else f"is stuck: nothing has been done for {late:.0f} s"
+
+
+def _reporter_state(reporter: Reporter) -> tuple[str, str]:
+    """Return how it does, and what only its own log would tell."""
+    if not reporter.is_alive:
+        return "has ended", ""
+    defect = reporter.defect
+    if defect and time.monotonic() - defect.since > FAILING:
+        return "fails time and again by a defect", f": {defect.what}"
+    return WORKS, ""
+
+
+def _listed(listed: bool) -> str:  # noqa: FBT001 - the field's own
+    return "listed" if listed else "not listed yet"
