@@ -10,24 +10,23 @@ in the kernel's queue, in the order in which they came, and takes no time from d
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import resource
 import select
 import socket
-import struct
 import threading
 import time
-from dataclasses import dataclass, replace
 from http import HTTPStatus
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol
 
 from rover import metrics
+from rover.status.bell import Bell
+from rover.status.bounds import Bounds, affordable
+from rover.status.connection import Connection
 from rover.status.http import Answer, Request, read, say
+from rover.status.making import Making
 from rover.status.places import Places
 from rover.status.rates import Rates
+from rover.status.share import LONGEST_REST, Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -40,50 +39,19 @@ P = ParamSpec("P")
 
 log = logging.getLogger("rover.status")
 
-SHARE: Final = 0.05
-"""Of one core, for all that a listener's thread does in the long run."""
-CREDIT: Final = 0.1
-"""Seconds of processor time that may be saved up, for what comes at once."""
-LONGEST_REST: Final = 0.05
-"""Seconds that the thread rests at most after a round, for the sake of that share."""
 A_ROUND: Final = 16
 """Connections accepted, and events handled, in a round at most: between two rounds it may rest."""
 SLOW_ONES: Final = 4
 """Events handled in a round while more connections wait than it accepts."""
-JOBS: Final = 4
-"""Answers that are made in threads of their own at once."""
 READ_BYTES: Final = 4_096
 PIECES: Final = 32
 """Reads that a request may come in at most: byte by byte, it costs as much by each."""
-UNREAD_BYTES: Final = 16_384
-"""Of a body, or of more requests, that are read and forgotten so that a long answer arrives."""
 SMALL_ANSWER: Final = 1_024
 """Bytes that the kernel takes at once and any client can: the connection ends with them."""
 UNACKNOWLEDGED: Final = 10_000
 """Milliseconds for which the kernel keeps what a client that is gone has not taken."""
-OF_DESCRIPTORS: Final = 4
-"""One in so many of the descriptors that the process may have is a connection's at most."""
 EVERYBODY: Final = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 """Where all of the host come from, those who flood and those who probe."""
-RESET: Final = struct.pack("ii", 1, 0)
-"""As SO_LINGER: forget what is unsent, keep nothing of the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What all clients of a listener may take together."""
-
-    requests: int = 1_024
-    """Connections at most whose request is not complete. To hold one that says nothing costs less
-    than to end it and to accept it again."""
-    answers: int = 64
-    """Connections at most whose answer is being made or sent."""
-    buffered: int = 2**20
-    """Bytes of incomplete requests together."""
-    request_within: float = 5.0
-    """Seconds from the connection to the complete request."""
-    answer_within: float = 10.0
-    """Seconds from there until the answer is read and the connection over."""
 
 
 class Site(Protocol):
@@ -108,59 +76,27 @@ class Listener(Protocol):
         """
 
 
-class _Connection:
-    """One client, from its connection to its end."""
-
-    __slots__ = (
-        "head_only",
-        "leaves_at",
-        "peer",
-        "pieces",
-        "places",
-        "received",
-        "rest",
-        "socket",
-        "unread",
-        "watched",
-    )
-
-    def __init__(self, client: socket.socket, peer: Hashable, leaves_at: float) -> None:
-        self.socket = client
-        self.peer = peer
-        self.leaves_at = leaves_at
-        self.places: Places[_Connection] | None = None
-        self.watched = False
-        """Whether the kernel was asked to tell of it."""
-        self.received = b""
-        self.pieces = 0
-        self.head_only = False
-        self.rest: memoryview | None = None
-        """Of the answer, what is not sent yet; None while there is no answer."""
-        self.unread = UNREAD_BYTES
-
-
 class Server:
     """Accepts, reads, answers and ends connections until it is closed."""
 
     def __init__(self, listener: Listener, bounds: Bounds | None = None) -> None:
         """Hold a listener; nothing is accepted before `serve`."""
         self._listener = listener
-        self._bounds = bounds = _affordable(bounds or Bounds())
-        self._asking: Places[_Connection] = Places(bounds.requests, bounds.requests // 2)
-        self._answering: Places[_Connection] = Places(bounds.answers, bounds.answers // 2)
-        self._jobs: dict[str, list[_Connection]] = {}
-        self._made: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bounds = bounds = affordable(bounds or Bounds())
+        self._asking: Places[Connection] = Places(bounds.requests, bounds.requests // 2)
+        self._answering: Places[Connection] = Places(bounds.answers, bounds.answers // 2)
+        self._bell = Bell()
+        self._making = Making(self._bell, self._tell_once)
+        self._awaiting: dict[str, list[Connection]] = {}
         self._poll = select.epoll()
-        self._by_descriptor: dict[int, _Connection] = {}
+        self._by_descriptor: dict[int, Connection] = {}
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._defects: set[str] = set()
         self._buffered = 0
         self._more_wait = False
         self._rates = Rates()
-        self._credit = CREDIT
-        """Seconds of processor time that are left; below 0 there is more to do than is allowed."""
+        self._share = Share(time.monotonic())
         self._counted: dict[tuple[Counter, str], Counter] = {}
         self._held = metrics.STATUS_CONNECTIONS.labels(listener.name)
 
@@ -174,14 +110,15 @@ class Server:
     def close(self) -> None:
         """Stop listening and end all connections."""
         self._closing.set()
-        os.eventfd_write(self._bell, 1)
+        self._bell.ring()
         if self._thread:
             self._thread.join()
         for connection in list(self._by_descriptor.values()):
             self._end(connection)
         self._listener.listening.close()
         self._poll.close()
-        os.close(self._bell)
+        self._held.set(0)
+        self._bell.close()
 
     def _run(self) -> None:
         listening = self._listener.listening
@@ -190,7 +127,6 @@ class Server:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         self._poll.register(listening, select.EPOLLIN)
         self._poll.register(self._bell, select.EPOLLIN)
-        at = time.monotonic()
         while not self._closing.is_set():
             # who waits to be accepted may be a probe; who is held has shown to be slow
             most = SLOW_ONES if self._more_wait else A_ROUND
@@ -201,13 +137,10 @@ class Server:
                 rest = self._round(events)
             except Exception as error:  # noqa: BLE001 - the others are served whatever one brings
                 self._tell_once(error)
-            now = time.monotonic()
-            earned, spent = SHARE * (now - at), time.thread_time() - began
-            self._credit = min(CREDIT, self._credit + earned) - spent
-            at = now
-            rest = max(rest, -self._credit / SHARE)
+            spent = time.thread_time() - began
+            rest = max(rest, self._share.spend(spent, time.monotonic()))
             if rest > 0:
-                self._closing.wait(min(LONGEST_REST, rest))
+                self._closing.wait(rest)
 
     def _pause(self) -> float | None:
         """Return for how long nothing is due."""
@@ -249,40 +182,35 @@ class Server:
     def _welcome(self, client: socket.socket, address: object) -> None:
         """Take a connection in, and read what it has sent already."""
         now = time.monotonic()
-        refused = None
+        peer: Hashable = None
+        refused = ""
         try:
             peer = self._listener.peer(client, address)
         except PermissionError as error:
-            peer, refused = None, say(HTTPStatus.FORBIDDEN, {"error": str(error)})
+            refused = str(error)
         except OSError:
             client.close()
             return
-        connection = _Connection(client, peer, now + self._bounds.request_within)
+        leaves_at = now + self._bounds.request_within
+        connection = Connection(client, peer, refused, leaves_at)
         self._by_descriptor[client.fileno()] = connection
-        if not self._rates.within(peer, now) and self._is_pressed() and peer not in EVERYBODY:
+        if not self._rates.within(peer, now) and self._share.is_short and peer not in EVERYBODY:
             # neither read nor ended: it would come again at once
             self._place(connection, self._asking)
             return
-        if refused:
-            self._guarded(connection, self._answer, refused)
-        else:
-            self._guarded(connection, self._read)
-        if client.fileno() >= 0 and not connection.watched:
+        self._guarded(connection, self._read)
+        if connection.is_open and not connection.watched:
             self._place(connection, self._asking)
             self._watch(connection, select.EPOLLIN)
 
-    def _is_pressed(self) -> bool:
-        """Tell whether there is more to do than the share allows for long."""
-        return self._credit < CREDIT / 2
-
-    def _watch(self, connection: _Connection, events: int) -> None:
+    def _watch(self, connection: Connection, events: int) -> None:
         if connection.watched:
             self._poll.modify(connection.socket, events)
         else:
             self._poll.register(connection.socket, events)
             connection.watched = True
 
-    def _place(self, connection: _Connection, places: Places[_Connection]) -> None:
+    def _place(self, connection: Connection, places: Places[Connection]) -> None:
         if connection.places is not None:
             connection.places.leave(connection)
         connection.places = places
@@ -290,8 +218,8 @@ class Server:
 
     def _guarded(
         self,
-        connection: _Connection,
-        act: Callable[Concatenate[_Connection, P], None],
+        connection: Connection,
+        act: Callable[Concatenate[Connection, P], None],
         *arguments: P.args,
         **named: P.kwargs,
     ) -> None:
@@ -304,15 +232,15 @@ class Server:
             self._tell_once(error)
             self._drop(connection, "defect")
 
-    def _go_on(self, connection: _Connection, happened: int) -> None:
+    def _go_on(self, connection: Connection, happened: int) -> None:
         if connection.rest:
-            self._sent(connection, _send(connection.socket, connection.rest))
+            self._sent(connection, connection.send(connection.rest))
         elif happened & select.EPOLLIN:
             self._read(connection)
         elif happened & (select.EPOLLHUP | select.EPOLLERR):
             self._end(connection)
 
-    def _read(self, connection: _Connection) -> None:
+    def _read(self, connection: Connection) -> None:
         try:
             data = connection.socket.recv(READ_BYTES)
         except BlockingIOError:
@@ -335,67 +263,47 @@ class Server:
             elif self._buffered > self._bounds.buffered:
                 self._drop(connection, "no_room")
 
-    def _react(self, connection: _Connection, asked: Request | Answer) -> None:
+    def _react(self, connection: Connection, asked: Request | Answer) -> None:
+        answer: Answer | Later
         if isinstance(asked, Answer):
-            answer: Answer | Later = asked
+            answer = asked
+        elif connection.refused:
+            answer = say(HTTPStatus.FORBIDDEN, {"error": connection.refused})
         else:
             connection.head_only = asked.head_only
             answer = self._site.answer(asked)
         if isinstance(answer, Answer):
             self._answer(connection, answer)
-        elif answer.subject in self._jobs:
-            self._await(connection, answer)
-        elif len(self._jobs) < JOBS:
-            self._await(connection, answer)
-            threading.Thread(
-                target=self._make, args=(answer,), name="status-answer", daemon=True
-            ).start()
+        elif self._making.begin(answer):
+            self._await(connection, answer.subject)
         else:
-            busy = {"error": f"{JOBS} answers are being made, ask again"}
+            busy = {"error": "too many answers are being made, ask again"}
             self._answer(connection, say(HTTPStatus.SERVICE_UNAVAILABLE, busy))
 
-    def _await(self, connection: _Connection, answer: Later) -> None:
+    def _await(self, connection: Connection, subject: str) -> None:
         self._enter_answering(connection)
         self._watch(connection, 0)  # until then only a reset is of interest
-        self._jobs.setdefault(answer.subject, []).append(connection)
-
-    def _make(self, later: Later) -> None:
-        """Make an answer; in a thread of its own."""
-        try:
-            answer = later.make()
-        except Exception as error:  # noqa: BLE001 - the asker is told, the log has it
-            self._tell_once(error)
-            answer = say(
-                HTTPStatus.INTERNAL_SERVER_ERROR,
-                {"error": "the agent itself fails on this; its log has the traceback"},
-            )
-        self._made.put((later.subject, answer))
-        if not self._closing.is_set():
-            os.eventfd_write(self._bell, 1)
+        # those whose time has passed are forgotten, should the answer never come
+        waiting = [other for other in self._awaiting.get(subject, ()) if other.is_open]
+        self._awaiting[subject] = [*waiting, connection]
 
     def _take_made(self) -> None:
-        try:
-            os.eventfd_read(self._bell)
-        except BlockingIOError:
+        if not self._bell.heard():
             return
-        while True:
-            try:
-                subject, answer = self._made.get_nowait()
-            except Empty:
-                return
-            for connection in self._jobs.pop(subject):
-                if connection.socket.fileno() >= 0:
+        for subject, answer in self._making.made():
+            for connection in self._awaiting.pop(subject, ()):
+                if connection.is_open:
                     self._guarded(connection, self._answer, answer)
 
-    def _enter_answering(self, connection: _Connection) -> None:
+    def _enter_answering(self, connection: Connection) -> None:
         connection.leaves_at = time.monotonic() + self._bounds.answer_within
         self._forget_received(connection)
         self._place(connection, self._answering)
 
-    def _answer(self, connection: _Connection, answer: Answer) -> None:
+    def _answer(self, connection: Connection, answer: Answer) -> None:
         self._count(metrics.STATUS_ANSWERS, str(answer.status.value))
         content = answer.sent(head_only=connection.head_only)
-        rest = _send(connection.socket, memoryview(content))
+        rest = connection.send(memoryview(content))
         if not rest and len(content) <= SMALL_ANSWER:
             self._end(connection)
             return
@@ -403,14 +311,13 @@ class Server:
             self._enter_answering(connection)
         self._sent(connection, rest)
 
-    def _sent(self, connection: _Connection, rest: memoryview) -> None:
+    def _sent(self, connection: Connection, rest: memoryview) -> None:
         """Go on with what is left to send; after all of it, wait for the client's end.
 
         The connection is not closed at once: what the client has sent beside its request would
         have the kernel reset it, and the answer with it; and what the client does not read would
         stay in the kernel, out of all bounds.
         """
-        connection.rest = rest
         if rest:
             self._watch(connection, select.EPOLLOUT)
         else:
@@ -422,16 +329,15 @@ class Server:
             while (oldest := places.oldest()) and oldest.leaves_at <= now:
                 self._drop(oldest, "late")
 
-    def _drop(self, connection: _Connection | None, why: str) -> None:
+    def _drop(self, connection: Connection | None, why: str) -> None:
         """End a connection that goes on for too long, or that another needs the place of."""
         if connection is None:
             return
         self._count(metrics.STATUS_DROPPED, why)
-        with contextlib.suppress(OSError):
-            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection.forget_unsent()
         self._end(connection)
 
-    def _end(self, connection: _Connection) -> None:
+    def _end(self, connection: Connection) -> None:
         """End a connection; what the kernel has taken of an answer still arrives."""
         self._forget_received(connection)
         if connection.places is not None:
@@ -445,7 +351,7 @@ class Server:
             counted = self._counted[figure, what] = figure.labels(self._listener.name, what)
         counted.inc()
 
-    def _forget_received(self, connection: _Connection) -> None:
+    def _forget_received(self, connection: Connection) -> None:
         self._buffered -= len(connection.received)
         connection.received = b""
 
@@ -455,27 +361,3 @@ class Server:
         if kind not in self._defects:
             self._defects.add(kind)
             log.error("status request failed by a defect, please report it", exc_info=error)
-
-
-def _send(client: socket.socket, content: memoryview) -> memoryview:
-    """Send what the kernel takes now; return the rest."""
-    try:
-        return content[client.send(content) :]
-    except BlockingIOError:
-        return content
-
-
-def _affordable(bounds: Bounds) -> Bounds:
-    """Keep the bounds to what the process's limit of descriptors allows.
-
-    The lower limit, 1,024 in most shells, is raised first: it is there for programs that use
-    select(2), and this is none.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OF_DESCRIPTORS * bounds.requests
-    if 0 <= soft < wanted:
-        soft = wanted if hard < 0 else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    most = bounds.requests if soft < 0 else max(4, soft // OF_DESCRIPTORS)
-    return replace(bounds, requests=min(bounds.requests, most), answers=min(bounds.answers, most))

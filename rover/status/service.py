@@ -6,8 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from rover.errors import StateError
+from rover.status.bounds import Bounds
 from rover.status.listeners import PortListener, SocketListener
-from rover.status.server import Bounds, Server
+from rover.status.server import Server
 from rover.status.site import Figures, PortSite, SocketSite
 
 if TYPE_CHECKING:
