@@ -29,7 +29,7 @@ from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
-from rover.status.http import StatusServer
+from rover.status.service import StatusService
 from rover.stopping import StopRequest
 from rover.table import Table
 
@@ -129,9 +129,8 @@ class Agent:
         self._undo.append(identity.close)
         self.agent_id = identity.id
 
-        status = StatusServer(settings.status.addr) if settings.status.addr else None
-        if status:
-            self._undo.append(status.close)
+        status = StatusService(settings.status.addr, settings.core.state_dir)
+        self._undo.append(status.close)
 
         self.reporter = Reporter(
             settings.core.backend, settings.process_discovery, identity.id, guard=self._guard
@@ -175,10 +174,10 @@ class Agent:
         self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
-        if status:
-            status.serve(
-                AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf, self._guard)
-            )
+        status.serve(
+            AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf, self._guard),
+            (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
+        )
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""

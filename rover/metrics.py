@@ -105,6 +105,28 @@ COMMANDS: Final = Counter(
     registry=REGISTRY,
 )
 
+# Status: "port" is status.addr, "socket" the Unix socket
+
+STATUS_CONNECTIONS: Final = Gauge(
+    "rover_status_connections",
+    "Connections of those who ask the agent.",
+    ["at"],
+    registry=REGISTRY,
+)
+STATUS_ANSWERS: Final = Counter(
+    "rover_status_answers_total",
+    "Answers to those who ask the agent, by HTTP's status.",
+    ["at", "status"],
+    registry=REGISTRY,
+)
+STATUS_DROPPED: Final = Counter(
+    "rover_status_dropped_total",
+    "Connections ended without a complete answer: late, made_room for another, sent "
+    "in_pieces or too_much, no_room for its request, no_descriptor left, or a defect.",
+    ["at", "why"],
+    registry=REGISTRY,
+)
+
 
 # Probes
 

@@ -17,6 +17,7 @@ LABEL: Final = re.compile(r"[\w-]{1,63}")
 """Of a name in the DNS, or in /etc/hosts; letters of any script, and underscores, as people do."""
 LIKE_A_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+HOST_NAME: Final = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*\.?", re.ASCII)
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -125,6 +126,23 @@ def _host(name: str) -> str:
     elif not all(map(LABEL.fullmatch, labels)):
         raise ValueError(f"{name!r} is no name of a host")
     return name
+
+
+def host_name(text: str) -> str:
+    """Read the name of a host, or ``*.`` and the name of a domain for all hosts below it.
+
+    Returns:
+        The name in small letters.
+
+    Raises:
+        ValueError: It is no name; the message is the advice.
+    """
+    if not HOST_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no name of a host; write node1.example.org or *.example.org, without a"
+            " port"
+        )
+    return text.lower().removesuffix(".")
 
 
 def _port(text: str, *, least: int) -> int:

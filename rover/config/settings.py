@@ -38,6 +38,7 @@ class Kind(Enum):
     FILTERS = "list of filters"
     ENDPOINTS = "addresses"
     LISTENER = "address to listen on"
+    HOSTS = "comma-separated names of hosts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,10 @@ class StatusSettings:
     """``status``, ours: what the agent tells of itself over HTTP."""
 
     addr: str = key(Kind.LISTENER, "", "ROVER_STATUS_ADDR")
-    """HOST:PORT or :PORT for /metrics, /healthz, /readyz and /why; empty: no port is opened."""
+    """HOST:PORT or :PORT for /metrics, /healthz and /readyz; empty: no port is opened."""
+    hosts: tuple[str, ...] = key(Kind.HOSTS, (), "ROVER_STATUS_HOSTS")
+    """Names that the agent may be asked by there, beside IP addresses and the host's own;
+    ``*.example.org`` stands for all below it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ class Discovery:
         """Prepare; nothing runs before `start`.
 
         `period` is the longest pause between two looks in seconds, `looked_at` the
-        time.monotonic() of the latest.
+        time.monotonic() of the latest, `expected_at` that by which the thread means to do the next
+        thing: one that lies behind by seconds tells that it is stuck.
 
         Args:
             census: used by the thread alone from `start` on.
@@ -113,7 +114,7 @@ class Discovery:
         self._thread = threading.Thread(target=self._run, name="discovery", daemon=True)
         self._release = heap.PeakRelease()
         self._look_at: float | None = None
-        self.looked_at = time.monotonic()
+        self.looked_at = self.expected_at = time.monotonic()
         self._reconcile_at = 0.0
         self._reconciled_at = 0.0
         self._refresh_from = 0.0
@@ -121,6 +122,7 @@ class Discovery:
 
     def start(self) -> None:
         """Start with a scan of all that runs."""
+        self.expected_at = time.monotonic()
         self._thread.start()
 
     def wait_scanned(self, timeout: float) -> bool:
@@ -252,7 +254,8 @@ class Discovery:
 
     def _sleep(self, poll: select.epoll, soonest: float) -> set[int]:
         """Sleep until something is due or has come; return the descriptors that woke the thread."""
-        pause = max(self._due(), soonest) - time.monotonic()
+        self.expected_at = max(self._due(), soonest)
+        pause = self.expected_at - time.monotonic()
         return {descriptor for descriptor, _ in poll.poll(max(0.0, pause))}
 
     def _due(self) -> float:
@@ -275,7 +278,7 @@ class Discovery:
         Each step stands alone: where one fails, the others do their work.
         """
         census, run = self._census, self._guard.whole
-        self.looked_at = now = time.monotonic()
+        self.looked_at = self.expected_at = now = time.monotonic()
         figures = census.figures
         before = figures.settled + figures.exits
         took = census.take()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.explain import explain
@@ -15,13 +16,29 @@ if TYPE_CHECKING:
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
 
-LATE: Final = 60.0
-"""Seconds beyond its own period after which a discovery thread that did nothing counts as stuck,
-and for which a step of a thread may fail by one defect after the other."""
+LATE: Final = 10.0
+"""Seconds after the time that it had set itself at which a discovery thread counts as stuck. The
+longest turn measured, a first scan of 10,000 processes, takes a few."""
+FAILING: Final = 60.0
+"""Seconds for which a step of a thread may fail by one defect after the other."""
+ATTACHED: Final = "attached"
+"""Begins the word on eBPF where programs are; the way follows, then why not the better one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether all is well, and what it is judged by."""
+
+    fine: bool
+    brief: Mapping[str, Any]
+    """What anyone may know who reaches the port: states, in words of our own. No address, no name
+    and no message that came from elsewhere."""
+    detail: Mapping[str, Any]
+    """All of it, for who may see what the agent sees."""
 
 
 class AgentAnswers:
-    """The answers of one agent, for its status server."""
+    """The answers of one agent; all but `why` come at once, whatever hangs."""
 
     def __init__(
         self,
@@ -46,30 +63,28 @@ class AgentAnswers:
         self._ebpf = ebpf
         self._guard = guard
 
-    def health(self) -> tuple[bool, Mapping[str, Any]]:
+    def health(self) -> Verdict:
         """Tell whether all threads do their work; a backend that is away is no illness.
 
         Neither is a defect that some processes bring out: whoever runs them could make the agent
         end by it.
         """
-        idle = time.monotonic() - self._discovery.looked_at
-        discovering = self._discovery.is_alive and idle < self._discovery.period + LATE
-        reporting = self._reporter.is_alive
-        defects = self._defects()
-        return discovering and reporting and not defects, {
-            "discovery": "works" if discovering else f"has done nothing for {idle:.0f} s",
-            "reporter": "works" if reporting else "has ended",
-            "defects": defects or "none that lasts",
-        }
+        discovery = _discovery_state(self._discovery)
+        reporter = WORKS if self._reporter.is_alive else "has ended"
+        defects, more = self._defects()
+        brief = {"discovery": discovery, "reporter": reporter, "defects": defects}
+        fine = discovery == reporter == WORKS and defects == NO_DEFECTS
+        return Verdict(fine, brief, brief | {"defects": defects + more})
 
-    def _defects(self) -> str:
+    def _defects(self) -> tuple[str, str]:
+        """Return what fails, and what only the agent's own log would tell of it."""
         failing = self._guard.failing()
-        if failing and time.monotonic() - failing.since > LATE:
+        if failing and time.monotonic() - failing.since > FAILING:
             defect = failing.defect
-            return f"{defect.where} fails time and again: {defect.what}"
-        return "no process can be judged" if self._discovery.names_nothing else ""
+            return f"{defect.where} fails time and again", f": {defect.what}"
+        return ("no process can be judged" if self._discovery.names_nothing else NO_DEFECTS), ""
 
-    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+    def readiness(self) -> Verdict:
         """Tell whether the first scan is handed over and, in a cluster, pods and services listed.
 
         With that comes what else an operator wants to see.
@@ -77,21 +92,24 @@ class AgentAnswers:
         scanned = self._discovery.wait_scanned(0)
         session = self._reporter.session
         watches = self._cluster.states() if self._cluster else ()
-        return scanned and all(watch.listed for watch in watches), {
+        listed = {watch.resource: _listed(watch.listed) for watch in watches}
+        brief = {
             "first_scan": "done" if scanned else "under way",
-            "ebpf": self._ebpf,
-            "kubernetes": {
-                watch.resource: watch.fault or ("listed" if watch.listed else "not listed yet")
-                for watch in watches
-            },
-            "backend": session.backend,
+            "ebpf": self._ebpf.partition(";")[0] if self._ebpf.startswith(ATTACHED) else "none",
+            "kubernetes": listed,
             "session": session.phase.value,
+        }
+        detail = brief | {
+            "ebpf": self._ebpf,
+            "kubernetes": listed | {each.resource: each.fault for each in watches if each.fault},
+            "backend": session.backend,
             "session_reason": session.reason,
             "last_error": session.last_error,
             "entities": session.entities,
             "waiting": session.waiting,
             "set_aside": session.refused,
         }
+        return Verdict(scanned and all(watch.listed for watch in watches), brief, detail)
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain one process; None where no live process has this pid.
@@ -101,3 +119,18 @@ class AgentAnswers:
         """
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
+
+
+WORKS: Final = "works"
+NO_DEFECTS: Final = "none that lasts"
+
+
+def _discovery_state(discovery: Discovery) -> str:
+    if not discovery.is_alive:
+        return "has ended"
+    late = time.monotonic() - discovery.expected_at
+    return WORKS if late < LATE else f"is stuck: nothing has been done for {late:.0f} s"
+
+
+def _listed(listed: bool) -> str:  # noqa: FBT001 - the field's own
+    return "listed" if listed else "not listed yet"

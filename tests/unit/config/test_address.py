@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rover.config.address import Endpoint, endpoints, listener
+from rover.config.address import Endpoint, endpoints, host_name, listener
 from rover.reporter.host_ip import host_ip
 
 
@@ -101,3 +101,24 @@ def test_no_proxy_leads_to_the_loopback(host, local):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-name.invalid", ""])
 def test_the_hosts_own_address_is_never_its_loopback_where_there_is_another(host):
     assert host_ip(Endpoint(host, 11800)) != "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("node1", "node1"),
+        ("Metrics.Example.ORG.", "metrics.example.org"),
+        ("*.rover.svc", "*.rover.svc"),
+        ("a_b-c.x", "a_b-c.x"),
+    ],
+)
+def test_a_name_of_a_host_is_read(text, name):
+    assert host_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "a:1", "http://a", "a/b", "", "*.*.a", "a..b", "a*", "é", "a b"]
+)
+def test_what_is_no_name_of_a_host_is_refused(text):
+    with pytest.raises(ValueError, match="without a port"):
+        host_name(text)

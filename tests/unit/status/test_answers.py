@@ -10,24 +10,40 @@ import pytest
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.guard import Guard
 from rover.reporter import Reporter
-from rover.status.answers import LATE, AgentAnswers
+from rover.reporter.state import Phase
+from rover.status.answers import FAILING, LATE, AgentAnswers
+
+PRIVATE = "10.9.8.7:11800 says: no such tenant 'acme'"
 
 
 def answers(
     *,
-    idle: float = 0.0,
+    late: float = 0.0,
+    ended: bool = False,
     alive: bool = True,
     names_nothing: bool = False,
     guard: Guard | None = None,
 ) -> AgentAnswers:
     discovery = SimpleNamespace(
-        looked_at=time.monotonic() - idle,
-        is_alive=True,
-        period=30.0,
+        expected_at=time.monotonic() - late,
+        is_alive=not ended,
+        wait_scanned=lambda _: True,
         names_nothing=names_nothing,
     )
-    reporter = SimpleNamespace(is_alive=alive)
-    return AgentAnswers(discovery, reporter, None, "attached", guard or Guard())
+    session = SimpleNamespace(
+        phase=Phase.BACKING_OFF,
+        backend="10.9.8.7:11800",
+        reason=PRIVATE,
+        last_error=PRIVATE,
+        entities=1,
+        waiting=0,
+        refused=0,
+    )
+    reporter = SimpleNamespace(is_alive=alive, session=session)
+    watch = SimpleNamespace(resource="pods", listed=True, fault=PRIVATE)
+    cluster = SimpleNamespace(states=lambda: (watch,))
+    ebpf = f"missing CAP_BPF, {PRIVATE}"
+    return AgentAnswers(discovery, reporter, cluster, ebpf, guard or Guard())
 
 
 def fail() -> None:
@@ -41,18 +57,24 @@ def failing_for(seconds: float) -> Guard:
 
 
 def test_an_agent_at_work_is_well():
-    well, detail = answers().health()
-    assert well
-    assert (detail["discovery"], detail["reporter"]) == ("works", "works")
+    health = answers().health()
+    assert health.fine
+    assert health.brief == health.detail
+    assert (health.brief["discovery"], health.brief["reporter"]) == ("works", "works")
+
+
+def test_a_discovery_thread_that_sleeps_until_something_is_due_is_well():
+    assert answers(late=-30).health().fine
 
 
 @pytest.mark.parametrize(
     ("state", "part", "said"),
     [
-        ({"idle": 30 + LATE + 1}, "discovery", "has done nothing for 91 s"),
+        ({"late": LATE + 1}, "discovery", "is stuck: nothing has been done for 11 s"),
+        ({"ended": True}, "discovery", "has ended"),
         ({"alive": False}, "reporter", "has ended"),
         (
-            {"guard": failing_for(LATE + 1)},
+            {"guard": failing_for(FAILING + 1)},
             "defects",
             "session fails time and again: KeyError('x')",
         ),
@@ -60,19 +82,34 @@ def test_an_agent_at_work_is_well():
     ],
 )
 def test_a_part_that_does_not_do_its_work_is_named(state, part, said):
-    well, detail = answers(**state).health()
-    assert not well
-    assert said in detail[part]
+    health = answers(**state).health()
+    assert not health.fine
+    assert said in health.detail[part]
+
+
+def test_what_a_defect_says_is_not_for_everyone():
+    assert "KeyError" not in str(answers(guard=failing_for(FAILING + 1)).health().brief)
+
+
+def test_no_address_and_no_message_of_others_is_for_everyone():
+    ready = answers().readiness()
+    assert "10.9.8.7" not in str(ready.brief)
+    assert "acme" not in str(ready.brief)
+    assert ready.brief["ebpf"] == "none"
+    assert ready.brief["kubernetes"] == {"pods": "listed"}
+    assert ready.detail["backend"] == "10.9.8.7:11800"
+    assert ready.detail["last_error"] == PRIVATE
+    assert ready.detail["kubernetes"] == {"pods": PRIVATE}
 
 
 def test_a_defect_that_may_pass_is_no_illness_yet():
-    assert answers(guard=failing_for(LATE - 5)).health()[0]
+    assert answers(guard=failing_for(FAILING - 5)).health().fine
 
 
 def test_a_defect_that_one_process_brings_out_is_no_illness():
-    guard = Guard(clock=lambda: time.monotonic() - LATE - 1)
+    guard = Guard(clock=lambda: time.monotonic() - FAILING - 1)
     guard.one("judge", "pid=7", fail)
-    assert answers(guard=guard).health()[0]
+    assert answers(guard=guard).health().fine
 
 
 def test_the_reporter_tells_a_defect_until_a_step_succeeds(monkeypatch, eventually):
