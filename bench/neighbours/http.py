@@ -1,4 +1,4 @@
-"""Clients that mean no good, for an HTTP server: ``python -m bench.neighbours.http PORT SECONDS [COUNT]``.
+"""Clients that mean no good to an HTTP server: ``python -m bench.neighbours.http PORT SECONDS``.
 
 They come from as many loopback addresses as asked for, hold COUNT connections, and connect anew
 where the server ends one. Prints how many each kind has opened. Also holds what tests ask by.
