@@ -8,17 +8,19 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
-from rover.config.settings import kubernetes_active
+from rover.config.settings import ScanMode, kubernetes_active
 from rover.discovery.census import Census
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.foreign.figures import figures_of
+from rover.foreign.reads import ForeignReads
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.naming.cluster_judge import ClusterJudge
 from rover.naming.host.finders import HostFinders
-from rover.naming.host.judge import HostJudge
+from rover.naming.host.judge import HostJudge, SensorNews
 from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
@@ -137,10 +139,13 @@ class Agent:
             self._undo.extend([probes.close] if probes else [])
             return
         host = Host(self.agent_id)
-        judge, cluster = judges(settings, host, self._post, self._fail)
+        reads = ForeignReads(lambda: self._post(SensorNews()))
+        reads.start()
+        self._undo.append(reads.stop)
+        judge, cluster = judges(settings, host, reads, self._post, self._fail)
         census = Census(
             table=Table(),
-            reader=ProcReader(),
+            reader=ProcReader(strings=reads, with_place=looks_for_agents(settings)),
             judge=judge,
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
@@ -162,8 +167,9 @@ class Agent:
         self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
+        self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
         if status:
-            status.serve(AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf))
+            status.serve(AgentAnswers(self.discovery, self.reporter, cluster, reads, self._ebpf))
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
@@ -215,6 +221,7 @@ def machine(settings: Settings) -> Machine:
 def judges(
     settings: Settings,
     host: Host,
+    reads: ForeignReads,
     post: Callable[[object], None],
     failed: Callable[[BaseException], None],
 ) -> tuple[Judge, Cluster | None]:
@@ -223,11 +230,12 @@ def judges(
     Args:
         settings: the effective configuration.
         host: the agent's host; takes the node's name once the cluster is started.
+        reads: looks at the files of language agents.
         post: takes news of the cluster, for the judge's `apply`; called by several threads.
         failed: told of a defect that ended a watch.
     """
     if not kubernetes_active(settings, os.environ):
-        return _host_judge(settings, host), None
+        return _host_judge(settings, host, reads), None
     kubernetes = settings.process_discovery.kubernetes
     analyzers = Analyzers(
         kubernetes, settings.process_discovery.ignore, host, settings.core.cluster_name
@@ -239,13 +247,20 @@ def judges(
         list_again=cluster.list_pods_again,
         ask_owner=cluster.ask_owner,
     )
-    outside = _host_judge(settings, host) if kubernetes.host_processes else None
+    outside = _host_judge(settings, host, reads) if kubernetes.host_processes else None
     return ClusterJudge(join, outside), cluster
 
 
-def _host_judge(settings: Settings, host: Host) -> HostJudge:
+def looks_for_agents(settings: Settings) -> bool:
+    """Tell whether any process may be named by what a language agent in it says."""
+    discovery = settings.process_discovery
+    on_host = discovery.kubernetes.host_processes or not kubernetes_active(settings, os.environ)
+    return on_host and discovery.scanner.mode is not ScanMode.REGEX
+
+
+def _host_judge(settings: Settings, host: Host, reads: ForeignReads) -> HostJudge:
     scanner = settings.process_discovery.scanner
-    sensor = Sensor(scanner.agent_stale_after)
+    sensor = Sensor(scanner.agent_stale_after, reads)
     finders = HostFinders(
         scanner, settings.process_discovery.ignore, host, sensor, settings.core.cluster_name
     )

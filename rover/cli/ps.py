@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover.agent import judges, machine
+from rover.agent import judges, looks_for_agents, machine
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.text import printable
 from rover.discovery.once import scan_once
+from rover.discovery.procfs import ProcReader
 from rover.errors import RoverError, StateError
 from rover.explain import explain
+from rover.foreign.reads import ForeignReads
 from rover.identity import read_agent_id
 from rover.model import Reason
+from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
     from rover.config.settings import Settings
+    from rover.k8s.cluster import Cluster
+    from rover.naming.judge import Judge
     from rover.table import Why
 
 log = logging.getLogger("rover.cli")
@@ -65,9 +70,25 @@ def scan(settings: Settings) -> list[Why]:
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
-    judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
+    reads = ForeignReads(lambda: news.put(SensorNews()))
+    judge, cluster = judges(settings, host, reads, news.put, lambda error: log.error("%r", error))
+    reader = ProcReader(strings=reads, with_place=looks_for_agents(settings))
+    reads.start()
+    try:
+        return _scan(judge, cluster, host, reader, news)
+    finally:
+        reads.stop()
+
+
+def _scan(
+    judge: Judge,
+    cluster: Cluster | None,
+    host: Host,
+    reader: ProcReader,
+    news: queue.SimpleQueue[object],
+) -> list[Why]:
     if cluster is None:
-        return scan_once(judge)
+        return scan_once(judge, reader, news, quiet=0.0)
     cluster.start()
     host.name = cluster.node_name
     try:
@@ -80,7 +101,7 @@ def scan(settings: Settings) -> list[Why]:
                         LISTED_WITHIN,
                         watch.fault or "no answer",
                     )
-        return scan_once(judge, news)
+        return scan_once(judge, reader, news)
     finally:
         cluster.stop()
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.late import LateReads
+from rover.discovery.procfs import AHEAD
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
 from rover.table import Why
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rover.discovery.procfs import KernelThread, ProcReader, Stat
     from rover.naming.judge import Judge
@@ -110,6 +112,12 @@ class Census:
         """Some end will not be sent, for want of room."""
         self._lost_told = (0, 0, 0)
         self._hidden: set[str] = set()
+        self._late = LateReads()
+
+    @property
+    def late(self) -> int:
+        """How many processes could not be read in time, and are looked at again."""
+        return len(self._late)
 
     @property
     def reads(self) -> int:
@@ -120,8 +128,7 @@ class Census:
         """Read every process; the programs are attached before and drained after this."""
         pids = psutil.pids()
         self._follow(pids)
-        for pid in pids:
-            self._admit(pid)
+        self._admit_all(pids)
         self._tell_hidden()
         effective = own_capabilities()
         if option := hidepid(self._reader.mounts(), effective):
@@ -151,8 +158,10 @@ class Census:
         )
         if reused:  # the end of the earlier process has just had its pid unfollowed
             self._follow(reused)
-        for process in taken.settled:
-            self._settle(process.pid)
+        for some in _portions([process.pid for process in taken.settled]):
+            self._reader.ahead(some)
+            for pid in some:
+                self._settle(pid)
         self._count(taken, probes)
         return taken.next_due_ns
 
@@ -163,17 +172,20 @@ class Census:
     def next_doubt(self) -> float | None:
         """Return the time.monotonic() of the next look at a process that one look left open."""
         times = [at for at, _ in self._doubts.values()]
-        if self._young_at is not None:
-            times.append(self._young_at)
+        times += [at for at in (self._young_at, self._late.next_look()) if at is not None]
         return min(times, default=None)
 
     def resolve_doubts(self, now: float) -> None:
-        """Look again at processes whose leader has ended, and at those a reconcile found young."""
+        """Look again at processes whose leader has ended, and at the young and the late ones.
+
+        A reconcile leaves young ones to the kernel; late ones could not be read in time.
+        """
         if self._young_at is not None and self._young_at <= now:
             young, self._young, self._young_at = self._young, set(), None
             for pid in young:
                 if self.table.get(pid) is None:
                     self._find(pid)
+        self._admit_all(self._late.due(now))
         for pid in [pid for pid, (at, _) in self._doubts.items() if at <= now]:
             _, looks = self._doubts.pop(pid)
             row = self.table.get(pid)
@@ -254,11 +266,21 @@ class Census:
             same = known.process.key == process.key
             self.figures.execs += same and known.process.image != process.image
 
+    def _admit_all(self, pids: Sequence[int]) -> None:
+        for some in _portions(pids):
+            self._reader.ahead(some)
+            for pid in some:
+                self._admit(pid)
+
     def _admit(self, pid: int) -> Process | KernelThread | None:
         """Read a process and put it into the table; what is gone or the kernel's leaves it."""
         process = self._reader.read(pid)
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
+            if process.late:
+                self._late.note(process.key, time.monotonic())
+            else:
+                self._late.drop(pid)
             self._put(process)
             if process.leaderless:
                 self._doubt(pid)
@@ -280,19 +302,26 @@ class Census:
         return process.pid in self._own_pids or (parent in self._own_pids and parent != INIT)
 
     def _ask(self, process: Process) -> Verdict:
+        late = f"its command line could not be read: {process.late}" if process.late else ""
+        if late and self._late.is_patient(process.pid):
+            return Verdict(reason=Reason.PENDING, detail=late)
         try:
-            return self._judge.judge(process)
+            verdict = self._judge.judge(process)
         except Exception as error:  # a defect that one process brings out must not cost the others
             self.figures.defects += 1
             if self.figures.defects <= DEFECTS_TOLD:
                 log.exception("defect pid=%d; please report it", process.pid)
             return Verdict(reason=Reason.DEFECT, detail=repr(error))
+        if not late:
+            return verdict
+        return replace(verdict, detail="; ".join(filter(None, (verdict.detail, late))))
 
     def _remove(self, pid: int) -> None:
         if self._probes:
             self._probes.unfollow(pid)
         self.kernel_threads.pop(pid, None)
         self._doubts.pop(pid, None)
+        self._late.drop(pid)
         process = self.table.remove(pid)
         if process is not None:
             self._judge.forget(process.key)
@@ -380,3 +409,9 @@ class Census:
             unreadable.times,
             remedy(own_capabilities(), LOOK_INTO_ANY_PROCESS),
         )
+
+
+def _portions(pids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Give pids in such portions as are asked for together."""
+    for at in range(0, len(pids), AHEAD):
+        yield pids[at : at + AHEAD]

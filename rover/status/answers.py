@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.discovery.loop import Discovery
+    from rover.foreign.reads import ForeignReads
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
 
@@ -23,7 +24,12 @@ class AgentAnswers:
     """The answers of one agent, for its status server."""
 
     def __init__(
-        self, discovery: Discovery, reporter: Reporter, cluster: Cluster | None, ebpf: str
+        self,
+        discovery: Discovery,
+        reporter: Reporter,
+        cluster: Cluster | None,
+        reads: ForeignReads,
+        ebpf: str,
     ) -> None:
         """Ask these parts.
 
@@ -31,15 +37,21 @@ class AgentAnswers:
             discovery: has the table.
             reporter: has the session.
             cluster: has the watches; None without Kubernetes.
+            reads: reads what other processes may hold up.
             ebpf: "attached", or why there is none.
         """
         self._discovery = discovery
         self._reporter = reporter
         self._cluster = cluster
+        self._reads = reads
         self._ebpf = ebpf
 
     def health(self) -> tuple[bool, Mapping[str, Any]]:
-        """Tell whether both threads do their work; a backend that is away is no illness."""
+        """Tell whether both threads do their work; a backend that is away is no illness.
+
+        Neither is a read that another process holds up: discovery and beats go on, and a restart
+        would meet the same process again.
+        """
         idle = time.monotonic() - self._discovery.looked_at
         discovering = self._discovery.is_alive and idle < self._discovery.period + LATE
         ended = "" if self._reporter.is_alive else "has ended"
@@ -49,6 +61,7 @@ class AgentAnswers:
         return discovering and not ended, {
             "discovery": "works" if discovering else f"has done nothing for {idle:.0f} s",
             "reporter": ended or "works",
+            "foreign_reads": self._reads.state(),
         }
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:

@@ -7,7 +7,7 @@ last, or not), with maps and a ring as small as the test wants them. Time moves 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -202,6 +202,9 @@ class ModelReader:
 
     def mounts(self) -> str:
         return ""
+
+    def ahead(self, pids: Sequence[int]) -> None:
+        """Nothing is asked for before it is read."""
 
     def stat(self, pid: int) -> Stat | None:
         self._kernel.disturb()

@@ -1,0 +1,419 @@
+"""The agent's side: asks the child, waits within a budget, and replaces a child that is held up."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import select
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rover.foreign.blame import Blame, Blames
+from rover.foreign.budget import ONE_S, Budget
+from rover.foreign.process import Child
+from rover.foreign.records import Found, Lost, ReadFigures
+from rover.foreign.wire import DEFECT, EXISTS, EXISTS_IS, FOREIGN, STRINGS, STRINGS_ARE, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rover.foreign.lane import Answer, Lane
+
+log = logging.getLogger("rover.foreign")
+
+STUCK_S: Final = 0.5
+"""Seconds without an answer after which a child that sleeps counts as held up."""
+STARVED_S: Final = 10.0
+"""The same for one that has no processor, or is still starting."""
+WATCH_S: Final = 0.1
+"""Seconds between two looks at requests without an answer."""
+SLICE_S: Final = 0.01
+PATIENT_S: Final = 1.0
+"""Seconds for which an answer is waited for while the child works at it."""
+MAX_LEFT_BEHIND: Final = 4
+"""Children that wait in the kernel and cannot be killed; with so many no other is started."""
+REAP_S: Final = 0.1
+AGAIN_S: Final = 1.0
+LONGEST_S: Final = 60.0
+"""Seconds until a child is started again that could not be, growing from one to the other."""
+FIRST_S: Final = 0.002
+"""Seconds in which an answer nearly always comes; only then is it looked what the child does."""
+MAX_KEPT: Final = 1_024
+"""Answers that nobody has come for."""
+WORKS: Final = "works"
+
+
+class ForeignReads:
+    """One child at a time, and the thread that watches it.
+
+    `ask`, `answer`, `exists`, `send`, `wait` and `received` belong to the discovery thread.
+    """
+
+    def __init__(self, notify: Callable[[], None] = lambda: None, proc: str = "/proc") -> None:
+        """Prepare; nothing runs before `start`.
+
+        Args:
+            notify: called by the watching thread when `received` has something to give.
+            proc: where the host's processes are.
+        """
+        self._notify = notify
+        self._proc = proc
+        self._serials = itertools.count(1)
+        self._budget = Budget(time.monotonic())
+        self._answers: dict[int, Answer] = {}
+        self._own_namespace = _mount_namespace()
+        self._changed = threading.Condition()
+        # from here on under the condition's lock
+        self._blames = Blames()
+        self._child: Child | None = None
+        self._retired: list[Child] = []
+        self._left_behind: list[Child] = []
+        self._inbox: list[Answer | Lost] = []
+        self._told = False
+        self._stopping = False
+        self._start_at = 0.0
+        self._start_pause = AGAIN_S
+        self._fault = ""
+        self._started = self._held_up = self._late = self._defects = 0
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._watch, name="foreign-reads", daemon=True)
+
+    def start(self) -> None:
+        """Start the child and the thread that watches it."""
+        self._start_child()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the child; one that the kernel holds is left to it. Waits for nothing else."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        os.eventfd_write(self._bell, 1)
+        if self._thread.ident is not None:
+            self._thread.join(2 * REAP_S + WATCH_S)
+        with self._changed:
+            child, self._child = self._child, None
+            for each in [child, *self._retired] if child else self._retired:
+                each.kill()
+                each.close()
+            if child:
+                _reap(child)
+
+    # what lies in processes' memory
+
+    def ask(self, threads: Sequence[Blame], limit: int, *, with_place: bool) -> list[int]:
+        """Ask for what processes keep in their own memory; return a serial for each, 0 for none.
+
+        Args:
+            threads: whom to read, by the id of a thread.
+            limit: bytes of a command line at most.
+            with_place: whether to look for the root and TMPDIR as well.
+        """
+        now = time.monotonic()
+        with self._changed:
+            self._drop_retired()
+            child = self._child
+            serials, wanted = [], {}
+            for blame in threads:
+                serial = 0
+                if child and not self._blames.pause(blame, now):
+                    serial = next(self._serials)
+                    wanted[serial] = blame
+                serials.append(serial)
+            if child is None or not wanted:
+                return serials
+            pairs = [number for serial, blame in wanted.items() for number in (serial, blame.pid)]
+            if not child.memory.send(pack(STRINGS, limit, int(with_place), *pairs), wanted):
+                return [0] * len(serials)
+            return serials
+
+    def answer(self, serial: int) -> Found | None:
+        """Return what was found; None where it did not come within the budget."""
+        answer = self._await(serial) if serial else None
+        if answer is None or answer.word != STRINGS_ARE:
+            self._late += 1
+            return None
+        try:
+            _, line_errno, place_errno, mount, inode, length = answer.numbers
+        except ValueError:
+            return None
+        text = answer.text
+        return Found(text[length:], line_errno, place_errno, mount, inode, text[:length])
+
+    def why_late(self, blame: Blame) -> str:
+        """Say why nothing was found of a process."""
+        now = time.monotonic()
+        with self._changed:
+            pause = self._blames.pause(blame, now)
+            if self._child is None:
+                return self._fault
+            if pause:
+                return f"left out for {pause:.0f} s more, since {self._blames.last} held a read up"
+            return "the kernel did not give it in time"
+
+    def blame(self, pid: int, uid: int, namespace: int) -> Blame:
+        """Say who stands behind a read of a process."""
+        return Blame(pid, uid, 0 if namespace == self._own_namespace else namespace)
+
+    def exists(self, blame: Blame, path: bytes) -> bool | None:
+        """Tell whether a path is there below a process's root; None where it cannot be told."""
+        with self._changed:
+            child = self._child
+            if child is None or self._blames.pause(blame, time.monotonic()):
+                return None
+            serial = next(self._serials)
+            if not child.memory.send(pack(EXISTS, serial, blame.pid, text=path), {serial: blame}):
+                return None
+        answer = self._await(serial)
+        if answer is None or answer.word != EXISTS_IS or answer.numbers[1] == FOREIGN:
+            return None
+        return answer.numbers[1] == 0
+
+    def _await(self, serial: int) -> Answer | None:
+        """Wait for an answer: as the budget allows, and a while longer if the child works at it."""
+        began, waited, pause = time.monotonic(), 0.0, FIRST_S
+        while (answer := self._answers.pop(serial, None)) is None:
+            child = self._child
+            # of an earlier child, or not sent at all
+            if child is None or serial not in child.memory.outstanding:
+                return None
+            if child.memory.readable():
+                self._take(child)
+                continue
+            now = time.monotonic()
+            works = False
+            if waited:
+                works = now - began < PATIENT_S and child.is_at_work(child.memory)
+                pause = SLICE_S if works else min(SLICE_S, self._budget.left(now), ONE_S - waited)
+            if pause <= 0:
+                os.eventfd_write(self._bell, 1)
+                return None
+            if not child.memory.wait(pause) and not works:
+                passed = time.monotonic() - now
+                waited += passed
+                self._budget.spend(passed)
+        return answer
+
+    def _take(self, child: Child) -> None:
+        """Take in what the child has said of processes' memory."""
+        for answer in child.memory.receive():
+            if answer.serial:
+                self._answers[answer.serial] = answer
+        for serial in list(self._answers)[:-MAX_KEPT] if len(self._answers) > MAX_KEPT else ():
+            del self._answers[serial]
+        if child.memory.ended:
+            os.eventfd_write(self._bell, 1)
+
+    def _drop_retired(self) -> None:
+        for child in self._retired:
+            child.close()
+        if self._retired:
+            self._answers.clear()
+            self._retired.clear()
+
+    # files of language agents
+
+    def send(self, word: str, *numbers: int, text: bytes = b"", directory: int = 0) -> int:
+        """Send a request about a directory; return its serial, 0 where it cannot be sent.
+
+        Args:
+            word: which; see `wire`.
+            numbers: what follows the serial.
+            text: its bytes.
+            directory: which it is about, where an answer comes; 0: none does.
+        """
+        with self._changed:
+            child = self._child
+            if child is None:
+                return 0
+            if not directory:
+                return int(child.files.send(pack(word, *numbers, text=text), {}))
+            serial, quiet = next(self._serials), not child.files.outstanding
+            sent = child.files.send(pack(word, serial, *numbers, text=text), {serial: directory})
+        if quiet:
+            os.eventfd_write(self._bell, 1)
+        return serial if sent else 0
+
+    def wait(self, serial: int) -> None:
+        """Wait until a request of `send` is answered, as the budget allows."""
+        began = time.monotonic()
+        with self._changed:
+            while self._child and serial in self._child.files.outstanding:
+                now = time.monotonic()
+                left = self._budget.left(now) if self._child.files.ready else PATIENT_S
+                if now - began >= left or not self._changed.wait(left - (now - began)):
+                    break
+        self._budget.spend(time.monotonic() - began)
+
+    def received(self) -> list[Answer | Lost]:
+        """Take what came for requests of `send`."""
+        with self._changed:
+            inbox, self._inbox, self._told = self._inbox, [], False
+            return inbox
+
+    # the state of it all
+
+    def state(self) -> str:
+        """Say in a few words how reading goes, for health."""
+        now = time.monotonic()
+        with self._changed:
+            child, last = self._child, self._blames.last
+            if child is None:
+                return self._fault or "not started"
+            if self._left_behind or (last and self._blames.active(now)):
+                return (
+                    f"stuck for {now - self._blames.last_at:.0f} s on {last}, which is left out;"
+                    " others are read"
+                )
+            at = child.memory.oldest()
+            if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
+                return f"stuck for {now - child.memory.moved_at:.1f} s on {at}"
+            return WORKS
+
+    @property
+    def works(self) -> bool:
+        """Whether there is a child to ask."""
+        with self._changed:
+            return self._child is not None
+
+    def figures(self) -> ReadFigures:
+        """Return the counts."""
+        with self._changed:
+            return ReadFigures(
+                self._started,
+                self._held_up,
+                len(self._left_behind),
+                self._blames.left_out(time.monotonic()),
+                self._late,
+                self._defects,
+            )
+
+    # the watching thread
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        while not self._stopping:
+            child = self._child
+            busy = child is None or child.memory.outstanding or child.files.outstanding
+            if child:
+                poll.register(child.files, select.POLLIN)
+            for descriptor, _ in poll.poll(WATCH_S * 1000 if busy or self._left_behind else None):
+                if descriptor == self._bell:
+                    os.eventfd_read(self._bell)
+            if child:
+                poll.unregister(child.files)
+            try:
+                self._look_after(child)
+            except Exception:
+                log.exception("defect in foreign reads; please report it")
+                time.sleep(WATCH_S)
+
+    def _look_after(self, child: Child | None) -> None:
+        self._left_behind = [each for each in self._left_behind if not each.has_ended()]
+        if child is None:
+            self._start_child()
+            return
+        with self._changed:
+            answers = child.files.receive()
+            self._defects += sum(answer.word == DEFECT for answer in answers)
+            self._inbox += answers
+            if answers:
+                self._changed.notify_all()
+        self._tell()
+        if child.memory.ended or child.files.ended:
+            log.warning("foreign_reads.ended pid=%d; it is started again", child.pid)
+            self._replace(child, Lost(0))
+        elif self._is_held_up(child, child.memory):
+            self._give_up(child, child.memory.oldest(), 0)
+        elif self._is_held_up(child, child.files):
+            self._give_up(child, None, child.files.oldest() or 0)
+
+    @staticmethod
+    def _is_held_up(child: Child, lane: Lane[Blame] | Lane[int]) -> bool:
+        """Tell whether the child has been at one request for too long, and is not computing."""
+        if not lane.outstanding or time.monotonic() - lane.moved_at < STUCK_S or lane.readable():
+            return False
+        return time.monotonic() - lane.moved_at > STARVED_S or not child.is_at_work(lane)
+
+    def _give_up(self, child: Child, blame: Blame | None, directory: int) -> None:
+        """Replace a child that is held up, and leave out who did it."""
+        with self._changed:
+            self._held_up += 1
+            pause = self._blames.strike(blame, time.monotonic()) if blame else 0.0
+        log.warning(
+            "foreign_reads.held_up by=%s; %s, and reading goes on in another process",
+            blame or "a directory of language agents",
+            f"it is left out for {pause:g} s" if blame else "it is left out for a while",
+        )
+        self._replace(child, Lost(directory))
+
+    def _replace(self, child: Child, news: Lost) -> None:
+        """End a child, or leave it behind where the kernel holds it, and start another."""
+        child.kill()
+        if not _reap(child):
+            self._left_behind.append(child)
+        with self._changed:
+            self._child = None
+            self._retired.append(child)
+            self._changed.notify_all()
+        self._start_child()
+        with self._changed:
+            self._inbox.append(news)
+        self._tell()
+
+    def _start_child(self) -> None:
+        """Start a child, unless too many are left behind or it failed a moment ago."""
+        now = time.monotonic()
+        if self._stopping or now < self._start_at:
+            return
+        child, fault = None, ""
+        if len(self._left_behind) >= MAX_LEFT_BEHIND:
+            fault = (
+                f"paused: {len(self._left_behind)} reads hang in the kernel and cannot be ended,"
+                f" the last on {self._blames.last or 'a directory of language agents'}"
+            )
+        else:
+            try:
+                child = Child(self._proc)
+            except OSError as error:
+                fault = f"no process to read in could be started: {error}"
+        # one that ends at once is not started at once again
+        self._start_pause = AGAIN_S if child else min(2 * self._start_pause, LONGEST_S)
+        self._start_at = now + self._start_pause
+        if fault and fault != self._fault:
+            log.error(
+                "foreign_reads.%s; processes are reported without command line meanwhile", fault
+            )
+        with self._changed:
+            self._child, self._fault = child, fault
+            self._started += child is not None
+            self._changed.notify_all()
+
+    def _tell(self) -> None:
+        """Say once that something came, until it is taken."""
+        with self._changed:
+            tell = bool(self._inbox) and not self._told
+            self._told |= tell
+        if tell:
+            self._notify()
+
+
+def _reap(child: Child) -> bool:
+    """Wait a moment for a child that was killed; tell whether it is gone."""
+    until = time.monotonic() + REAP_S
+    while not child.has_ended():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def _mount_namespace() -> int:
+    try:
+        return Path("/proc/self/ns/mnt").stat().st_ino
+    except OSError:
+        return 0
