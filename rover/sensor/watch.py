@@ -37,6 +37,8 @@ _STRANGERS: Final = 256
 """Entries that a directory may have beyond one a process; of a longer one no list is made."""
 _MAX_COMPLAINTS: Final = 20
 """Bad files and avoided places that are named in the log; all are counted."""
+_SHOWN: Final = 200
+"""Characters of a TMPDIR that are shown."""
 _LOOKS: Final = 128
 """Directories that are looked at each time; of more, those with agents and the next of the rest."""
 _ASKED_EACH: Final = 256
@@ -266,7 +268,6 @@ class Sensor:
             seat.file = file
             seat.directory.holders[seat.process.key] = seat
             self._keep(file, size)
-            self._complain(seat, file.complaint)
         after = seat.file.metadata if seat.file else None
         return self._settle(seat) or (after is not before and after != before)
 
@@ -307,13 +308,13 @@ class Sensor:
             _log.log(
                 logging.INFO if self._complaints <= _MAX_COMPLAINTS else logging.DEBUG,
                 "agent_sensor.avoided tmpdir=%r pid=%d reason=%r",
-                directory.place.tmpdir,
+                directory.place.tmpdir[:_SHOWN],
                 next(iter(directory.doors()), 0),
                 reason,
             )
         pause = _AVOIDED_S * 2.0 ** min(directory.avoided_times, 20)
         directory.avoided_until = time.monotonic() + min(pause, _LONGEST_AVOIDED_S)
-        directory.obstacle = f"{directory.place.tmpdir} is left alone: {reason}"
+        directory.obstacle = f"{directory.place.tmpdir[:_SHOWN]} is left alone: {reason}"
 
     def _begin_anew(self, news: Lost) -> None:
         """Tell a new child what the one before it knew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -41,6 +42,72 @@ time.sleep(0.3)
 libc.mmap(None, 4096, 3, 34, -1, 0)
 time.sleep(600)
 """
+
+
+# Each prepares what it is named for below its TMPDIR, as a user without rights, and lives on.
+PREPARE = """
+import fcntl, os, sys, time
+base, me = os.environ["TMPDIR"], str(os.getpid())
+process = os.path.join(sys.argv[2], "apache_skywalking", "process")
+own = os.path.join(process, me)
+file = os.path.join(own, "metadata.properties")
+NAMES = "layer=GENERAL\\nservice_name={}\\ninstance_name=i\\nprocess_name=p\\n"
+def write(text):
+    os.makedirs(own, exist_ok=True)
+    with open(file, "w") as opened:
+        opened.write(text)
+def prepare(what):
+    if what == "zombie":
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        time.sleep(0.2)
+        os.makedirs(os.path.dirname(process))
+        os.symlink(f"/proc/{child}/net", process)
+    elif what.startswith("nested"):
+        depth = int(what.removeprefix("nested"))
+        write(NAMES.format(what) + 'properties={"a":' + "[" * depth + "]" * depth + "}\\n")
+    elif what == "links":
+        for number in range(40):
+            os.symlink(f"l{number + 1}", os.path.join(sys.argv[2], f"l{number}"))
+        os.mkdir(os.path.join(sys.argv[2], "l40"))
+    elif what == "many":
+        write("")
+        for number in range(100_000):
+            os.mknod(os.path.join(process, str(10**9 + number)))
+    elif what == "fifo":
+        os.makedirs(own)
+        os.mkfifo(file)
+    elif what == "sparse":
+        write("")
+        os.truncate(file, 4 << 30)
+    elif what == "lease":
+        write(NAMES.format("lease"))
+        opened = os.open(file, os.O_WRONLY)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        import signal
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+    elif what == "shop":
+        write(NAMES.format("shop"))
+        while True:
+            os.utime(file)
+            time.sleep(5)
+    elif what == "rewritten":
+        for number in range(10**9):
+            write(NAMES.format(f"rewritten{number}") + "x=" + "y" * 60_000)
+            if number == 0:
+                print("ready", flush=True)
+            time.sleep(0.2)
+prepared = prepare(sys.argv[1]) if sys.argv[1] not in {"shop", "rewritten"} else None
+print("ready", flush=True)
+if sys.argv[1] in {"shop", "rewritten"}:
+    prepare(sys.argv[1])
+time.sleep(600)
+"""
+HOSTILE = (
+    "zombie", "nested930", "nested965", "nested1000", "links", "upwards", "many", "fifo", "sparse",
+    "lease", "rewritten", "fuse nobody serves", "link to it", "fuse that never answers",
+)  # fmt: skip
 
 
 class Watched:
@@ -118,3 +185,67 @@ def test_a_process_whose_arguments_never_come_holds_nobody_else_up(tmp_path, spa
             assert watched.agent.wait_for(held, 10).properties["command_line"] == ""
             assert watched.agent.terminate(within=5.0) < 5.0
         assert b"Traceback" not in watched.agent.log.read_bytes()
+
+
+def start_prepared(
+    spawn: Callable[..., subprocess.Popen[bytes]], folder: Path, what: str, tmpdir: str = ""
+) -> int:
+    """Start a process of another user with a TMPDIR that it has prepared."""
+    place = folder / what.replace(" ", "-")
+    place.mkdir(mode=0o777, exist_ok=True)
+    place.chmod(0o777)
+    tmpdir = tmpdir or {"links": f"{place}/l0", "upwards": f"{place}/" + "a/../" * 700}.get(
+        what, str(place)
+    )
+    other = spawn(
+        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+        *("/usr/bin/python3", "-c", PREPARE, what, str(place)),
+        env={"PATH": os.environ["PATH"], "TMPDIR": tmpdir},
+        stdout=subprocess.PIPE,
+    )
+    assert other.stdout.readline() == b"ready\n"
+    return other.pid
+
+
+@pytest.mark.kernel
+def test_whatever_users_put_below_their_tmpdir_the_agent_goes_on(tmp_path, spawn):
+    for above in [tmp_path, *tmp_path.parents[:2]]:
+        above.chmod(0o755)
+    with contextlib.ExitStack() as stack:
+        for name, unanswered in (("nobody", "none"), ("silent", "1,3,14,15,17,27,34")):
+            (tmp_path / name).mkdir()
+            stack.enter_context(fuse.mounted(tmp_path / name, unanswered))
+        (tmp_path / "link").symlink_to(tmp_path / "nobody")
+        os.lchown(tmp_path / "link", NOBODY, NOBODY)
+        places = {
+            "fuse nobody serves": str(tmp_path / "nobody"),
+            "link to it": str(tmp_path / "link"),
+            "fuse that never answers": str(tmp_path / "silent"),
+        }
+        hostile = {
+            what: start_prepared(spawn, tmp_path, what, places.get(what, "")) for what in HOSTILE
+        }
+        shop = start_prepared(spawn, tmp_path, "shop")
+        with watched_agent(tmp_path / "agent") as watched:
+            assert watched.agent.wait_for(shop, 10).entity.service == "shop"
+            for what, pid in hostile.items():
+                row = watched.agent.wait_for(pid, 10)
+                assert row.entity.service.startswith(what) or not what.startswith("nested")
+            # three looks later all is as it was
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                later = spawn("sleep", "300")
+                assert watched.agent.wait_for(later.pid, 5).entity.service != "shop"
+                assert watched.health() == (
+                    200,
+                    {"discovery": "works", "reporter": "works", "foreign_reads": "works"},
+                )
+                later.kill()
+                time.sleep(0.5)
+            seen = {row.entity.service for row in watched.backend.state.snapshot().processes}
+            assert len([name for name in seen if name.startswith("rewritten")]) < 8
+            assert watched.agent.terminate(within=5.0) < 5.0
+        log = watched.agent.log.read_text()
+        assert "Traceback" not in log
+        assert "defect" not in log
+        assert "held_up" not in log

@@ -13,10 +13,13 @@ from rover.reporter.reporter import Defect
 from rover.status.answers import LATE, AgentAnswers
 
 
-def answers(*, idle: float = 0.0, alive: bool = True, defect: Defect | None = None) -> AgentAnswers:
+def answers(
+    *, idle: float = 0.0, alive: bool = True, defect: Defect | None = None, state: str = "works"
+) -> AgentAnswers:
     discovery = SimpleNamespace(looked_at=time.monotonic() - idle, is_alive=True, period=30.0)
     reporter = SimpleNamespace(is_alive=alive, defect=defect)
-    return AgentAnswers(discovery, reporter, None, "attached")
+    reads = SimpleNamespace(state=lambda: state)
+    return AgentAnswers(discovery, reporter, None, reads, "attached")
 
 
 def ago(seconds: float) -> Defect:
@@ -24,7 +27,17 @@ def ago(seconds: float) -> Defect:
 
 
 def test_an_agent_at_work_is_well():
-    assert answers().health() == (True, {"discovery": "works", "reporter": "works"})
+    assert answers().health() == (
+        True,
+        {"discovery": "works", "reporter": "works", "foreign_reads": "works"},
+    )
+
+
+def test_a_read_that_another_process_holds_up_is_told_and_is_no_illness():
+    state = "stuck for 3 s on pid 7 of uid 1000, which is left out; others are read"
+    well, told = answers(state=state).health()
+    assert well
+    assert told["foreign_reads"] == state
 
 
 @pytest.mark.parametrize(
