@@ -121,10 +121,10 @@ class Lane(Generic[T]):
         """Wait until it is `readable`; for the thread that receives."""
         return bool(self._poll.poll(timeout * 1000))
 
-    def oldest(self) -> T | None:
-        """Return what the child is at, None where it is at nothing."""
+    def oldest(self) -> tuple[int, T] | None:
+        """Return what the child is at, with its serial; None where it is at nothing."""
         with contextlib.suppress(RuntimeError):  # the other thread has changed it meanwhile
-            return next(iter(self.outstanding.values()), None)
+            return next(iter(self.outstanding.items()), None)
         return None
 
     def give(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.foreign")
 
-STUCK_S: Final = 0.5
+STUCK_S: Final = 0.4
 """Seconds without an answer after which a child that sleeps counts as held up."""
 STARVED_S: Final = 10.0
 """The same for one that has no processor, or is still starting."""
@@ -74,6 +74,7 @@ class ForeignReads:
         self._inbox: list[Answer | Lost] = []
         self._told = False
         self._stopping = False
+        self._suspects: dict[Lane[Blame] | Lane[int], tuple[int, Blame | int]] = {}
         self._start_at = 0.0
         self._start_pause = AGAIN_S
         self._fault = ""
@@ -270,7 +271,7 @@ class ForeignReads:
                 )
             at = child.memory.oldest()
             if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
-                return f"stuck for {now - child.memory.moved_at:.1f} s on {at}"
+                return f"stuck for {now - child.memory.moved_at:.1f} s on {at[1]}"
             return WORKS
 
     @property
@@ -327,17 +328,30 @@ class ForeignReads:
         if child.memory.ended or child.files.ended:
             log.warning("foreign_reads.ended pid=%d; it is started again", child.pid)
             self._replace(child, Lost(0))
-        elif self._is_held_up(child, child.memory):
-            self._give_up(child, child.memory.oldest(), 0)
-        elif self._is_held_up(child, child.files):
-            self._give_up(child, None, child.files.oldest() or 0)
+            return
+        suspects = {}
+        for lane in (child.memory, child.files):
+            suspect = self._held_up_by(child, lane)
+            if suspect is None:
+                continue
+            # seen twice: an answer may just have been taken out of the socket, and not noted yet
+            if self._suspects.get(lane) == suspect:
+                at = suspect[1]
+                blame, directory = (None, at) if isinstance(at, int) else (at, 0)
+                self._give_up(child, blame, directory)
+                return
+            suspects[lane] = suspect
+        self._suspects = suspects
 
     @staticmethod
-    def _is_held_up(child: Child, lane: Lane[Blame] | Lane[int]) -> bool:
-        """Tell whether the child has been at one request for too long, and is not computing."""
-        if not lane.outstanding or time.monotonic() - lane.moved_at < STUCK_S or lane.readable():
-            return False
-        return time.monotonic() - lane.moved_at > STARVED_S or not child.is_at_work(lane)
+    def _held_up_by(child: Child, lane: Lane[Blame] | Lane[int]) -> tuple[int, Blame | int] | None:
+        """Return what the child has been at for too long, unless it is computing."""
+        waited = time.monotonic() - lane.moved_at
+        if not lane.outstanding or waited < STUCK_S or lane.readable():
+            return None
+        if waited < STARVED_S and child.is_at_work(lane):
+            return None
+        return lane.oldest()
 
     def _give_up(self, child: Child, blame: Blame | None, directory: int) -> None:
         """Replace a child that is held up, and leave out who did it."""
