@@ -11,9 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import javaproperties
-
 from rover.model import is_blank, split_labels
+from rover.sensor.properties import entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 LABELS_PROPERTY: Final = "processLabels"
 """The property that repeats the labels; go2sky's name for it."""
 _REQUIRED: Final = ("layer", "service_name", "instance_name", "process_name")
+_KEYS: Final = frozenset({*_REQUIRED, "labels", "properties", "language"})
 MAX_NAME: Final = 1_024
 """Characters; the backend counts 70 of a service's, and shows as many."""
 MAX_LABELS: Final = 64
@@ -83,13 +83,9 @@ def _entries(content: bytes) -> tuple[dict[str, str], dict[str, str]]:
     """Return each key's value, and the text it was written as; the last line of a key wins."""
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
-    try:
-        for entry in javaproperties.parse(content.decode(errors="replace")):
-            if isinstance(entry, javaproperties.reading.KeyValue):
-                values[entry.key] = _valid(entry.value)
-                sources[entry.key] = entry.source
-    except javaproperties.InvalidUEscapeError as error:
-        raise ValueError(str(error)) from error
+    for key, value, source in entries(content.decode(errors="replace")):
+        if key in _KEYS:
+            values[key], sources[key] = _valid(value), source
     return values, sources
 
 
@@ -99,8 +95,8 @@ def _properties(value: str, source: str) -> dict[str, str]:
     go2sky writes JSON as it is, with backslashes that the properties format takes away; where the
     value is no JSON, the line that it was written as may be.
     """
-    for text in (value, source.partition("=")[2]):
-        if _depth(text) > MAX_DEPTH:
+    for text in (value, source):
+        if _is_too_deep(text):
             continue
         try:
             found = json.loads(text)
@@ -111,17 +107,18 @@ def _properties(value: str, source: str) -> dict[str, str]:
     return {}
 
 
-def _depth(text: str) -> int:
-    """Count how deep lists and objects lie in each other, outside of strings."""
-    deepest = depth = 0
+def _is_too_deep(text: str) -> bool:
+    """Tell whether lists and objects lie deeper in each other than is read, outside of strings."""
+    depth = 0
     for found in _BRACKETS.finditer(text):
         bracket = found[0]
         if bracket in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > MAX_DEPTH:
+                return True
         elif bracket in "]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def _bounded(properties: dict[str, str]) -> Iterator[tuple[str, str]]:

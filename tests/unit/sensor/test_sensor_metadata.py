@@ -1,4 +1,6 @@
+import contextlib
 import json
+import time
 
 import javaproperties
 import pytest
@@ -14,6 +16,7 @@ from rover.sensor.metadata import (
     Metadata,
     parse_metadata,
 )
+from rover.sensor.properties import entries
 
 NAMES = b"layer=GENERAL\nservice_name=shop\ninstance_name=shop-1\nprocess_name=shop-1\n"
 GO2SKY = (
@@ -185,3 +188,47 @@ def test_whatever_json_the_properties_hold_they_are_read_or_left_out(value):
 @given(st.text(st.sampled_from('{}[]":,\\ab1'), max_size=200))
 def test_whatever_looks_like_json_is_read_or_left_out(text):
     properties_of(text)
+
+
+def as_java_reads(text):
+    try:
+        return [
+            (entry.key, entry.value)
+            for entry in javaproperties.parse(text)
+            if isinstance(entry, javaproperties.reading.KeyValue)
+        ]
+    except javaproperties.InvalidUEscapeError:
+        return ValueError
+
+
+@given(st.text(st.sampled_from("a:=\\\\ \t\f\n\r#!u0041é"), max_size=60))
+def test_the_format_is_read_as_java_does(text):
+    try:
+        found = [(key, value) for key, value, _ in entries(text)]
+    except ValueError:
+        found = ValueError
+    expected = as_java_reads(text)
+    if expected is not ValueError and found is not ValueError:
+        expected = [tuple(map(surrogates_apart, pair)) for pair in expected]
+        found = [tuple(map(surrogates_apart, pair)) for pair in found]
+    nothing = (b"", b"")
+    if found is not ValueError:  # a backslash at the end begins a line that never comes
+        found = [pair for pair in found if pair != nothing]
+        expected = expected if expected is ValueError else [p for p in expected if p != nothing]
+    assert found == expected
+
+
+def surrogates_apart(text):
+    return text.encode("utf-16-le", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\\" * 60_000, b"a=b\n" * 16_000, b"\n" * 60_000, b"\\u0041" * 10_000, b"=" * 60_000,
+     b'properties="' + b"\\\\" * 30_000, b"properties=" + b"[" * 60_000, b"\xff" * 60_000],
+)  # fmt: skip
+def test_no_content_takes_long(content):
+    began = time.thread_time()
+    with contextlib.suppress(ValueError):
+        parse_metadata(NAMES + content)
+    assert time.thread_time() - began < 0.2
