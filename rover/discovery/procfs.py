@@ -231,7 +231,8 @@ class ProcReader:
         """Begin to read processes that will be read next, AHEAD of them at most."""
         self.forget_begun()
         for _, pid in zip(range(self._ahead), pids, strict=False):
-            self._begun[pid] = self._begin(pid)
+            if pid not in self._begun:
+                self._begun[pid] = self._begin(pid)
         self._ask([begun for begun in self._begun.values() if begun])
 
     def forget_begun(self) -> None:

@@ -88,6 +88,10 @@ class Child:
         """Tell whether it is gone, and take its exit status where it is."""
         return self._process.poll() is not None
 
+    def leave(self) -> None:
+        """Let it go for good: nobody takes its exit status but init."""
+        self._process.returncode = self._process.poll() or 0
+
     def close(self) -> None:
         """Close the agent's ends; the child ends by that, unless it is held up."""
         self.memory.close()

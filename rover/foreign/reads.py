@@ -36,6 +36,8 @@ PATIENT_S: Final = 1.0
 MAX_LEFT_BEHIND: Final = 4
 """Children that wait in the kernel and cannot be killed; with so many no other is started."""
 REAP_S: Final = 0.1
+STOP_S: Final = 0.2
+"""Seconds for a child that was killed to go, while reading goes on and at the end."""
 AGAIN_S: Final = 1.0
 LONGEST_S: Final = 60.0
 """Seconds until a child is started again that could not be, growing from one to the other."""
@@ -100,8 +102,9 @@ class ForeignReads:
             for each in [child, *self._retired] if child else self._retired:
                 each.kill()
                 each.close()
-            if child:
-                _reap(child)
+        for each in [child, *self._left_behind] if child else self._left_behind:
+            if not _reap(each, STOP_S):
+                each.leave()
 
     # what lies in processes' memory
 
@@ -242,12 +245,13 @@ class ForeignReads:
         """Wait until a request of `send` is answered, as the budget allows."""
         began = time.monotonic()
         with self._changed:
-            while self._child and serial in self._child.files.outstanding:
-                now = time.monotonic()
-                left = self._budget.left(now) if self._child.files.ready else PATIENT_S
-                if now - began >= left or not self._changed.wait(left - (now - began)):
-                    break
-        self._budget.spend(time.monotonic() - began)
+            ready = self._child is not None and self._child.files.ready
+            left = self._budget.left(began) if ready else PATIENT_S
+            self._changed.wait_for(
+                lambda: not self._child or serial not in self._child.files.outstanding, left
+            )
+        if ready:
+            self._budget.spend(time.monotonic() - began)
 
     def received(self) -> list[Answer | Lost]:
         """Take what came for requests of `send`."""
@@ -273,6 +277,12 @@ class ForeignReads:
             if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
                 return f"stuck for {now - child.memory.moved_at:.1f} s on {at[1]}"
             return WORKS
+
+    @property
+    def child_pid(self) -> int:
+        """The child's pid, 0 where there is none."""
+        with self._changed:
+            return self._child.pid if self._child else 0
 
     @property
     def works(self) -> bool:
@@ -368,7 +378,7 @@ class ForeignReads:
     def _replace(self, child: Child, news: Lost) -> None:
         """End a child, or leave it behind where the kernel holds it, and start another."""
         child.kill()
-        if not _reap(child):
+        if not _reap(child, REAP_S):
             self._left_behind.append(child)
         with self._changed:
             self._child = None
@@ -416,9 +426,9 @@ class ForeignReads:
             self._notify()
 
 
-def _reap(child: Child) -> bool:
+def _reap(child: Child, within: float) -> bool:
     """Wait a moment for a child that was killed; tell whether it is gone."""
-    until = time.monotonic() + REAP_S
+    until = time.monotonic() + within
     while not child.has_ended():
         if time.monotonic() > until:
             return False

@@ -385,6 +385,61 @@ def test_an_exec_that_brings_another_tmpdir_is_followed(made_up, proc):
     assert made_up.figures.directories == 2
 
 
+def test_where_tmpdir_is_not_there_or_is_not_used_the_common_one_is_looked_at(made_up, proc):
+    proc.write(7)
+    assert watched(made_up, proc.process(7, environ=b"TMPDIR=/nowhere\0")) == "shop"
+    (proc.tmp / "own").mkdir()
+    process = proc.process(8, environ=b"TMPDIR=/tmp/own\0")
+    assert watched(made_up, process) is None
+    proc.write(8, "java")
+    assert made_up.refresh(time.time()) == {process.key}
+    assert service(made_up, process) == "java"
+
+
+def test_its_own_tmpdir_counts_before_the_common_one(made_up, proc):
+    own = proc.tmp / "own" / "apache_skywalking" / "process" / "7"
+    own.mkdir(parents=True)
+    (own / "metadata.properties").write_text(NAMES.format(service="own"))
+    proc.write(7, "common")
+    process = proc.process(7, environ=b"TMPDIR=/tmp/own\0")
+    assert watched(made_up, process) == "own"
+    (own / "metadata.properties").unlink()
+    assert made_up.refresh(time.time()) == {process.key}
+    assert service(made_up, process) == "common"
+
+
+def test_a_file_that_is_written_anew_at_each_look_is_taken_now_and_then(made_up, proc):
+    process, now, seen = proc.process(7), time.time(), []
+    for number in range(100):
+        path = proc.write(7, f"s{number}")
+        now += 3
+        os.utime(path, (now, now))
+        if process.key in made_up.refresh(now) or number == 0:
+            watched(made_up, process)
+            seen.append(service(made_up, process))
+    assert 8 <= len(set(seen)) <= 20
+    now += 31
+    os.utime(path, (now, now))
+    made_up.refresh(now)
+    assert service(made_up, process) == "s99", "the latest is taken in the end"
+
+
+def test_what_is_known_outlives_the_child_that_read_it(made_up, proc, eventually):
+    path = proc.write(7)
+    process = proc.process(7)
+    assert watched(made_up, process) == "shop"
+    first = made_up.reads.child_pid
+    os.kill(first, 9)
+    eventually(lambda: made_up.reads.child_pid not in {0, first})
+    made_up.refresh(time.time())
+    assert service(made_up, process) == "shop"
+    path.write_text(NAMES.format(service="store"))
+    eventually(lambda: made_up.refresh(time.time()) and service(made_up, process) == "store")
+    proc.write(8)
+    made_up.refresh(time.time())
+    assert watched(made_up, proc.process(8)) == "shop"
+
+
 def test_a_tmpdir_on_a_server_is_not_touched_and_said_once(made_up, proc, caplog):
     caplog.set_level(logging.INFO)
     proc.write(7)
