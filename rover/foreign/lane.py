@@ -80,10 +80,10 @@ class Lane(Generic[T]):
             return False
         return True
 
-    def receive(self) -> list[Answer]:
-        """Take all answers that are there."""
+    def receive(self, most: int = MAX_OUTSTANDING) -> list[Answer]:
+        """Take the answers that are there, the first ones of many."""
         answers: list[Answer] = []
-        while not self.ended:
+        while not self.ended and len(answers) < most:
             try:
                 size = self._ours.recv_into(self._buffer)
             except BlockingIOError:
@@ -94,7 +94,7 @@ class Lane(Generic[T]):
                 self.ended = True
                 break
             try:
-                answer = Answer(*unpack(bytes(self._buffer[:size])))
+                answer = Answer(*unpack(bytes(memoryview(self._buffer)[:size])))
             except ValueError:
                 self.ended = True
                 break

@@ -184,9 +184,10 @@ class ForeignReads:
             # of an earlier child, or not sent at all
             if child is None or serial not in child.memory.outstanding:
                 return None
-            if child.memory.readable():
-                self._take(child)
+            if self._take(child):
                 continue
+            if child.memory.ended:
+                return None
             now = time.monotonic()
             works = False
             if waited:
@@ -201,15 +202,17 @@ class ForeignReads:
                 self._budget.spend(passed)
         return answer
 
-    def _take(self, child: Child) -> None:
-        """Take in what the child has said of processes' memory."""
-        for answer in child.memory.receive():
+    def _take(self, child: Child) -> bool:
+        """Take in the next that the child has said of processes' memory, if there is anything."""
+        answers = child.memory.receive(1)
+        for answer in answers:
             if answer.serial:
                 self._answers[answer.serial] = answer
         for serial in list(self._answers)[:-MAX_KEPT] if len(self._answers) > MAX_KEPT else ():
             del self._answers[serial]
         if child.memory.ended:
             os.eventfd_write(self._bell, 1)
+        return bool(answers)
 
     def _drop_retired(self) -> None:
         for child in self._retired:

@@ -78,6 +78,6 @@ def unpack(packet: bytes) -> tuple[str, list[int], bytes]:
     if len(numbers) > MAX_NUMBERS:
         raise ValueError(f"a packet of {len(numbers)} numbers")
     found = [int(number) for number in numbers]
-    if any(abs(number) > MAX_NUMBER for number in found):
+    if found and (max(found) > MAX_NUMBER or min(found) < -MAX_NUMBER):
         raise ValueError(f"a number out of range: {packet[:80]!r}")
     return word, found, text
