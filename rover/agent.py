@@ -134,14 +134,16 @@ class Agent:
         self.reporter.start()
         self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
+        # its child has begun by the time that the programs are attached
+        reads = ForeignReads()
+        reads.start()
+        self._undo.append(reads.stop)
+
         probes = self._attach()
         if self._stopping.is_set():
             self._undo.extend([probes.close] if probes else [])
             return
         host = Host(self.agent_id)
-        reads = ForeignReads(lambda: self._post(SensorNews()))
-        reads.start()
-        self._undo.append(reads.stop)
         judge, cluster = judges(settings, host, reads, self._post, self._fail)
         census = Census(
             table=Table(),
@@ -159,6 +161,7 @@ class Agent:
             publish=self._publish,
             failed=self._fail,
         )
+        reads.listen(lambda: self._post(SensorNews()))
         if cluster:
             cluster.start()
             self._undo.append(cluster.stop)

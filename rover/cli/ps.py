@@ -70,7 +70,8 @@ def scan(settings: Settings) -> list[Why]:
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
-    reads = ForeignReads(lambda: news.put(SensorNews()))
+    reads = ForeignReads()
+    reads.listen(lambda: news.put(SensorNews()))
     judge, cluster = judges(settings, host, reads, news.put, lambda error: log.error("%r", error))
     reader = ProcReader(strings=reads, with_place=looks_for_agents(settings))
     reads.start()

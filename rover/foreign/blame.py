@@ -1,8 +1,9 @@
 """Whose processes have held reads up, and for how long they are left out.
 
-A user who holds up one read can hold up the next through another process, so the user is left out,
-not the process. Root's processes are told apart by their mount namespace, for a container's root is
-not the host's; those of the host each for itself.
+First the process itself: it may be stuck by no will of its own. Where a third process of one user
+has done so, that user, who could hold up the next read through the next process. Root's processes
+are told apart by their mount namespace, for a container's root is not the host's; those of the host
+stand each for itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from collections import deque
 from typing import Final, NamedTuple
 
 FIRST_PAUSE_S: Final = 5.0
-LONGEST_PAUSE_S: Final = 3_600.0
+LONGEST_OF_ONE_S: Final = 300.0
+LONGEST_OF_ALL_S: Final = 3_600.0
+"""Seconds for which one process, or all of a user's, are left out; doubled each time."""
+SEVERAL: Final = 3
+"""Processes that held reads up before all of their user are left out."""
 FORGIVEN_S: Final = 600.0
 """Seconds after the end of a pause in which another read held up makes the next pause longer."""
 MAX_CULPRITS: Final = 1_024
@@ -45,6 +50,7 @@ class Blame(NamedTuple):
 class _Strikes(NamedTuple):
     times: int
     until: float
+    pids: frozenset[int]
 
 
 class Blames:
@@ -59,23 +65,38 @@ class Blames:
         self.last_at = 0.0
 
     def strike(self, blame: Blame, now: float) -> float:
-        """Take note that a read was held up; return the seconds of the pause."""
-        before = self._strikes.pop(blame.key, None)
-        count = before.times + 1 if before and now < before.until + FORGIVEN_S else 1
-        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(count - 1, 20))
-        if len(self._strikes) >= MAX_CULPRITS:
-            del self._strikes[next(iter(self._strikes))]
-        self._strikes[blame.key] = _Strikes(count, now + pause)
+        """Take note that a read was held up; return the seconds of the process's pause."""
         self._recent.append(now)
         if len(self._recent) == MANY and now - self._recent[0] < MANY_WITHIN_S:
             self._others_until = now + MANY_WITHIN_S
         self.last, self.last_at = blame, now
-        return pause
+        own = ("pid", blame.pid)
+        self._strike(own, blame.pid, now, 1, LONGEST_OF_ONE_S)
+        if blame.key != own:
+            self._strike(blame.key, blame.pid, now, SEVERAL, LONGEST_OF_ALL_S)
+        return self.pause(blame, now)
+
+    def _strike(
+        self, key: tuple[str, int], pid: int, now: float, several: int, longest: float
+    ) -> None:
+        before = self._strikes.pop(key, None)
+        if before and now >= before.until + FORGIVEN_S:
+            before = None
+        # which ones they were is of interest until they are several
+        pids = before.pids if before else frozenset()
+        pids = pids if len(pids) >= several else pids | {pid}
+        times, until = (before.times if before else 0), now
+        if len(pids) >= several:
+            until += min(longest, FIRST_PAUSE_S * 2.0 ** min(times, 20))
+            times += 1
+        if len(self._strikes) >= MAX_CULPRITS:
+            del self._strikes[next(iter(self._strikes))]
+        self._strikes[key] = _Strikes(times, until, pids)
 
     def pause(self, blame: Blame, now: float) -> float:
         """Return for how many seconds more a process is left out, 0 where it is not."""
-        strikes = self._strikes.get(blame.key)
-        until = strikes.until if strikes else 0.0
+        keys = {blame.key, ("pid", blame.pid)}
+        until = max(self._strikes[key].until if key in self._strikes else 0.0 for key in keys)
         if blame.uid != _ROOT_UID:
             until = max(until, self._others_until)
         return max(0.0, until - now)

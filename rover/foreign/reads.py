@@ -54,14 +54,13 @@ class ForeignReads:
     `ask`, `answer`, `exists`, `send`, `wait` and `received` belong to the discovery thread.
     """
 
-    def __init__(self, notify: Callable[[], None] = lambda: None, proc: str = "/proc") -> None:
+    def __init__(self, proc: str = "/proc") -> None:
         """Prepare; nothing runs before `start`.
 
         Args:
-            notify: called by the watching thread when `received` has something to give.
             proc: where the host's processes are.
         """
-        self._notify = notify
+        self._notify: Callable[[], None] | None = None
         self._proc = proc
         self._serials = itertools.count(1)
         self._budget = Budget(time.monotonic())
@@ -89,6 +88,11 @@ class ForeignReads:
         self._start_child()
         self._thread.start()
 
+    def listen(self, notify: Callable[[], None]) -> None:
+        """Have the watching thread call this when `received` has something to give."""
+        self._notify = notify
+        self._tell()
+
     def stop(self) -> None:
         """End the child; one that the kernel holds is left to it. Waits for nothing else."""
         with self._changed:
@@ -102,8 +106,9 @@ class ForeignReads:
             for each in [child, *self._retired] if child else self._retired:
                 each.kill()
                 each.close()
+        until = time.monotonic() + STOP_S
         for each in [child, *self._left_behind] if child else self._left_behind:
-            if not _reap(each, STOP_S):
+            if not _reap(each, until):
                 each.leave()
 
     # what lies in processes' memory
@@ -381,7 +386,7 @@ class ForeignReads:
     def _replace(self, child: Child, news: Lost) -> None:
         """End a child, or leave it behind where the kernel holds it, and start another."""
         child.kill()
-        if not _reap(child, REAP_S):
+        if not _reap(child, time.monotonic() + REAP_S):
             self._left_behind.append(child)
         with self._changed:
             self._child = None
@@ -423,15 +428,14 @@ class ForeignReads:
     def _tell(self) -> None:
         """Say once that something came, until it is taken."""
         with self._changed:
-            tell = bool(self._inbox) and not self._told
-            self._told |= tell
-        if tell:
-            self._notify()
+            notify = self._notify if self._inbox and not self._told else None
+            self._told |= notify is not None
+        if notify:
+            notify()
 
 
-def _reap(child: Child, within: float) -> bool:
+def _reap(child: Child, until: float) -> bool:
     """Wait a moment for a child that was killed; tell whether it is gone."""
-    until = time.monotonic() + within
     while not child.has_ended():
         if time.monotonic() > until:
             return False

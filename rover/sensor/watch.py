@@ -323,16 +323,22 @@ class Sensor:
             self._avoid(culprit, "a look at it did not end")
             culprit.avoided_times += 1
         asked, self._asked = self._asked, {}
-        for directory in self._directories.values():
-            directory.asked = 0
-            waiting, directory.waiting = directory.waiting, []
-            for seat in waiting:
-                if self._settle(seat):
-                    self._changed.add(seat.process.key)
-            for seat in directory.holders.values():
-                self._ask(seat)
         for seat in asked.values():
             seat.asked = False
+        for directory in self._directories.values():
+            directory.asked = 0
+            if directory.waiting and directory is not culprit:
+                directory.asked = self._have_listed(directory)
+            if not directory.asked:
+                waiting, directory.waiting = directory.waiting, []
+                self._settle_all(waiting)
+            for seat in directory.holders.values():
+                self._ask(seat)
+        self._settle_all([seat for seat in asked.values() if not (seat.asked or self._ask(seat))])
+
+    def _settle_all(self, seats: list[Seat]) -> None:
+        """Give up waiting for first looks that will not be made."""
+        for seat in seats:
             if self._settle(seat):
                 self._changed.add(seat.process.key)
 

@@ -72,7 +72,7 @@ class Looked:
     """A sensor whose looks are over on return."""
 
     def __init__(self, proc="/proc"):
-        self.reads = ForeignReads(proc=proc)
+        self.reads = ForeignReads(proc)
         self.reads.start()
         self.sensor = Sensor(60.0, self.reads)
 

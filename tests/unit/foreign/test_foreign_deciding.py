@@ -47,43 +47,52 @@ def test_the_share_of_time_that_is_waited_is_bounded(steps):
     assert waited <= ALL_S + SHARE * now + 1e-6
 
 
-def test_a_user_is_left_out_with_all_processes_and_longer_each_time():
-    blames = Blames()
-    pauses, now = [], 0.0
-    for pid in range(5):
-        pauses.append(blames.strike(Blame(pid, 1000), now))
-        assert blames.pause(Blame(999, 1000), now) == pauses[-1]
+def test_one_process_is_left_out_for_longer_each_time_and_its_user_is_not():
+    blames, pauses, now = Blames(), [], 0.0
+    for _ in range(9):
+        pauses.append(blames.strike(Blame(7, 1000), now))
+        assert blames.pause(Blame(8, 1000), now) == 0
         now += pauses[-1] + MANY_WITHIN_S
-    assert pauses == [5, 10, 20, 40, 80]
-    assert blames.pause(Blame(999, 1000), now) == 0
-    assert blames.strike(Blame(1, 1000), now + FORGIVEN_S) == 5
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    assert blames.pause(Blame(7, 1000), now) == 0
+    assert blames.strike(Blame(7, 1000), now + FORGIVEN_S) == 5
+
+
+def test_a_user_of_whom_a_third_process_holds_reads_up_is_left_out_with_all():
+    blames, pauses, now = Blames(), [], 0.0
+    for pid in range(7):
+        blames.strike(Blame(pid, 1000), now)
+        pauses.append(blames.pause(Blame(999, 1000), now))
+        now += pauses[-1] + MANY_WITHIN_S
+    assert pauses == [0, 0, 5, 10, 20, 40, 80]
 
 
 def test_others_are_read_on():
     blames = Blames()
-    blames.strike(Blame(1, 1000), 0.0)
-    blames.strike(Blame(2, 0), 0.0)
-    blames.strike(Blame(3, 0, namespace=77), 0.0)
-    assert blames.pause(Blame(9, 1001), 1.0) == 0
-    assert blames.pause(Blame(9, 0), 1.0) == 0
-    assert blames.pause(Blame(9, 0, namespace=78), 1.0) == 0
-    assert blames.pause(Blame(9, 0, namespace=77), 1.0) == 4
-    assert blames.pause(Blame(2, 0), 1.0) == 4
+    for pid in range(3):
+        now = pid * MANY_WITHIN_S
+        blames.strike(Blame(pid, 1000), now)
+        blames.strike(Blame(10 + pid, 0, namespace=77), now)
+    assert blames.pause(Blame(99, 1000), now) == 5
+    assert blames.pause(Blame(99, 0, namespace=77), now) == 5
+    assert blames.pause(Blame(99, 1001), now) == 0
+    assert blames.pause(Blame(99, 0), now) == 0
+    assert blames.pause(Blame(99, 0, namespace=78), now) == 0
 
 
 def test_where_many_users_hold_reads_up_all_but_root_are_left_out():
     blames = Blames()
     for uid in range(1, MANY + 1):
         blames.strike(Blame(uid, uid), float(uid))
-    assert blames.pause(Blame(1, 5555), 5.0) > 200
-    assert blames.pause(Blame(1, 0), 5.0) == 0
+    assert blames.pause(Blame(99, 5555), 5.0) > 200
+    assert blames.pause(Blame(99, 0), 5.0) == 0
 
 
 def test_no_number_of_users_grows_it():
     blames = Blames()
     for uid in range(1, 3 * MAX_CULPRITS):
         blames.strike(Blame(1, uid), 0.0)
-    assert blames.left_out(1.0) == MAX_CULPRITS
+    assert len(blames._strikes) == MAX_CULPRITS
 
 
 def test_a_late_process_is_looked_at_again_with_growing_pauses_and_waited_for_a_while():
