@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rover.model import Place, Process, ProcessKey
     from rover.sensor.file import MetadataFile
 
+_BELOW_TMPDIR: Final = "apache_skywalking/process"
 DOORS: Final = 4
 """Processes through whose root one directory is tried; some may just have ended."""
 
@@ -81,6 +83,15 @@ class Directory:
         """Give processes through which it may be reached."""
         seats = chain.from_iterable(self.members.values())
         return [seat.process.pid for seat in islice(seats, DOORS)]
+
+    def named(self) -> tuple[int, int, int, int]:
+        """Give the numbers that a request about it begins with."""
+        place = self.place
+        return self.number, place.mount_namespace, place.root_mount, place.root_inode
+
+    def path(self) -> bytes:
+        """Give its path below the root."""
+        return os.fsencode(f"{self.place.tmpdir}/{_BELOW_TMPDIR}")
 
     def may_have(self, seat: Seat) -> bool:
         """Tell whether there may be a file of a process, by the last look."""

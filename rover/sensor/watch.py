@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
-import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rover.capabilities import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, own_capabilities, remedy
 from rover.foreign import wire
 from rover.foreign.records import Lost
+from rover.sensor.complaints import SHOWN, Complaints
 from rover.sensor.directory import Directory, Seat, Watched
 from rover.sensor.file import MetadataFile, Moment
 
@@ -26,19 +24,12 @@ if TYPE_CHECKING:
     from rover.model import Place, Process, ProcessKey
     from rover.sensor.metadata import Metadata
 
-_log = logging.getLogger("rover.discovery")
-
-_BELOW_TMPDIR: Final = "apache_skywalking/process"
 _DEFAULT_TMPDIR: Final = "/tmp"  # noqa: S108  only looked at
 _MAX_WATCHED: Final = 65_536
 _MAX_KEPT: Final = 8 * 1_048_576
 """Bytes of all files whose metadata is kept, so that no user fills the agent's memory."""
 _STRANGERS: Final = 256
 """Entries that a directory may have beyond one a process; of a longer one no list is made."""
-_MAX_COMPLAINTS: Final = 20
-"""Bad files and avoided places that are named in the log; all are counted."""
-_SHOWN: Final = 200
-"""Characters of a TMPDIR that are shown."""
 _LOOKS: Final = 128
 """Directories that are looked at each time; of more, those with agents and the next of the rest."""
 _ASKED_EACH: Final = 256
@@ -86,9 +77,7 @@ class Sensor:
         self._asked: dict[int, Seat] = {}
         """Files that are looked at now, by the request's serial."""
         self._kept = 0
-        self._refused = 0
-        self._complaints = 0
-        self._blind = False
+        self._complaints = Complaints()
 
     @property
     def figures(self) -> SensorFigures:
@@ -105,7 +94,7 @@ class Sensor:
             len(self._watched),
             len(self._directories),
             len(holders),
-            self._refused,
+            self._complaints.refused,
             avoided,
             len(self._pending),
         )
@@ -154,10 +143,10 @@ class Sensor:
         if place is None:
             return
         if not place.tmpdir:
-            self._denied(process.pid, "Permission denied")
+            self._complaints.denied(process.pid, "Permission denied")
             return
         if len(self._watched) >= _MAX_WATCHED:
-            self._refused += 1
+            self._complaints.refused += 1
             return
         watched = self._watched[process.key] = Watched(process)
         places = [place]
@@ -298,23 +287,15 @@ class Sensor:
         if outcome == wire.FOREIGN:
             self._avoid(directory, reason)
         elif outcome in {errno.EACCES, errno.EPERM}:
-            self._denied(next(iter(directory.doors()), 0), reason)
+            self._complaints.denied(next(iter(directory.doors()), 0), reason)
 
     def _avoid(self, directory: Directory, reason: str) -> None:
         """Leave a directory alone for a while, and longer each time that it held a look up."""
         if not directory.avoided_until:
-            self._refused += 1
-            self._complaints += 1
-            _log.log(
-                logging.INFO if self._complaints <= _MAX_COMPLAINTS else logging.DEBUG,
-                "agent_sensor.avoided tmpdir=%r pid=%d reason=%r",
-                directory.place.tmpdir[:_SHOWN],
-                next(iter(directory.doors()), 0),
-                reason,
-            )
+            self._complaints.avoided(directory, reason)
         pause = _AVOIDED_S * 2.0 ** min(directory.avoided_times, 20)
         directory.avoided_until = time.monotonic() + min(pause, _LONGEST_AVOIDED_S)
-        directory.obstacle = f"{directory.place.tmpdir[:_SHOWN]} is left alone: {reason}"
+        directory.obstacle = f"{directory.place.tmpdir[:SHOWN]} is left alone: {reason}"
 
     def _begin_anew(self, news: Lost) -> None:
         """Tell a new child what the one before it knew."""
@@ -364,12 +345,11 @@ class Sensor:
             return 0
         serial = self._reads.send(
             wire.HOLD,
-            directory.number,
-            *directory.place[:3],
+            *directory.named(),
             process.namespace_pid,
             process.uid,
             *directory.doors(),
-            text=_path(directory),
+            text=directory.path(),
             directory=directory.number,
         )
         if serial:
@@ -380,11 +360,10 @@ class Sensor:
     def _have_listed(self, directory: Directory) -> int:
         return self._reads.send(
             wire.LIST,
-            directory.number,
-            *directory.place[:3],
+            *directory.named(),
             len(directory.members) + _STRANGERS,
             *directory.doors(),
-            text=_path(directory),
+            text=directory.path(),
             directory=directory.number,
         )
 
@@ -423,7 +402,7 @@ class Sensor:
         before, size = file.metadata, file.size
         file.recount(moment)
         self._keep(file, size)
-        self._complain(seat, file.complaint)
+        self._complaints.bad_file(seat, file.complaint)
         return file.metadata is not before and file.metadata != before
 
     def _keep(self, file: MetadataFile, before: int) -> None:
@@ -439,29 +418,3 @@ class Sensor:
         if file:
             self._kept -= file.size
         seat.directory.holders.pop(seat.process.key, None)
-
-    def _complain(self, seat: Seat, complaint: str) -> None:
-        """Name a bad file once, at the second look."""
-        if complaint and seat.suspected and not seat.named:
-            seat.named = True
-            self._refused += 1
-            self._complaints += 1
-            level = logging.WARNING if self._complaints <= _MAX_COMPLAINTS else logging.DEBUG
-            _log.log(level, "agent_metadata.refused pid=%d reason=%r", seat.process.pid, complaint)
-        seat.suspected = bool(complaint)
-
-    def _denied(self, pid: int, reason: str) -> None:
-        self._refused += 1
-        if not self._blind:
-            self._blind = True
-            _log.info(
-                "agent_sensor.denied pid=%d reason=%r; a SkyWalking agent in such a process is not"
-                " seen; %s",
-                pid,
-                reason,
-                remedy(own_capabilities(), LOOK_INTO_ANY_PROCESS, READ_ANY_FILE),
-            )
-
-
-def _path(directory: Directory) -> bytes:
-    return os.fsencode(f"{directory.place.tmpdir}/{_BELOW_TMPDIR}")
