@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,6 +146,15 @@ CONFIG = BY_PID.replace("mode: REGEX", "mode: AUTO")
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """One that other users can enter; pytest's own is shut whenever another run begins."""
+    with tempfile.TemporaryDirectory(prefix="rover-test-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
 def place(tmp_path: Path) -> Path:
     found = tmp_path / "fuse"
     found.mkdir()
@@ -152,8 +162,6 @@ def place(tmp_path: Path) -> Path:
 
 
 def start_held(spawn: Callable[..., subprocess.Popen[bytes]], place: Path) -> int:
-    for above in place.parents[:3]:
-        above.chmod(0o755)
     held = spawn(
         sys.executable, "-c", LOCKED, str(place / "file"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -209,8 +217,6 @@ def start_prepared(
 
 @pytest.mark.kernel
 def test_whatever_users_put_below_their_tmpdir_the_agent_goes_on(tmp_path, spawn):
-    for above in [tmp_path, *tmp_path.parents[:2]]:
-        above.chmod(0o755)
     with contextlib.ExitStack() as stack:
         for name, unanswered in (("nobody", "none"), ("silent", "1,3,14,15,17,27,34")):
             (tmp_path / name).mkdir()
@@ -229,7 +235,7 @@ def test_whatever_users_put_below_their_tmpdir_the_agent_goes_on(tmp_path, spawn
         with watched_agent(tmp_path / "agent") as watched:
             assert watched.agent.wait_for(shop, 60).entity.service == "shop"
             for what, pid in hostile.items():
-                row = watched.agent.wait_for(pid, 30)
+                row = watched.agent.wait_for(pid, 30)  # of each, whatever it has prepared
                 assert row.entity.service.startswith(what) or not what.startswith("nested")
             # three looks later all is as it was
             until = time.monotonic() + 10
