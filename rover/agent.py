@@ -151,7 +151,7 @@ class Agent:
             judge=judge,
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
-            own_pids=frozenset({os.getpid()}),
+            own_pids=reads.own_pids,
         )
         self.discovery = Discovery(
             census=census,

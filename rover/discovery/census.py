@@ -81,7 +81,7 @@ class Census:
         judge: Judge,
         probes: Probes | None,
         settle_time: float,
-        own_pids: frozenset[int] = frozenset(),
+        own_pids: Collection[int] = frozenset(),
     ) -> None:
         """Begin empty.
 
@@ -91,7 +91,7 @@ class Census:
             judge: names processes.
             probes: attached programs; None where scanning is all there is.
             settle_time: seconds that a process must live to be heard of.
-            own_pids: the agent's own processes, left out with their children.
+            own_pids: the agent's own processes now, left out with their children.
         """
         self.table = table
         self.figures = Figures()

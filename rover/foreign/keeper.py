@@ -54,6 +54,8 @@ class Keeper:
         self._blames = Blames()
         self._child: Child | None = None
         self._retired: list[Child] = []
+        self.own_pids = {os.getpid()}
+        """This process and its children: as process 1 it has others as well."""
         self._left_behind: list[Child] = []
         self._inbox: list[Answer | Lost] = []
         self._told = False
@@ -165,7 +167,10 @@ class Keeper:
                 time.sleep(WATCH_S)
 
     def _look_after(self, child: Child | None) -> None:
-        self._left_behind = [each for each in self._left_behind if not each.has_ended()]
+        for each in self._left_behind:
+            if each.has_ended():
+                self.own_pids.discard(each.pid)
+        self._left_behind = [each for each in self._left_behind if each.pid in self.own_pids]
         if child is None:
             self._start_child()
             return
@@ -219,7 +224,9 @@ class Keeper:
     def _replace(self, child: Child, news: Lost) -> None:
         """End a child, or leave it behind where the kernel holds it, and start another."""
         child.kill()
-        if not _reap(child, time.monotonic() + REAP_S):
+        if _reap(child, time.monotonic() + REAP_S):
+            self.own_pids.discard(child.pid)
+        else:
             self._left_behind.append(child)
         with self._changed:
             self._child = None
@@ -253,6 +260,8 @@ class Keeper:
             log.error(
                 "foreign_reads.%s; processes are reported without command line meanwhile", fault
             )
+        if child:
+            self.own_pids.add(child.pid)
         with self._changed:
             self._child, self._fault = child, fault
             self._started += child is not None
