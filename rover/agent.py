@@ -8,18 +8,20 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
-from rover.config.settings import kubernetes_active
+from rover.config.settings import ScanMode, kubernetes_active
 from rover.discovery.census import Census
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.foreign.figures import figures_of
+from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.naming.cluster_judge import ClusterJudge
 from rover.naming.host.finders import HostFinders
-from rover.naming.host.judge import HostJudge
+from rover.naming.host.judge import HostJudge, SensorNews
 from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
@@ -138,6 +140,11 @@ class Agent:
         self.reporter.start()
         self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
+        # its child has begun by the time that the programs are attached
+        reads = ForeignReads()
+        reads.start()
+        self._undo.append(reads.stop)
+
         probes = self._attach()
         for way in (*Way, NO_WAY):
             metrics.EBPF.labels(way).set(way == self._way)
@@ -145,15 +152,19 @@ class Agent:
             self._undo.extend([probes.close] if probes else [])
             return
         host = Host(self.agent_id)
-        judge, cluster = judges(settings, host, self._post, self._guard)
+        judge, cluster = judges(settings, host, reads, self._post, self._guard)
         census = Census(
             table=Table(),
-            reader=ProcReader(redaction=redaction_of(settings)),
+            reader=ProcReader(
+                redaction=redaction_of(settings),
+                strings=reads,
+                with_place=looks_for_agents(settings),
+            ),
             judge=judge,
             probes=probes,
             settle_time=settings.process_discovery.settle_time,
             look_period=settings.process_discovery.reconcile_period,
-            own_pids=frozenset({os.getpid()}),
+            own_pids=reads.own_pids,
             guard=self._guard,
         )
         self.discovery = Discovery(
@@ -166,6 +177,7 @@ class Agent:
             scanned=self.reporter.complete,
             guard=self._guard,
         )
+        reads.listen(lambda: self._post(SensorNews()))
         if cluster:
             cluster.start()
             self._undo.append(cluster.stop)
@@ -174,8 +186,16 @@ class Agent:
         self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
+        self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
         status.serve(
-            AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf, self._guard),
+            AgentAnswers(
+                self.discovery,
+                self.reporter,
+                cluster,
+                reads=reads,
+                ebpf=self._ebpf,
+                guard=self._guard,
+            ),
             (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
         )
 
@@ -231,6 +251,7 @@ def machine(settings: Settings) -> Machine:
 def judges(
     settings: Settings,
     host: Host,
+    reads: ForeignReads,
     post: Callable[[object], object],
     guard: Guard,
 ) -> tuple[Judge, Cluster | None]:
@@ -239,12 +260,13 @@ def judges(
     Args:
         settings: the effective configuration.
         host: the agent's host; takes the node's name once the cluster is started.
+        reads: looks at the files of language agents.
         post: takes news of the cluster, for the judge's `apply`, or returns False where it has no
             room for it; called by several threads.
         guard: keeps the cluster's threads and the judge going where a step of theirs fails.
     """
     if not kubernetes_active(settings, os.environ):
-        return _host_judge(settings, host), None
+        return _host_judge(settings, host, reads), None
     kubernetes = settings.process_discovery.kubernetes
     analyzers = Analyzers(
         kubernetes, settings.process_discovery.ignore, host, settings.core.cluster_name
@@ -257,7 +279,7 @@ def judges(
         ask_owner=cluster.ask_owner,
         guard=guard,
     )
-    outside = _host_judge(settings, host) if kubernetes.host_processes else None
+    outside = _host_judge(settings, host, reads) if kubernetes.host_processes else None
     return ClusterJudge(join, outside, guard), cluster
 
 
@@ -267,9 +289,16 @@ def redaction_of(settings: Settings) -> Redaction:
     return Redaction(discovery.command_line, discovery.command_line_secrets)
 
 
-def _host_judge(settings: Settings, host: Host) -> HostJudge:
+def looks_for_agents(settings: Settings) -> bool:
+    """Tell whether any process may be named by what a language agent in it says."""
+    discovery = settings.process_discovery
+    on_host = discovery.kubernetes.host_processes or not kubernetes_active(settings, os.environ)
+    return on_host and discovery.scanner.mode is not ScanMode.REGEX
+
+
+def _host_judge(settings: Settings, host: Host, reads: ForeignReads) -> HostJudge:
     scanner = settings.process_discovery.scanner
-    sensor = Sensor(scanner.agent_stale_after)
+    sensor = Sensor(scanner.agent_stale_after, reads)
     finders = HostFinders(
         scanner,
         settings.process_discovery.ignore,

@@ -52,6 +52,18 @@ class ProcessKey(NamedTuple):
     """Start after boot in clock ticks, field 22 of /proc/PID/stat."""
 
 
+class Place(NamedTuple):
+    """Where a process keeps its files for a while, told from all others of the same path."""
+
+    mount_namespace: int
+    root_mount: int
+    root_inode: int
+    """Inode of the root directory; with its mount it tells a chroot from its host."""
+    tmpdir: str
+    """TMPDIR as an absolute path, not decoded where it is no UTF-8; empty where the environment or
+    the root could not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """One live process as /proc told of it; text is valid UTF-8, undecodable bytes are U+FFFD.
@@ -86,6 +98,10 @@ class Process:
     """Whether its texts were cut further because the budget for all processes was used up."""
     leaderless: bool = field(default=False, compare=False)
     """Whether its first thread had ended when it was read, and others lived on."""
+    place: Place | None = field(default=None, compare=False)
+    """Where a language agent in it would keep its files; None where that was not asked for."""
+    late: str = field(default="", compare=False)
+    """Why its command line and place could not be read in time, "" where they were."""
 
     @property
     def pid(self) -> int:
@@ -170,6 +186,8 @@ class Report:
     """Set for a pod's process, which is reported as k8sProcess; None makes it a hostProcess."""
     properties: tuple[tuple[str, str], ...] = ()
     """Properties beyond the standard ones, as a SkyWalking agent in the process gave them."""
+    own_word: bool = False
+    """Whether the names are what the process's own user, who is not root, chose to write."""
 
 
 class Reason(Enum):
@@ -177,6 +195,7 @@ class Reason(Enum):
 
     REPORTED = "reported"
     FOLLOWS = "another process leads its entity"
+    PENDING = "it is being looked into"
     KERNEL_THREAD = "kernel thread"
     SELF = "belongs to the agent itself"
     IGNORED = "matches an ignore rule"

@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover.agent import judges, machine, redaction_of
+from rover.agent import judges, looks_for_agents, machine, redaction_of
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.text import printable
 from rover.discovery.once import scan_once
+from rover.discovery.procfs import ProcReader
 from rover.errors import RoverError, StateError
 from rover.explain import explain
+from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
 from rover.identity import read_agent_id
 from rover.model import Reason
+from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
     from rover.config.settings import Settings
+    from rover.k8s.cluster import Cluster
+    from rover.naming.judge import Judge
     from rover.table import Why
 
 log = logging.getLogger("rover.cli")
@@ -66,11 +71,31 @@ def scan(settings: Settings) -> list[Why]:
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
+    reads = ForeignReads()
+    reads.listen(lambda: news.put(SensorNews()))
     guard = Guard()
-    judge, cluster = judges(settings, host, news.put, guard)
-    redaction = redaction_of(settings)
+    judge, cluster = judges(settings, host, reads, news.put, guard)
+    reader = ProcReader(
+        redaction=redaction_of(settings), strings=reads, with_place=looks_for_agents(settings)
+    )
+    reads.start()
+    try:
+        return _scan(judge, cluster, host, reader, news, guard=guard)
+    finally:
+        reads.stop()
+
+
+def _scan(
+    judge: Judge,
+    cluster: Cluster | None,
+    host: Host,
+    reader: ProcReader,
+    news: queue.SimpleQueue[object],
+    *,
+    guard: Guard,
+) -> list[Why]:
     if cluster is None:
-        return scan_once(judge, redaction, guard=guard)
+        return scan_once(judge, reader, news, quiet=0.0, guard=guard)
     cluster.start()
     host.name = cluster.node_name
     try:
@@ -83,7 +108,7 @@ def scan(settings: Settings) -> list[Why]:
                         LISTED_WITHIN,
                         watch.fault or "no answer",
                     )
-        return scan_once(judge, redaction, news, guard=guard)
+        return scan_once(judge, reader, news, guard=guard)
     finally:
         cluster.stop()
 

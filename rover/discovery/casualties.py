@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rover.discovery.procfs import KernelThread
+from rover.discovery.procfs_text import KernelThread
 from rover.guard import Defect
 from rover.model import ProcessKey, Reason, Verdict
 

@@ -7,6 +7,7 @@ reconcile, called more often, is all there is. One thread uses a census.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -15,7 +16,9 @@ from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.budget import SHORT, Budget
 from rover.discovery.casualties import Casualties
 from rover.discovery.counts import Figures
+from rover.discovery.late import LateReads
 from rover.discovery.notices import Notices
+from rover.discovery.procfs import AHEAD
 from rover.discovery.runtime_stage import is_runtime_stage
 from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.guard import Defect, Guard
@@ -25,10 +28,11 @@ from rover.redaction import without_secrets
 from rover.table import Row, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import ParamSpec
 
-    from rover.discovery.procfs import KernelThread, ProcReader, Stat
+    from rover.discovery.procfs import ProcReader
+    from rover.discovery.procfs_text import KernelThread, Stat
     from rover.model import Changes
     from rover.naming.judge import Judge
     from rover.probes.settling import Ended, Probes, Taken
@@ -60,7 +64,7 @@ class Census:
         probes: Probes | None,
         settle_time: float,
         look_period: float = LOOK_PERIOD,
-        own_pids: frozenset[int] = frozenset(),
+        own_pids: Collection[int] = frozenset(),
         budget: Budget | None = None,
         guard: Guard | None = None,
     ) -> None:
@@ -73,7 +77,7 @@ class Census:
             probes: attached programs; None where scanning is all there is.
             settle_time: seconds that a process must live to be heard of.
             look_period: seconds within which each old process is looked at for what it changed.
-            own_pids: the agent's own processes, left out with their children.
+            own_pids: the agent's own processes now, left out with their children.
             budget: of what processes may make it keep; the usual one where none is given.
             guard: runs what concerns one process; one of its own where none is given.
         """
@@ -105,6 +109,12 @@ class Census:
         self._unfollowed = False
         """Some end will not be sent, for want of room."""
         self._notices = Notices(reader)
+        self._late = LateReads()
+
+    @property
+    def late(self) -> int:
+        """How many processes could not be read in time, and are looked at again."""
+        return len(self._late)
 
     @property
     def reads(self) -> int:
@@ -115,8 +125,7 @@ class Census:
         """Read every process; the programs are attached before and drained after this."""
         pids = psutil.pids()
         self._follow(pids)
-        for pid in pids:
-            self._one("admit", pid, self._admit, pid)
+        self._admit_all(pids)
         self._notices.of_files_kept_back()
         self._notices.of_hidden_processes()
 
@@ -151,8 +160,10 @@ class Census:
         reused = {each.pid for each in taken.ended} & {each.pid for each in taken.settled}
         if reused:  # the end of the earlier process has just had its pid unfollowed
             self._follow(reused)
-        for process in taken.settled:
-            self._one("settle", process.pid, self._settle, process.pid)
+        for some in _portions([process.pid for process in taken.settled]):
+            self._reader.ahead(some)
+            for pid in some:
+                self._one("settle", pid, self._settle, pid)
         self._count(taken, probes)
 
     def changes(self, now: float) -> Changes:
@@ -171,17 +182,20 @@ class Census:
     def next_doubt(self) -> float | None:
         """Return the time.monotonic() of the next look at a process that one look left open."""
         times = [at for at, _ in self._doubts.values()]
-        if self._young_at is not None:
-            times.append(self._young_at)
+        times += [at for at in (self._young_at, self._late.next_look()) if at is not None]
         return min(times, default=None)
 
     def resolve_doubts(self, now: float) -> None:
-        """Look again at processes whose leader has ended, and at those a reconcile found young."""
+        """Look again at processes whose leader has ended, and at the young and the late ones.
+
+        A reconcile leaves young ones to the kernel; late ones could not be read in time.
+        """
         if self._young_at is not None and self._young_at <= now:
             young, self._young, self._young_at = self._young, set(), None
             for pid in young:
                 known = self.table.get(pid) is not None
                 self._one("repair", pid, self._verify if known else self._find, pid)
+        self._admit_all(self._late.due(now))
         for pid in [pid for pid, (at, _) in self._doubts.items() if at <= now]:
             self._one("doubt", pid, self._look_again, pid, now)
 
@@ -274,6 +288,12 @@ class Census:
             same = known.process.key == process.key
             self.figures.execs += same and known.process.image != process.image
 
+    def _admit_all(self, pids: Sequence[int]) -> None:
+        for some in _portions(pids):
+            self._reader.ahead(some)
+            for pid in some:
+                self._one("admit", pid, self._admit, pid)
+
     def _admit(self, pid: int) -> Process | KernelThread | None:
         """Read a process and put it into the table; what is gone or the kernel's leaves it.
 
@@ -285,6 +305,10 @@ class Census:
             process = None
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
+            if process.late:
+                self._late.note(process.key, time.monotonic())
+            else:
+                self._late.drop(pid)
             self._put(process)
             self.looks.note(known, process, ran)
             if process.leaderless:
@@ -312,10 +336,15 @@ class Census:
         return process.pid in self._own_pids or (parent in self._own_pids and parent != INIT)
 
     def _ask(self, process: Process) -> Verdict:
+        late = f"its command line could not be read: {process.late}" if process.late else ""
+        if late and self._late.is_patient(process.pid):
+            return Verdict(reason=Reason.PENDING, detail=late)
         verdict = self._guard.one("judge", f"pid={process.pid}", self._judge.judge, process)
         if isinstance(verdict, Defect):
-            return Verdict(reason=Reason.DEFECT, detail=without_secrets(verdict.what))
-        return verdict
+            verdict = Verdict(reason=Reason.DEFECT, detail=without_secrets(verdict.what))
+        if not late:
+            return verdict
+        return replace(verdict, detail="; ".join(filter(None, (verdict.detail, late))))
 
     def _forget(self, key: ProcessKey) -> None:
         self._guard.one("forget", f"pid={key.pid}", self._judge.forget, key)
@@ -324,6 +353,7 @@ class Census:
     def _remove(self, pid: int) -> None:
         self.kernel_threads.pop(pid, None)
         self._doubts.pop(pid, None)
+        self._late.drop(pid)
         row = self.table.get(pid)
         if row is not None:
             self.table.remove(pid)
@@ -433,3 +463,9 @@ class Census:
         """Look at a process again when its event, unless that was lost, has been taken."""
         self._young.add(pid)
         self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+
+
+def _portions(pids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Give pids in such portions as are asked for together."""
+    for at in range(0, len(pids), AHEAD):
+        yield pids[at : at + AHEAD]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rover.guard import Defect, Guard
 from rover.k8s.cgroup import containers_of
 from rover.model import Reason, Verdict
+from rover.naming.host.judge import SensorNews
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +58,9 @@ class ClusterJudge:
                 self._host.forget(key)
 
     def apply(self, message: object) -> Iterable[ProcessKey]:
-        """Take in news of the cluster; return the processes to judge again."""
+        """Take in news of the cluster or of agents' files; return the processes to judge again."""
+        if isinstance(message, SensorNews):
+            return self._host.apply(message) if self._host else ()
         return self._join.apply(message)
 
     def refresh(self, now: float) -> Iterable[ProcessKey]:

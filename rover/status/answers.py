@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.discovery.loop import Discovery
+    from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
@@ -45,6 +46,8 @@ class AgentAnswers:
         discovery: Discovery,
         reporter: Reporter,
         cluster: Cluster | None,
+        *,
+        reads: ForeignReads,
         ebpf: str,
         guard: Guard,
     ) -> None:
@@ -54,17 +57,22 @@ class AgentAnswers:
             discovery: has the table.
             reporter: has the session.
             cluster: has the watches; None without Kubernetes.
+            reads: reads what other processes may hold up.
             ebpf: how programs are attached and why not better, or why they are not.
             guard: knows which steps of the threads fail.
         """
         self._discovery = discovery
         self._reporter = reporter
         self._cluster = cluster
+        self._reads = reads
         self._ebpf = ebpf
         self._guard = guard
 
     def health(self) -> Verdict:
         """Tell whether all threads do their work; a backend that is away is no illness.
+
+        Neither is a read that another process holds up: discovery and beats go on, and a restart
+        would meet the same process again.
 
         Neither is a defect that some processes bring out: whoever runs them could make the agent
         end by it.
@@ -72,9 +80,15 @@ class AgentAnswers:
         discovery = _discovery_state(self._discovery)
         reporter = WORKS if self._reporter.is_alive else "has ended"
         defects, more = self._defects()
-        brief = {"discovery": discovery, "reporter": reporter, "defects": defects}
+        reads = self._reads.state()
+        brief = {
+            "discovery": discovery,
+            "reporter": reporter,
+            "defects": defects,
+            "foreign_reads": WORKS if reads == WORKS else "held up",
+        }
         fine = discovery == reporter == WORKS and defects == NO_DEFECTS
-        return Verdict(fine, brief, brief | {"defects": defects + more})
+        return Verdict(fine, brief, brief | {"defects": defects + more, "foreign_reads": reads})
 
     def _defects(self) -> tuple[str, str]:
         """Return what fails, and what only the agent's own log would tell of it."""

@@ -229,11 +229,13 @@ def test_a_killed_agent_leaves_no_probe_and_no_child_and_comes_back_under_its_id
         first = {row.agent_id for row in held.processes}
         mine = loaded_programs() - before
         assert len(mine) == 3
-        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text()
-        assert children == ""
+        threads = Path(f"/proc/{agent.pid}/task").iterdir()
+        (child,) = [pid for each in threads for pid in (each / "children").read_text().split()]
+        assert b"rover.foreign.child" in Path(f"/proc/{child}/cmdline").read_bytes()
         agent.process.kill()
         agent.process.wait()
     eventually(lambda: not loaded_programs() & mine)
+    eventually(lambda: not Path(f"/proc/{child}").exists())
     backend.state.forget()
     with running(backend, tmp_path):
         held = backend.state.wait_for(lambda held: held.processes)

@@ -15,7 +15,8 @@ from census_rig import Rig, running
 
 from rover.discovery import procfs
 from rover.discovery.census import Census
-from rover.discovery.procfs import KernelThread, ProcReader, parse_status
+from rover.discovery.procfs import ProcReader
+from rover.discovery.procfs_text import KernelThread, parse_status
 from rover.model import Process, Reason, Verdict
 from rover.probes.layout import Counter
 

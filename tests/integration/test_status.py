@@ -406,7 +406,14 @@ def test_health_tells_that_discovery_is_stuck_and_nobody_waits_for_it(
     reporter = Reporter(BackendSettings(addr="127.0.0.1:1"), DiscoverySettings(), "id")
     reporter.start()
     with census_rig.running(ebpf=False) as rig:
-        answers = AgentAnswers(rig.discovery, reporter, None, "attached", Guard())
+        answers = AgentAnswers(
+            rig.discovery,
+            reporter,
+            None,
+            reads=SimpleNamespace(state=lambda: "works"),
+            ebpf="attached",
+            guard=Guard(),
+        )
         end_figures = metrics.collect_from(rig.discovery.figures)
         with serving(tmp_path, answers=answers) as service:
             eventually(lambda: get(service.port, "/healthz")[0] == 200)

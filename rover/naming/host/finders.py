@@ -74,7 +74,12 @@ class HostFinders:
                 return Verdict(reason=Reason.IGNORED, detail=pattern.pattern)
         metadata = self._sensor.metadata(process.key) if self._sensor else None
         if metadata:
-            report = Report(_entity_of(metadata), process, properties=self._properties_of(metadata))
+            report = Report(
+                _entity_of(metadata),
+                process,
+                properties=self._properties_of(metadata),
+                own_word=process.uid != 0,
+            )
             return Verdict((report,), detail="metadata of its SkyWalking agent")
         return self._by_regex(process, line) or self._by_unit(process)
 

@@ -7,12 +7,13 @@ last, or not), with maps and a ring as small as the test wants them. Time moves 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 from rover.clock import TICKS_PER_SECOND
-from rover.discovery.procfs import Stat, Unreadable
+from rover.discovery.procfs import Unreadable
+from rover.discovery.procfs_text import Stat
 from rover.model import Process, ProcessKey
 from rover.probes.layout import FOLLOW, FOLLOW_THREADS, Counter, EventKind, PendingKind
 from rover.probes.settling import Counted, Ended, Settled, Taken
@@ -239,6 +240,9 @@ class ModelReader:
 
     def mounts(self) -> str:
         return ""
+
+    def ahead(self, pids: Sequence[int]) -> None:
+        """Nothing is asked for before it is read."""
 
     def stat(self, pid: int) -> Stat | None:
         self._kernel.disturb()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.discovery.procfs import executable, parse_stat, parse_status
+from rover.discovery.procfs_text import executable, parse_stat, parse_status
 
 FIELDS = (
     "S 7 42 42 0 -1 4194560 900 0 0 0 12 3 0 0 20 0 1 0 123456 9000000 800 18446744073709551615 "

@@ -10,7 +10,7 @@ from test_census_model import PodsJudge
 
 from rover.discovery import census as census_module
 from rover.discovery.census import DEEP_EVERY, Census
-from rover.discovery.procfs import KernelThread, Stat
+from rover.discovery.procfs_text import KernelThread, Stat
 from rover.model import Process, ProcessKey
 from rover.table import Table
 

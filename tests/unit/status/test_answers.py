@@ -23,6 +23,7 @@ def answers(
     alive: bool = True,
     names_nothing: bool = False,
     guard: Guard | None = None,
+    state: str = "works",
 ) -> AgentAnswers:
     discovery = SimpleNamespace(
         expected_at=time.monotonic() - late,
@@ -42,8 +43,11 @@ def answers(
     reporter = SimpleNamespace(is_alive=alive, session=session)
     watch = SimpleNamespace(resource="pods", listed=True, fault=PRIVATE)
     cluster = SimpleNamespace(states=lambda: (watch,))
+    reads = SimpleNamespace(state=lambda: state)
     ebpf = f"missing CAP_BPF, {PRIVATE}"
-    return AgentAnswers(discovery, reporter, cluster, ebpf, guard or Guard())
+    return AgentAnswers(
+        discovery, reporter, cluster, reads=reads, ebpf=ebpf, guard=guard or Guard()
+    )
 
 
 def fail() -> None:
@@ -61,10 +65,19 @@ def test_an_agent_at_work_is_well():
     assert health.fine
     assert health.brief == health.detail
     assert (health.brief["discovery"], health.brief["reporter"]) == ("works", "works")
+    assert health.brief["foreign_reads"] == "works"
 
 
 def test_a_discovery_thread_that_sleeps_until_something_is_due_is_well():
     assert answers(late=-30).health().fine
+
+
+def test_a_read_that_another_process_holds_up_is_told_and_is_no_illness():
+    state = "stuck for 3 s on pid 7 of uid 1000, which is left out; others are read"
+    health = answers(state=state).health()
+    assert health.fine
+    assert health.detail["foreign_reads"] == state
+    assert health.brief["foreign_reads"] == "held up"
 
 
 @pytest.mark.parametrize(
