@@ -19,8 +19,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-from bench import rig
-from bench.measure import Figures, cost, limit, share
+from bench.rig import agent, sleepers
+from bench.rig.cost import share_over
+from bench.rig.figures import Figures
+from bench.rig.options import options
+from rover.backend import EmbeddedBackend
 from rover.discovery.procfs import ProcReader
 from rover.discovery.revisits import AGES
 from rover.discovery.second_looks import SecondLooks
@@ -120,7 +123,7 @@ def microseconds(reader: ProcReader, pids: list[int]) -> float:
 
 
 def one_look(figures: Figures) -> None:
-    with rig.sleepers(500) as group:
+    with sleepers.running(500) as group:
         time.sleep(AGES[-1] + 1)
         figures.add("one look: it has not run", microseconds(ProcReader(), group.pids), "us")
         figures.add("one look: it has run", microseconds(_Ran(), group.pids), "us")
@@ -155,7 +158,7 @@ def waking(amount: int) -> Iterator[list[int]]:
 
 def young(figures: Figures) -> None:
     looks = Looks(ProcReader())
-    with looks.running(), rig.sleepers() as group:
+    with looks.running(), sleepers.running() as group:
         began = time.monotonic()
         for number in range(int(STARTS_A_SECOND * STARTS_TIME)):
             rest = began + number / STARTS_A_SECOND - time.monotonic()
@@ -169,27 +172,26 @@ def young(figures: Figures) -> None:
         figures.add("  looks a second", looks.looks.looks / seconds, "/s")
 
 
-def at_rest(*options: str) -> float:
+def at_rest(*settings: str) -> float:
     """Percent of a core that the agent takes of what runs already."""
-    with rig.backend() as server, rig.agent(server, *options) as pid:
+    with EmbeddedBackend() as server, agent.running(server, *settings) as pid:
         time.sleep(AGES[-1] + 7)
-        before = cost(pid)
-        time.sleep(WINDOW)
-        return share(before, cost(pid))
+        return share_over(pid, WINDOW)
 
 
 def main() -> None:
-    figures = Figures("looking again at known processes")
+    chosen = options(__doc__).parse_args()
+    figures = Figures("looking again at known processes", as_json=chosen.json)
     figures.start()
     one_look(figures)
-    with rig.sleepers(OLD) as group:
+    with sleepers.running(OLD) as group:
         alone(figures, f"{OLD:,} old ones asleep", group.pids)
     with waking(OLD) as pids:
         alone(figures, f"{OLD:,} old ones that wake every 5 s", pids)
     young(figures)
-    with rig.sleepers(OLD):
+    with sleepers.running(OLD):
         looking, not_looking = at_rest(), at_rest(OFF)
-    limit(figures, f"{OLD:,} old ones asleep: agent CPU at rest", looking, "% core", 0.2)
+    figures.limit(f"{OLD:,} old ones asleep: agent CPU at rest", looking, "% core", 0.2)
     figures.add("  the same without looks and reconciles", not_looking, "% core")
     figures.end()
 

@@ -1,10 +1,10 @@
 """How cost grows with the number of processes: ``python -m bench.scale [--json]``.
 
 For 100, 1,000 and 10,000 processes that sleep, each an entity of its own: the time from the agent's
-start to the complete first report, resident memory, and the CPU of one beat, of one reconcile and
-of one process that starts and ends among them. The CPU of each is a difference: the same agent with
-a short and with a long period, with and without processes that start. Beside it, what polling all
-of them with psutil every 5 s costs.
+start to the complete first report, resident memory, and the CPU of one beat, of one reconcile with
+a look at each process, and of one process that starts and ends among them. The CPU of each is a
+difference: the same agent with a short and with a long period, with and without processes that
+start. Beside it, what polling all of them with psutil every 5 s costs.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def measure(figures: Figures, size: int) -> float:
     else:
         figures.add(f"{name}: start to complete first report", first, "s")
         figures.add(f"{name}: CPU of a beat", 1000 * (beating - quiet), "ms")
-    figures.add(f"{name}: CPU of a reconcile", 1000 * (comparing - quiet), "ms")
+    figures.add(f"{name}: CPU of a reconcile and a look at each", 1000 * (comparing - quiet), "ms")
     figures.add(f"{name}: CPU of a process that starts and ends", 1000 * starting, "ms")
     figures.add(f"{name}: CPU at rest beside them", 100 * quiet, "% core")
     figures.add(f"{name}: {baseline.NAMES['polling']} beside them", polling, "% core")
