@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import queue
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LOOK: Final = 1.0
+"""Seconds between two looks of who waits. Python runs handlers in the main thread alone: a signal
+that the kernel gives to another thread, or that comes just before the main thread falls asleep,
+wakes nobody."""
 
 
 class StopRequest:
@@ -40,13 +45,15 @@ class StopRequest:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the end is asked for, at most so many seconds; tell whether it was."""
-        until = None if timeout is None else time.monotonic() + timeout
+        until = float("inf") if timeout is None else time.monotonic() + timeout
         while not self._set:
-            left = None if until is None else max(0.0, until - time.monotonic())
+            left = max(0.0, until - time.monotonic())
             try:
-                action = self._woken.get(timeout=left)
+                action = self._woken.get(timeout=min(left, LOOK))
             except queue.Empty:
-                return False
+                if left <= LOOK:
+                    return False
+                continue
             if action is None:
                 self._woken.put(None)  # others may wait as well
             else:
