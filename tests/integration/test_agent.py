@@ -223,11 +223,10 @@ def test_what_calls_itself_strangely_is_reported_and_hurts_no_other(
 def test_a_killed_agent_leaves_no_probe_and_no_child_and_comes_back_under_its_id(
     backend: EmbeddedBackend, tmp_path: Path, eventually: Callable
 ):
-    before = loaded_programs()
     with running(backend, tmp_path) as agent:
         held = backend.state.wait_for(lambda held: held.processes)
         first = {row.agent_id for row in held.processes}
-        mine = loaded_programs() - before
+        mine = programs_of(agent.pid)
         assert len(mine) == 3
         threads = Path(f"/proc/{agent.pid}/task").iterdir()
         (child,) = [pid for each in threads for pid in (each / "children").read_text().split()]

@@ -63,7 +63,7 @@ def test_in_a_time_namespace_starts_and_ends_are_seen(
         assert beaten(backend.state.snapshot(), earlier.pid) < ended + 1.5
         assert beaten(backend.state.snapshot(), later.pid) < ended + 1.5
         log = agent.log.read_text()
-    assert ("ebpf=attached" in log) == ebpf
+    assert ("ebpf=raw_tracepoints" in log) == ebpf
 
 
 def beaten(held: object, pid: int) -> float:
