@@ -14,8 +14,8 @@ import psutil
 
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.budget import SHORT, Budget
-from rover.discovery.casualties import Casualties
 from rover.discovery.counts import Figures
+from rover.discovery.failed_processes import FailedProcesses
 from rover.discovery.late import LateReads
 from rover.discovery.notices import Notices
 from rover.discovery.procfs import AHEAD
@@ -95,7 +95,7 @@ class Census:
         self._settle_ns = int(settle_time * NANOSECONDS)
         self._own_pids = own_pids
         self._guard = guard or Guard()
-        self._casualties = Casualties(self._guard, table, reader)
+        self._failed_processes = FailedProcesses(self._guard, table, reader)
         self.looks = SecondLooks(
             table=table, reader=reader, put=self._put, one=self._one, period=look_period
         )
@@ -168,7 +168,7 @@ class Census:
 
     def changes(self, now: float) -> Changes:
         """Return what the backend must be told since the last call; mend what failed first."""
-        self._unsure |= not self._casualties.mend()
+        self._unsure |= not self._failed_processes.mend()
         return self.table.changes(now)
 
     def doubt_all(self) -> None:
@@ -257,7 +257,7 @@ class Census:
         self, where: str, pid: int, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Do something about one process; where that fails, have the next reconcile see to it."""
-        if not self._casualties.spared(where, pid, step, *args, **kwargs):
+        if not self._failed_processes.runs(where, pid, step, *args, **kwargs):
             self._unsure = True
 
     def _follow(self, pids: Collection[int]) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from rover.foreign.blame import Blame
 from rover.foreign.budget import ONE_S, Budget
-from rover.foreign.keeper import Keeper
 from rover.foreign.records import Found, Lost
+from rover.foreign.supervisor import Supervisor
 from rover.foreign.wire import EXISTS, EXISTS_IS, FOREIGN, STRINGS, STRINGS_ARE, pack
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MAX_KEPT: Final = 1_024
 """Answers that nobody has come for."""
 
 
-class ForeignReads(Keeper):
+class ForeignReads(Supervisor):
     """One child at a time, and the thread that watches it.
 
     `ask`, `answer`, `exists`, `send`, `wait` and `received` belong to the discovery thread.

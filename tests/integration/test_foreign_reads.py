@@ -14,7 +14,7 @@ import fuse
 import pytest
 
 from rover.discovery.procfs import ProcReader
-from rover.foreign import keeper
+from rover.foreign import supervisor
 from rover.foreign.blame import Blame
 from rover.foreign.process import Child
 from rover.foreign.reads import ForeignReads
@@ -160,14 +160,14 @@ class Misled:
 def test_children_that_the_kernel_holds_are_left_behind_and_no_more_than_a_few(
     tmp_path, eventually, monkeypatch
 ):
-    monkeypatch.setattr(keeper, "AGAIN_S", 0.05)
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.05)
     place = tmp_path / "fuse"
     place.mkdir()
     with fuse.mounted(place, f"{fuse.LOOKUP},{fuse.GETATTR},{fuse.ACCESS}"):
         misled = Misled(tmp_path / "proc", place)
         reads = misled.reads
         reads.start()
-        for number in range(1, keeper.MAX_LEFT_BEHIND + 1):
+        for number in range(1, supervisor.MAX_LEFT_BEHIND + 1):
             eventually(misled.look, within=10)
             eventually(lambda number=number: reads.figures().left_behind == number, within=20)
         assert "4 reads hang in the kernel" in eventually(lambda: not reads.works and reads.state())
@@ -176,15 +176,15 @@ def test_children_that_the_kernel_holds_are_left_behind_and_no_more_than_a_few(
         began = time.monotonic()
         reads.stop()
         assert time.monotonic() - began < 1.0, "it waits for none of them"
-        assert started == keeper.MAX_LEFT_BEHIND
+        assert started == supervisor.MAX_LEFT_BEHIND
     # the server is gone: so are they
     eventually(lambda: all(child.has_ended() for child in reads._left_behind), within=10)
 
 
 @pytest.mark.kernel
 def test_reading_goes_on_once_the_kernel_lets_go(tmp_path, eventually, monkeypatch):
-    monkeypatch.setattr(keeper, "MAX_LEFT_BEHIND", 1)
-    monkeypatch.setattr(keeper, "AGAIN_S", 0.05)
+    monkeypatch.setattr(supervisor, "MAX_LEFT_BEHIND", 1)
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.05)
     place = tmp_path / "fuse"
     place.mkdir()
     with fuse.mounted(place, f"{fuse.LOOKUP},{fuse.GETATTR},{fuse.ACCESS}"):
@@ -201,7 +201,7 @@ def test_a_child_that_cannot_be_started_is_told_and_tried_again(eventually, monk
     def refused(*_: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(keeper, "AGAIN_S", 0.05)
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.05)
     with monkeypatch.context() as broken:
         broken.setattr(Child, "__init__", refused)
         reads = ForeignReads()

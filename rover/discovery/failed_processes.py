@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 
-class Casualties:
+class FailedProcesses:
     """Those since the table was mended last; of the discovery thread."""
 
     def __init__(self, guard: Guard, table: Table, reader: ProcReader) -> None:
@@ -36,7 +36,7 @@ class Casualties:
         self._reader = reader
         self._failed: dict[int, Defect] = {}
 
-    def spared(
+    def runs(
         self, where: str, pid: int, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs
     ) -> bool:
         """Do something about one process; tell whether it went well."""
@@ -56,11 +56,11 @@ class Casualties:
             return True
         failed, self._failed = self._failed, {}
         for row in self._table.take_out_all():
-            self.spared("table", row.process.pid, self._table.put, *row)
+            self.runs("table", row.process.pid, self._table.put, *row)
         for pid, defect in failed.items():
             # of what cannot even be shown, nothing must be left behind half done
             if defect.where != "show":
-                self.spared("show", pid, self._show, pid, defect)
+                self.runs("show", pid, self._show, pid, defect)
         return not self._failed
 
     def _show(self, pid: int, defect: Defect) -> None:

@@ -38,7 +38,7 @@ LONGEST_S: Final = 60.0
 WORKS: Final = "works"
 
 
-class Keeper:
+class Supervisor:
     """The child and the thread that watches it; `_changed` guards what both threads use."""
 
     def __init__(self, proc: str = "/proc") -> None:
