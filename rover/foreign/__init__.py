@@ -5,6 +5,6 @@ belong to a file whose server is away) and for any file below a process's root. 
 waits; the agent asks it, waits for an answer no longer than a budget allows, and replaces it.
 
 `child`, `strings`, `walk`, `places`, `rights` and `wire` run in the child, which imports as little
-as it can: nothing of rover but each other. `reads`, `supervisor`, `process`, `lane`, `budget`, `blame`
-and `records` are the agent's side.
+as it can: nothing of rover but each other. `reads`, `supervisor`, `process`, `lane`, `budget`,
+`blame` and `records` are the agent's side.
 """
