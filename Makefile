@@ -5,7 +5,7 @@ VENV   := .venv
 PYTHON := /usr/bin/python3
 BIN    := $(VENV)/bin
 
-.PHONY: install dev run test lint bench protos clean
+.PHONY: install dev run test lint bench machines protos clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,10 @@ test: dev
 
 bench: install
 	$(BIN)/python -m bench
+
+# Debian's releases and kernels under QEMU; writes docs/machines.md.
+machines: dev
+	$(BIN)/python -m machines
 
 protos: dev
 	$(BIN)/python protos/generate.py

@@ -37,7 +37,8 @@ def made_up(number: int) -> Report:
         ppid=1,
         name="worker",
         exe="/usr/lib/shop/worker",
-        command_line=f"/usr/lib/shop/worker --number={number} --queue=orders-{number % 7} --debug",
+        arguments=b"/usr/lib/shop/worker --number=%d --queue=orders-%d --debug"
+        % (number, number % 7),
         cwd="/",
         uid=1000,
         cgroup="0::/system.slice/shop.service",

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bench.rig import agent, sleepers
 from bench.rig.cost import share_over
@@ -68,7 +68,12 @@ class Looks:
         self.reader = reader
         self.table = Table()
         self.looks = SecondLooks(
-            table=self.table, reader=reader, put=self._put, period=PERIOD, trees=trees
+            table=self.table,
+            reader=reader,
+            put=self._put,
+            one=self._one,
+            period=PERIOD,
+            trees=trees,
         )
         self.started: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.cpu = 0.0
@@ -80,6 +85,12 @@ class Looks:
 
     def _put(self, process: Process) -> None:
         self.table.put(process, Verdict())
+
+    @staticmethod
+    def _one(
+        _where: str, _pid: int, step: Callable[..., object], *what: object, **how: object
+    ) -> None:
+        step(*what, **how)
 
     def note(self, pid: int) -> None:
         """Begin to look at a process."""

@@ -205,7 +205,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--log", action="store_true", help="Print what the agent logged.")
     asked = parser.parse_args()
-    figures = Figures(f"{asked.seconds:.0f} s among hostile neighbours")
+    title = f"{asked.seconds:.0f} s among hostile neighbours"
+    figures = Figures(title, as_json=asked.json)
     figures.start()
     result = run(asked.seconds, asked.seed, tuple(asked.kinds.split(",")))
     assert result.before is not None

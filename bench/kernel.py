@@ -14,10 +14,12 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bench.rig.figures import Figures
 from bench.rig.options import options
 from rover.probes import libbpf, programs, settling
+from rover.probes.programs import Way
 
 RUN_TIME = 0
 """BPF_STATS_RUN_TIME of include/uapi/linux/bpf.h."""
@@ -64,42 +66,72 @@ def lives(amount: int) -> float:
     return (time.perf_counter() - began) / amount
 
 
-def per_event(figures: Figures) -> None:
-    probes = settling.Probes(programs.load())
+def per_event(figures: Figures, way: Way) -> None:
+    probes = settling.Probes(programs.load(way=way))
     with statistics_on():
         lives(3000)
         for tracepoint, descriptor in probes.loaded.programs.items():
             spent, events = run_time(descriptor)
-            figures.add(f"{tracepoint}, run time an event ({events} events)", spent / events, "ns")
+            what = f"{tracepoint} by {way}, run time an event ({events} events)"
+            figures.add(what, spent / events, "ns")
     probes.close()
 
 
-def added(figures: Figures) -> None:
+class Switch:
+    """Attaches and detaches programs in turns."""
+
+    def __init__(self, loaded: programs.Programs) -> None:
+        self._loaded = loaded
+        self._raw: list[int] = []
+        if loaded.way is Way.RAW:  # to be attached anew: raw attachments cannot be switched
+            for event in loaded.events:
+                os.close(event)
+            self._loaded = replace(loaded, events=())
+
+    def set(self, *, attached: bool) -> None:
+        for event in self._loaded.events:
+            fcntl.ioctl(event, ENABLE if attached else DISABLE, 0)
+        if self._loaded.way is Way.RAW:
+            for descriptor in self._raw:
+                os.close(descriptor)
+            self._raw = []
+            for tracepoint, program in self._loaded.programs.items() if attached else ():
+                name = tracepoint.partition(":")[2].encode()
+                self._raw.append(libbpf.library().bpf_raw_tracepoint_open(name, program))
+            assert min(self._raw, default=0) >= 0
+
+    def close(self) -> None:
+        self.set(attached=False)
+        self._loaded.close()
+
+
+def added(figures: Figures, way: Way) -> None:
     """Compare in turns, so that a drift of the machine meets both sides alike."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    probes = settling.Probes(programs.load())
+    switch = Switch(programs.load(way=way))
     lives(1000)
     ratios, bare = [], []
     for turn in range(TURNS):
         spent = {}
         for attached in (turn % 2 == 0, turn % 2 == 1):
-            for event in probes.loaded.events:
-                fcntl.ioctl(event, ENABLE if attached else DISABLE, 0)
+            switch.set(attached=attached)
             spent[attached] = lives(LIVES)
         ratios.append(spent[True] / spent[False])
         bare.append(spent[False])
-    probes.close()
+    switch.close()
     figures.add("life of a tiny process without programs", 1e6 * statistics.median(bare), "us")
     more = 100 * (statistics.median(ratios) - 1)
-    figures.limit("what the programs add to it, median of turns", more, "%", 2)
+    figures.limit(f"what the programs add to it by {way}, median of turns", more, "%", 2)
 
 
 def main() -> None:
     chosen = options(__doc__).parse_args()
     figures = Figures("what the programs cost the kernel", as_json=chosen.json)
     figures.start()
-    per_event(figures)
-    added(figures)
+    for way in Way:
+        per_event(figures, way)
+    for way in Way:
+        added(figures, way)
     figures.end()
 
 

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -42,14 +40,18 @@ KEPT_MB = 5
 """Of the bomb's memory what may remain: tables keep their room."""
 KTHREADD = 2
 
-FORKS = f"""
+FORKS = """
 import os, signal, sys
-for _ in range({BOMB}):
-    if os.fork() == 0:
-        signal.pause()
-print("ready", flush=True)
-signal.pause()
+try:
+    for _ in range(int(sys.argv[1])):
+        if os.fork() == 0:
+            signal.pause()
+    print("ready", flush=True)
+    sys.stdin.read()
+finally:
+    os.killpg(0, signal.SIGKILL)
 """
+"""Lives until its standard input ends, and so never longer than the bench that started it."""
 
 
 class Metrics:
@@ -122,16 +124,17 @@ def starts(figures: Figures, server: EmbeddedBackend) -> None:
 
 def bomb(figures: Figures, metrics: Metrics, pid: int) -> None:
     before, had = cost(pid), metrics.read()
-    parent = subprocess.Popen(
-        [sys.executable, "-c", FORKS], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert parent.stdout is not None
-    parent.stdout.readline()
-    time.sleep(5)
-    grown = cost(pid)
-    difference = difference_from_proc(metrics)
-    os.killpg(parent.pid, signal.SIGKILL)
-    parent.wait()
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKS, str(BOMB)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        time.sleep(5)
+        grown = cost(pid)
+        difference = difference_from_proc(metrics)
     time.sleep(RECONCILE + 5)
     lost = (metrics.read() - had)["rover_lost"]
     name = f"{BOMB:,} processes forked at once"

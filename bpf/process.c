@@ -5,13 +5,14 @@
  * only their exits are sent to it. One event wakes the agent after a quiet time; while it knows
  * that `pending` holds something, it looks by itself and `armed` is 0.
  *
- * The loader reads the tracepoints' format files and defines
+ * The loader defines
  *   ROVER_HAVE_EXEC, ROVER_HAVE_FORK, ROVER_HAVE_EXIT   for the tracepoints of this kernel
- *   ROVER_HAVE_GROUP_DEAD                               where the exit says that it is the last
  *   ROVER_PENDING_ENTRIES, ROVER_TRACKED_ENTRIES, ROVER_RING_PAGES
+ * and what arguments.h names, where the two ways of attaching differ.
  */
 #include <linux/types.h>
 #include "process.h"
+#include "arguments.h"
 
 #define ROVER_CLONE_THREAD 0x00010000
 /* Parent of kernel threads in the initial pid namespace. */
@@ -45,7 +46,11 @@ static inline int send(u32 kind, u32 pid)
 	return 1;
 }
 
-/* `armed` falls only when the event is on its way: a full ring must not leave the agent asleep. */
+/* `armed` falls only when the event is on its way: a full ring must not leave the agent asleep.
+ *
+ * Its read may be ordered before the caller's store into `pending`, on every architecture, and a
+ * BPF program has no full barrier before Linux 5.12. So the agent looks once more after it has
+ * armed, when all such stores have long been seen (Probes.take in rover/probes/settling.py). */
 static inline void wake(void)
 {
 	u32 first = 0;
@@ -73,7 +78,7 @@ static inline void enter(u32 pid, u32 parent, u32 kind)
 }
 
 #ifdef ROVER_HAVE_EXEC
-int on_exec(struct tracepoint__sched__sched_process_exec *args)
+int on_exec(ROVER_EXEC *args)
 {
 	count(ROVER_COUNT_EXEC);
 	/* Runs as the new image; after the exec of a thread the pid is already the leader's. */
@@ -83,13 +88,28 @@ int on_exec(struct tracepoint__sched__sched_process_exec *args)
 #endif
 
 #ifdef ROVER_HAVE_FORK
-int on_fork(struct tracepoint__task__task_newtask *args)
+/* Where an exit does not say whether it is the last, the leader's stands for it in a process that
+ * has made no thread since it came into `pending`, for then it had none. */
+static inline void note_thread(u32 pid)
+{
+#ifndef ROVER_LAST_KNOWN
+	struct rover_pending *known = pending.lookup(&pid);
+	if (known)
+		known->threads = 1;
+#endif
+}
+
+int on_fork(ROVER_FORK *args)
 {
 	u32 parent = bpf_get_current_pid_tgid() >> 32;
-	if ((args->clone_flags & ROVER_CLONE_THREAD) || parent == ROVER_KTHREADD)
+	if (rover_clone_flags(args) & ROVER_CLONE_THREAD) {
+		note_thread(parent);
+		return 0;
+	}
+	if (parent == ROVER_KTHREADD)
 		return 0;
 	count(ROVER_COUNT_FORK);
-	enter(args->pid, parent, ROVER_KIND_FORK);
+	enter(rover_new_pid(args), parent, ROVER_KIND_FORK);
 	return 0;
 }
 #endif
@@ -102,22 +122,24 @@ static inline void leave(u32 pid)
 		count(ROVER_COUNT_UNSETTLED);
 }
 
-int on_exit(struct tracepoint__sched__sched_process_exit *args)
+int on_exit(ROVER_EXIT *args)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	u32 pid = id >> 32;
-#ifdef ROVER_HAVE_GROUP_DEAD
-	if (!args->group_dead)
+#ifdef ROVER_LAST_KNOWN
+	if (!rover_is_last(args))
 		return 0;
 	leave(pid);
 	if (!tracked.delete(&pid))
 		send(ROVER_EVENT_EXIT, pid);
 #else
 	/* The last thread to end need not be the leader. Whether any lives on can be read in /proc
-	 * only, so `tracked` is left to the agent. */
+	 * only, so `tracked` is left to the agent, and `pending` where there may be threads. */
 	u32 *flags = tracked.lookup(&pid);
 	if ((u32)id == pid) {
-		leave(pid);
+		struct rover_pending *known = pending.lookup(&pid);
+		if (!known || !known->threads)
+			leave(pid);
 		if (flags)
 			send(ROVER_EVENT_LEADER, pid);
 	} else if (flags && (*flags & ROVER_FOLLOW_THREADS)) {

@@ -11,7 +11,8 @@
 struct rover_pending {
 	__u64 since_ns; /* CLOCK_BOOTTIME of the first event since it was last taken out */
 	__u32 parent;   /* pid of the forking process; 0 where only an exec was seen */
-	__u32 kind;     /* the latest event */
+	__u16 kind;     /* the latest event */
+	__u16 threads;  /* 1 where it has made a thread and an exit does not tell whether it is the last */
 };
 
 /* Flags of a followed pid; value of `tracked`. */

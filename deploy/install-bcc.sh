@@ -3,6 +3,16 @@
 # Does nothing, and needs no root, where both are there.
 set -eu
 
+python=$(/usr/bin/python3 -c 'import sys; print(sys.version.split()[0], sys.version_info >= (3, 11))')
+case $python in
+*True) ;;
+*)
+    echo "rover needs Python 3.11 or later, which Debian has since 12 (bookworm);" \
+         "/usr/bin/python3 here is ${python% *}" >&2
+    exit 1
+    ;;
+esac
+
 missing=
 /usr/bin/python3 -c 'import bcc; bcc.BPF' 2>/dev/null || missing="$missing python3-bpfcc"
 /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

@@ -8,26 +8,31 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
-from rover.config.settings import kubernetes_active
+from rover.config.settings import ScanMode, kubernetes_active
 from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import trees_here
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.foreign.figures import figures_of
+from rover.foreign.reads import ForeignReads
+from rover.guard import Guard
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.naming.cluster_judge import ClusterJudge
 from rover.naming.host.finders import HostFinders
-from rover.naming.host.judge import HostJudge
+from rover.naming.host.judge import HostJudge, SensorNews
 from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 from rover.probes import settling
+from rover.probes.programs import Way
+from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
-from rover.status.http import StatusServer
+from rover.status.service import StatusService
 from rover.stopping import StopRequest
 from rover.table import Table
 
@@ -41,9 +46,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.agent")
 
+NO_WAY: Final = "none"
+"""Beside the ways of attaching programs."""
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
-ATTACHED: Final = "attached"
 
 
 class Agent:
@@ -67,6 +73,7 @@ class Agent:
         self._settings = settings
         self._watch = watch
         self._defect: BaseException | None = None
+        self._guard = Guard()
         self._stopping = stopping or StopRequest()
         self._undo: list[Callable[[], object]] = []
 
@@ -93,7 +100,7 @@ class Agent:
             __version__,
             self.agent_id,
             self._settings.core.backend.addr,
-            self._ebpf if self._ebpf == ATTACHED else "none",
+            self._way.replace(" ", "_"),
             "active" if kubernetes_active(self._settings, os.environ) else "inactive",
             time.monotonic() - began,
         )
@@ -125,21 +132,33 @@ class Agent:
         self._undo.append(identity.close)
         self.agent_id = identity.id
 
-        status = StatusServer(settings.status.addr) if settings.status.addr else None
-        if status:
-            self._undo.append(status.close)
+        status = StatusService(settings.status.addr, settings.core.state_dir)
+        self._undo.append(status.close)
 
-        self.reporter = Reporter(settings.core.backend, settings.process_discovery, identity.id)
+        self.reporter = Reporter(
+            settings.core.backend, settings.process_discovery, identity.id, guard=self._guard
+        )
         self.reporter.start()
         self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
 
+        # its child has begun by the time that the programs are attached
+        reads = ForeignReads()
+        reads.start()
+        self._undo.append(reads.stop)
+
         probes = self._attach()
+        for way in (*Way, NO_WAY):
+            metrics.EBPF.labels(way).set(way == self._way)
         if self._stopping.is_set():
             self._undo.extend([probes.close] if probes else [])
             return
         host = Host(self.agent_id)
-        judge, cluster = judges(settings, host, self._post, self._fail)
-        reader = ProcReader()
+        judge, cluster = judges(settings, host, reads, self._post, self._guard)
+        reader = ProcReader(
+            redaction=redaction_of(settings),
+            strings=reads,
+            with_place=looks_for_agents(settings),
+        )
         census = Census(
             table=Table(),
             reader=reader,
@@ -148,7 +167,8 @@ class Agent:
             settle_time=settings.process_discovery.settle_time,
             look_period=settings.process_discovery.reconcile_period,
             trees=trees_here(reader.mounts(), reader.cgroup(os.getpid()) or ""),
-            own_pids=frozenset({os.getpid()}),
+            own_pids=reads.own_pids,
+            guard=self._guard,
         )
         self.discovery = Discovery(
             census=census,
@@ -157,7 +177,10 @@ class Agent:
             settings=settings.process_discovery,
             publish=self._publish,
             failed=self._fail,
+            scanned=self.reporter.complete,
+            guard=self._guard,
         )
+        reads.listen(lambda: self._post(SensorNews()))
         if cluster:
             cluster.start()
             self._undo.append(cluster.stop)
@@ -166,15 +189,25 @@ class Agent:
         self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
-        if status:
-            status.serve(AgentAnswers(self.discovery, self.reporter, cluster, self._ebpf))
+        self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
+        status.serve(
+            AgentAnswers(
+                self.discovery,
+                self.reporter,
+                cluster,
+                reads=reads,
+                ebpf=self._ebpf,
+                guard=self._guard,
+            ),
+            (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
+        )
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
         try:
             probes = settling.attach(self._stopping.is_set)
         except ProbeError as error:
-            self._ebpf = str(error).partition("\n")[0]
+            self._ebpf, self._way = str(error).partition("\n")[0], NO_WAY
             if self._stopping.is_set():
                 return None
             if self._settings.process_discovery.require_ebpf:
@@ -185,11 +218,13 @@ class Agent:
                 error,
             )
             return None
-        self._ebpf = ATTACHED
+        loaded = probes.loaded
+        why = f", not raw ones: {loaded.not_better}" if loaded.not_better else ""
+        self._ebpf, self._way = f"attached by {loaded.way}{why}", loaded.way
         return probes
 
-    def _post(self, news: object) -> None:
-        self.discovery.post(news)
+    def _post(self, news: object) -> bool:
+        return self.discovery.post(news)
 
     def _publish(self, changes: Changes) -> None:
         self.reporter.publish(changes)
@@ -219,38 +254,60 @@ def machine(settings: Settings) -> Machine:
 def judges(
     settings: Settings,
     host: Host,
-    post: Callable[[object], None],
-    failed: Callable[[BaseException], None],
+    reads: ForeignReads,
+    post: Callable[[object], object],
+    guard: Guard,
 ) -> tuple[Judge, Cluster | None]:
     """Build what names processes, and where Kubernetes is active the cluster that it hears of.
 
     Args:
         settings: the effective configuration.
         host: the agent's host; takes the node's name once the cluster is started.
-        post: takes news of the cluster, for the judge's `apply`; called by several threads.
-        failed: told of a defect that ended a watch.
+        reads: looks at the files of language agents.
+        post: takes news of the cluster, for the judge's `apply`, or returns False where it has no
+            room for it; called by several threads.
+        guard: keeps the cluster's threads and the judge going where a step of theirs fails.
     """
     if not kubernetes_active(settings, os.environ):
-        return _host_judge(settings, host), None
+        return _host_judge(settings, host, reads), None
     kubernetes = settings.process_discovery.kubernetes
     analyzers = Analyzers(
         kubernetes, settings.process_discovery.ignore, host, settings.core.cluster_name
     )
-    cluster = Cluster(kubernetes, post, with_env=analyzers.use_env, failed=failed)
+    cluster = Cluster(kubernetes, post, with_env=analyzers.use_env, guard=guard)
     join = PodJoin(
-        PodIndex(),
+        PodIndex(guard=guard),
         analyzers,
         list_again=cluster.list_pods_again,
         ask_owner=cluster.ask_owner,
+        guard=guard,
     )
-    outside = _host_judge(settings, host) if kubernetes.host_processes else None
-    return ClusterJudge(join, outside), cluster
+    outside = _host_judge(settings, host, reads) if kubernetes.host_processes else None
+    return ClusterJudge(join, outside, guard), cluster
 
 
-def _host_judge(settings: Settings, host: Host) -> HostJudge:
+def redaction_of(settings: Settings) -> Redaction:
+    """Build what decides how much of a process's own words leaves the host."""
+    discovery = settings.process_discovery
+    return Redaction(discovery.command_line, discovery.command_line_secrets)
+
+
+def looks_for_agents(settings: Settings) -> bool:
+    """Tell whether any process may be named by what a language agent in it says."""
+    discovery = settings.process_discovery
+    on_host = discovery.kubernetes.host_processes or not kubernetes_active(settings, os.environ)
+    return on_host and discovery.scanner.mode is not ScanMode.REGEX
+
+
+def _host_judge(settings: Settings, host: Host, reads: ForeignReads) -> HostJudge:
     scanner = settings.process_discovery.scanner
-    sensor = Sensor(scanner.agent_stale_after)
+    sensor = Sensor(scanner.agent_stale_after, reads)
     finders = HostFinders(
-        scanner, settings.process_discovery.ignore, host, sensor, settings.core.cluster_name
+        scanner,
+        settings.process_discovery.ignore,
+        host,
+        sensor,
+        settings.core.cluster_name,
+        redaction=redaction_of(settings),
     )
     return HostJudge(finders, sensor, scanner.period)

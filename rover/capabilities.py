@@ -31,12 +31,13 @@ def remedy(effective: int, *needed: dict[str, int]) -> str:
             f"securityContext.capabilities.add: [{', '.join(missing)}]"
         )
     policy = (
-        "the agent has the capabilities, so a policy of the host (AppArmor, SELinux) forbids it"
+        "the agent has the capabilities for it; a policy of the host, such as AppArmor's or "
+        "SELinux's, may forbid it, or its user namespace own less than the host"
     )
     if IN_CLUSTER not in os.environ:
-        return policy
+        return f"{policy}: the kernel's log may say which"
     return (
-        f"{policy}: set securityContext.appArmorProfile: {{type: Unconfined}} and "
+        f"{policy}: try securityContext.appArmorProfile: {{type: Unconfined}} and "
         "securityContext.seLinuxOptions: {type: spc_t}"
     )
 

@@ -10,15 +10,22 @@ has chosen already.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Final
 
 ALLOCATOR: Final = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
 """One arena: threads that hold Python's lock in turn need no arena each."""
 
+EARLY: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+"""Signals that people send to daemons, and that would end the agent before it runs."""
+
 
 def main() -> None:
     """Run the command line; an agent with the allocator that gives memory back."""
+    if sys.argv[1:2] == ["start"]:
+        for number in EARLY:  # until the command itself says what becomes of it
+            signal.signal(number, signal.SIG_IGN)
     if sys.argv[1:2] == ["start"] and not ALLOCATOR.keys() & os.environ.keys():
         _start_again()
     for name in ALLOCATOR:  # what the agent starts chooses for itself

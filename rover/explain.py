@@ -45,7 +45,7 @@ def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> di
         "ppid": process.ppid,
         "name": process.name,
         "exe": process.exe,
-        "command_line": process.command_line,
+        "command_line": process.told,
         "cwd": process.cwd,
         "uid": process.uid,
         "cgroup": process.cgroup.splitlines(),

@@ -32,6 +32,21 @@ REGISTRY: Final = CollectorRegistry()
 
 ProcessCollector(registry=REGISTRY)
 
+DEFECTS: Final = Counter(
+    "rover_defects_total",
+    "Failures that nobody foresaw, by the step; each cost its own process or object alone.",
+    ["where"],
+    registry=REGISTRY,
+)
+
+# Discovery
+
+LOST_NEWS: Final = Counter(
+    "rover_lost_news_total",
+    "News of the cluster that the discovery thread had no room for; all is listed again.",
+    registry=REGISTRY,
+)
+
 # Reporter
 
 SESSION_STATE: Final = Gauge(
@@ -90,6 +105,38 @@ COMMANDS: Final = Counter(
     registry=REGISTRY,
 )
 
+# Status: "port" is status.addr, "socket" the Unix socket
+
+STATUS_CONNECTIONS: Final = Gauge(
+    "rover_status_connections",
+    "Connections of those who ask the agent.",
+    ["at"],
+    registry=REGISTRY,
+)
+STATUS_ANSWERS: Final = Counter(
+    "rover_status_answers_total",
+    "Answers to those who ask the agent, by HTTP's status.",
+    ["at", "status"],
+    registry=REGISTRY,
+)
+STATUS_DROPPED: Final = Counter(
+    "rover_status_dropped_total",
+    "Connections ended without a complete answer: late, made_room for another, sent "
+    "in_pieces or too_much, no_room for its request, no_descriptor left, or a defect.",
+    ["at", "why"],
+    registry=REGISTRY,
+)
+
+
+# Probes
+
+EBPF: Final = Gauge(
+    "rover_ebpf",
+    "1 for how the kernel's events come in, 0 for the others: raw tracepoints, tracepoints, none.",
+    ["way"],
+    registry=REGISTRY,
+)
+
 
 # Figures that their room counts for itself and gives when it is asked
 
@@ -136,6 +183,9 @@ class _Asking(Collector):
         try:
             figures = list(self._ask())
         except RoverError:
+            return
+        except Exception:  # noqa: BLE001 - one room's defect must not hide what the others show
+            DEFECTS.labels("figures").inc()
             return
         yield from figures
 

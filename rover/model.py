@@ -27,6 +27,9 @@ STANDARD_PROPERTIES = frozenset(
 )
 """Properties of a report that the agent finds out itself; a process has no say in them."""
 
+DETAIL_KEPT = 500
+"""Characters of a verdict's detail: a failing template may put a command line into it."""
+
 NAME_UNITS = 70
 """UTF-16 units of a service or instance name that count in the backend's ids (OAP 10.1)."""
 NAME_LIMIT = 500
@@ -49,9 +52,24 @@ class ProcessKey(NamedTuple):
     """Start after boot in clock ticks, field 22 of /proc/PID/stat."""
 
 
+class Place(NamedTuple):
+    """Where a process keeps its files for a while, told from all others of the same path."""
+
+    mount_namespace: int
+    root_mount: int
+    root_inode: int
+    """Inode of the root directory; with its mount it tells a chroot from its host."""
+    tmpdir: str
+    """TMPDIR as an absolute path, not decoded where it is no UTF-8; empty where the environment or
+    the root could not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One live process as /proc told of it; text is valid UTF-8, undecodable bytes are U+FFFD."""
+    """One live process as /proc told of it; text is valid UTF-8, undecodable bytes are U+FFFD.
+
+    What the process chose itself is cut (`rover.discovery.bounds`).
+    """
 
     key: ProcessKey
     ppid: int
@@ -59,8 +77,9 @@ class Process:
     """The kernel's comm, at most 15 bytes."""
     exe: str
     """Path of the executable without " (deleted)"; empty where it cannot be read."""
-    command_line: str
-    """Arguments joined by blanks; empty where the process has none."""
+    arguments: bytes = field(repr=False)
+    """As /proc/PID/cmdline has them, parted by NULs. Bytes, for wide characters would take two or
+    four a character. What names processes sees them; they leave the host as `told` alone."""
     cwd: str
     uid: int
     cgroup: str
@@ -70,15 +89,34 @@ class Process:
     mount_namespace: int
     namespace_pid: int
     """The pid as the process itself sees it (innermost NSpid)."""
-    image: int
-    """Differs after an exec, and only then: a hash of the memory layout in /proc/PID/stat."""
+    image: int = field(compare=False)
+    """Differs after an exec, and where the first thread has ended: a hash of the memory layout in
+    /proc/PID/stat. Tells where to look again, and nothing that would be worth a report."""
+    redacted: bytes | None = None
+    """What may leave the host in place of the arguments; None where they may as they are."""
+    shortened: bool = False
+    """Whether its texts were cut further because the budget for all processes was used up."""
     leaderless: bool = field(default=False, compare=False)
     """Whether its first thread had ended when it was read, and others lived on."""
+    place: Place | None = field(default=None, compare=False)
+    """Where a language agent in it would keep its files; None where that was not asked for."""
+    late: str = field(default="", compare=False)
+    """Why its command line and place could not be read in time, "" where they were."""
 
     @property
     def pid(self) -> int:
         """Process id in the initial pid namespace."""
         return self.key.pid
+
+    @property
+    def command_line(self) -> str:
+        """Arguments joined by blanks, secrets included; empty where the process has none."""
+        return _joined(self.arguments)
+
+    @property
+    def told(self) -> str:
+        """The command line as it may leave the host: reported, shown or logged."""
+        return _joined(self.arguments if self.redacted is None else self.redacted)
 
     @property
     def exe_name(self) -> str:
@@ -148,6 +186,8 @@ class Report:
     """Set for a pod's process, which is reported as k8sProcess; None makes it a hostProcess."""
     properties: tuple[tuple[str, str], ...] = ()
     """Properties beyond the standard ones, as a SkyWalking agent in the process gave them."""
+    own_word: bool = False
+    """Whether the names are what the process's own user, who is not root, chose to write."""
 
 
 class Reason(Enum):
@@ -155,6 +195,7 @@ class Reason(Enum):
 
     REPORTED = "reported"
     FOLLOWS = "another process leads its entity"
+    PENDING = "it is being looked into"
     KERNEL_THREAD = "kernel thread"
     SELF = "belongs to the agent itself"
     IGNORED = "matches an ignore rule"
@@ -175,7 +216,11 @@ class Verdict:
     reason: Reason = Reason.REPORTED
     """Why there is no report; REPORTED where there is one."""
     detail: str = ""
-    """Which finder or rule decided, and what failed, for display."""
+    """Which finder or rule decided, and what failed, for display; cut where it is long."""
+
+    def __post_init__(self) -> None:
+        if len(self.detail) > DETAIL_KEPT:
+            object.__setattr__(self, "detail", f"{self.detail[:DETAIL_KEPT]}…")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +253,10 @@ def utf16_prefix(text: str, units: int) -> str:
         if used > units:
             return text[:at]
     return text
+
+
+def _joined(arguments: bytes) -> str:
+    return arguments.replace(b"\0", b" ").decode("utf-8", "replace")
 
 
 def is_blank(name: str) -> bool:

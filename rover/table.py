@@ -2,8 +2,10 @@
 
 The discovery thread owns the one table; nobody else touches it. An entity is reported for one
 process at a time: the oldest that claims it leads, the others follow in the order of their start.
-Every operation costs the same however many processes there are, up to a search and a shift among
-an entity's own followers.
+A claim that a process's own user has written (its metadata) comes after all that the agent found
+itself, and among such claims the user who had the entity first keeps it: nobody can take over what
+runs as another. Every operation costs the same however many processes there are, up to a search and
+a shift among an entity's own followers; where the user changes who has it, one pass over them.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover.flapping import Flapping
-from rover.model import Changes, EntityKey, Process, ProcessKey, Reason, Report, Verdict
+from rover.model import Changes, EntityKey, Process, Reason, Report, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Row(NamedTuple):
@@ -44,9 +46,10 @@ class Table:
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
         self._claims: dict[EntityKey, list[Report] | tuple[Report]] = {}
-        """What each claimant would be reported as, the oldest first; no two are of one age. Most
-        entities have one, and a tuple takes half the room of a list."""
-        self._published: dict[EntityKey, Report] = {}
+        """What each claimant would be reported as, in the order of `_place`; no two are of one age.
+        Most entities have one, and a tuple takes half the room of a list."""
+        self._published: dict[EntityKey, Report | None] = {}
+        """What was told of each entity last; None where it did not arrive."""
         self._touched: set[EntityKey] = set()
         self._flapping: Flapping[EntityKey] = Flapping()
         """Entities whose facts change too often, with the same process leading."""
@@ -81,20 +84,23 @@ class Table:
         claimed = {report.entity.key: report for report in verdict.reports}
         for report in known.verdict.reports if known else ():
             if report.entity.key not in claimed:
-                self._release(report.entity.key, process.key)
+                self._release(report.entity.key, report)
         for key, report in claimed.items():
             claims = self._claims.get(key)
             if claims is None:
                 self._claims[key] = (report,)
                 self._touched.add(key)
                 continue
-            at = _place(claims, process.key)
-            if not _is_of(claims, at, process.key):
-                self._several(key).insert(at, report)
-            elif claims[at] != report:
+            before = _claim_of(known, key)
+            if before is not None and _rank(before) == _rank(report):
+                at = _place(claims, report)
+                if claims[at] == report:
+                    continue
                 self._several(key)[at] = report
             else:
-                continue
+                if before is not None:
+                    self._release(key, before)
+                self._insert(key, report)
             self._touched.add(key)
         if known:
             self.reasons[known.verdict.reason] -= 1
@@ -108,7 +114,7 @@ class Table:
             return None
         self.reasons[row.verdict.reason] -= 1
         for report in row.verdict.reports:
-            self._release(report.entity.key, row.process.key)
+            self._release(report.entity.key, report)
         return row.process
 
     def changes(self, now: float = 0.0) -> Changes:
@@ -127,13 +133,33 @@ class Table:
             report = claims[0] if claims else None
             if report is None:
                 self._flapping.forget(key)
-                if self._published.pop(key, None) is not None:
+                if key in self._published:
+                    del self._published[key]
                     withdrawn.append(key)
             elif self._is_news(key, report, now):
                 self._published[key] = report
                 announced.append(report)
         self._touched.clear()
         return Changes(tuple(announced), tuple(withdrawn))
+
+    def tell_again(self, keys: Iterable[EntityKey]) -> None:
+        """Have entities among the next changes of which the latest word did not arrive."""
+        for key in keys:
+            self._published[key] = None
+            self._touched.add(key)
+
+    def take_out_all(self) -> list[Row]:
+        """Empty the table and return its rows, to be put in again one by one.
+
+        So a defect is mended that left rows and claims apart. What was told of entities stays, and
+        all of them are looked at by the next `changes`.
+        """
+        rows = list(self._rows.values())
+        self._rows.clear()
+        self._claims.clear()
+        self.reasons.clear()
+        self._touched.update(self._published)
+        return rows
 
     def next_change(self) -> float | None:
         """Return the time.monotonic() at which `changes` tells what waits; None: nothing does."""
@@ -153,17 +179,28 @@ class Table:
         row = self._rows.get(pid)
         if row is None:
             return None
-        leads, follows = [], []
+        leads, follows, refused = [], [], []
         for report in row.verdict.reports:
             leader = self._claims[report.entity.key][0]
             if leader.process.pid == pid:
                 leads.append(report)
             else:
                 follows.append((report, leader.process.pid))
-        reason = row.verdict.reason
+                if report.own_word and leader.process.uid != row.process.uid:
+                    refused.append(
+                        f"metadata of uid {row.process.uid} does not displace the entity's leader,"
+                        f" which runs as uid {leader.process.uid}"
+                    )
+        reason, detail = row.verdict.reason, row.verdict.detail
         if reason is Reason.REPORTED and not leads:
             reason = Reason.FOLLOWS
-        return Why(row.process, reason, row.verdict.detail, tuple(leads), tuple(follows))
+        return Why(
+            row.process,
+            reason,
+            "; ".join(filter(None, (detail, *refused))),
+            tuple(leads),
+            tuple(follows),
+        )
 
     def _is_news(self, key: EntityKey, report: Report, now: float) -> bool:
         """Tell whether the backend must hear of a report now."""
@@ -177,15 +214,32 @@ class Table:
             return False
         return self._flapping.passes(key, now)
 
-    def _release(self, key: EntityKey, process: ProcessKey) -> None:
+    def _insert(self, key: EntityKey, report: Report) -> None:
+        claims = self._claims.get(key)
+        if claims is None:
+            self._claims[key] = (report,)
+        else:
+            at = _place(claims, report)
+            self._several(key).insert(at, report)
+
+    def _release(self, key: EntityKey, report: Report) -> None:
         claims = self._claims[key]
-        at = _place(claims, process)
+        at = _place(claims, report)
         if at == 0:
             self._touched.add(key)
-        if len(claims) > 1:
-            del self._several(key)[at]
-        else:
+        if len(claims) == 1:
             del self._claims[key]
+            return
+        several = self._several(key)
+        del several[at]
+        first = _first_own_word(several)
+        if report.own_word and at == first < len(several):
+            # the user who had it may have no other process: then the next user has it
+            holder = several[first].process.uid
+            if holder != report.process.uid:
+                several[first:] = sorted(
+                    several[first:], key=lambda each: (each.process.uid != holder, _age(each))
+                )
 
     def _several(self, key: EntityKey) -> list[Report]:
         """Give an entity's claimants in a form that can be changed."""
@@ -197,7 +251,7 @@ class Table:
 
 def _told(report: Report) -> tuple[object, ...]:
     """Give what the backend hears of an entity, beside the process that leads it."""
-    return report.entity, report.container, report.properties, report.process.command_line
+    return report.entity, report.container, report.properties, report.process.told
 
 
 def _age(report: Report) -> tuple[int, int]:
@@ -205,10 +259,34 @@ def _age(report: Report) -> tuple[int, int]:
     return key.start_ticks, key.pid
 
 
-def _place(claims: Sequence[Report], process: ProcessKey) -> int:
-    """Find where a process's claim stands, or would stand."""
-    return bisect_left(claims, (process.start_ticks, process.pid), key=_age)
+def _rank(report: Report) -> tuple[bool, int]:
+    """Tell claims apart that stand in different places for one process."""
+    return report.own_word, report.process.uid if report.own_word else 0
 
 
-def _is_of(claims: Sequence[Report], at: int, process: ProcessKey) -> bool:
-    return at < len(claims) and claims[at].process.key == process
+def _claim_of(row: Row | None, key: EntityKey) -> Report | None:
+    """Return what a process claimed of an entity before."""
+    reports = row.verdict.reports if row else ()
+    return next((report for report in reversed(reports) if report.entity.key == key), None)
+
+
+def _first_own_word(claims: Sequence[Report]) -> int:
+    """Find where the claims begin that processes' own users have written."""
+    return bisect_left(claims, 1, key=lambda report: int(report.own_word))
+
+
+def _place(claims: Sequence[Report], report: Report) -> int:
+    """Find where a claim stands, or would stand.
+
+    First the claims that the agent found, the oldest process's first; then those of the user who
+    has the entity among users, then those of all others.
+    """
+    first = _first_own_word(claims)
+    if not report.own_word:
+        return bisect_left(claims, _age(report), hi=first, key=_age)
+    holder = claims[first].process.uid if first < len(claims) else report.process.uid
+
+    def order(each: Report) -> tuple[bool, tuple[int, int]]:
+        return each.process.uid != holder, _age(each)
+
+    return bisect_left(claims, order(report), lo=first, key=order)

@@ -109,9 +109,9 @@ def execsnoop() -> None:
 
     import bcc  # noqa: PLC0415
 
-    from rover.probes import loader, programs  # noqa: PLC0415
+    from rover.probes import programs, tracefs  # noqa: PLC0415
 
-    loader.find_tracefs(ctypes.CDLL(None, use_errno=True))
+    tracefs.find(ctypes.CDLL(None, use_errno=True))
     os.environ["BCC_KERNEL_SOURCE"] = str(programs.source().parent / "shim")
     program = bcc.BPF(text=SNOOP)
     events = program["events"]
@@ -121,7 +121,9 @@ def execsnoop() -> None:
         print(event.pid, time.monotonic(), event.comm.decode(errors="replace"))
 
     events.open_ring_buffer(told)
-    while True:
+    # Looked for, not handled: what a handler raises is lost where it interrupts BCC's callback.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while signal.SIGTERM not in signal.sigpending():
         program.ring_buffer_poll(1000)
 
 

@@ -14,6 +14,7 @@ from rover.config.contexts import POD_FILTERS, POD_NAMES
 from rover.config.filters import Filter
 from rover.config.settings import AnalyzerSettings, KubernetesSettings
 from rover.gotemplate import Template
+from rover.guard import Guard
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.k8s.objects import pod_record, service_record
@@ -91,7 +92,7 @@ def process_in(pid: int, cgroup: str) -> Process:
         ppid=1,
         name=f"app-{pid % 10}",
         exe=f"/usr/bin/app-{pid % 10}",
-        command_line=f"app-{pid % 10} --serve",
+        arguments=b"app-%d --serve" % (pid % 10),
         cwd="/",
         uid=0,
         cgroup=cgroup,
@@ -115,23 +116,22 @@ class Follower:
     ) -> None:
         self.api = api
         self.config = config
-        self.index = PodIndex()
+        self.guard = Guard()
+        self.index = PodIndex(guard=self.guard)
         self.messages: list[object] = []
-        self.failures: list[BaseException] = []
         self.live: dict[int, Process] = {}
         self.verdicts: dict[int, Verdict | None] = {}
         self.judged = 0
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = KubernetesSettings(kubeconfig=config, node_name=NODE, analyzers=analyzers)
-        self.cluster = Cluster(
-            settings, self._queue.put, timing=timing, failed=self.failures.append
-        )
+        self.cluster = Cluster(settings, self._queue.put, timing=timing, guard=self.guard)
         host = Host("agent-1", name=NODE, interfaces=dict)
         self.join = PodJoin(
             self.index,
             Analyzers(settings, (), host, ""),
             list_again=self.cluster.list_pods_again,
             ask_owner=self.cluster.ask_owner,
+            guard=self.guard,
         )
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class Follower:
 
     def __exit__(self, *_: object) -> None:
         self.cluster.stop(2.0)
-        assert self.failures == []
+        assert not self.guard.counts, self.guard.counts
 
     def start_process(self, pid: int, cgroup: str) -> None:
         self.live[pid] = process_in(pid, cgroup)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from rover.errors import RoverError
+from rover.host_limits import exhausted
 
 INTERRUPTED: Final = 130
 """Exit code of what SIGINT ended, as shells have it."""
@@ -63,6 +64,11 @@ class Commands(click.Group):
         except RoverError as error:
             click.echo(f"rover: {error}", err=True)
             sys.exit(error.exit_code)
+        except (OSError, RuntimeError) as error:
+            if not (told := exhausted(error)):
+                raise
+            click.echo(f"rover: {told}", err=True)
+            sys.exit(RoverError.exit_code)
 
 
 @click.command(

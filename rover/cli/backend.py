@@ -14,6 +14,7 @@ import click
 
 from rover.cli.live import GONE_AFTER, mute, show
 from rover.errors import BackendError, ConfigError
+from rover.host_limits import ensure_room
 from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def backend(
     # gRPC is imported here: --help needs none
     from rover.backend import EmbeddedBackend  # noqa: PLC0415
 
+    ensure_room()
     running = EmbeddedBackend(_options(**given))
     stop = StopRequest()
     with _signals(stop.set, lambda: _print_state(running)), running:

@@ -7,16 +7,20 @@ import queue
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rover.cli.view import View
+from rover.guard import Defect, Guard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rover.backend import Change, State
     from rover.model import Changes
     from rover.stopping import StopRequest
+
+T = TypeVar("T")
 
 GONE_AFTER: Final = 50.0
 """Seconds without a beat: two and a half of the usual heartbeat periods."""
@@ -98,20 +102,30 @@ def _news(
     Ages change with time alone: it is given once a second even when nothing is new.
     """
     given_at = 0.0
-    lines = [line for process in state.snapshot().processes for line in view.heard(process)]
+    guard = Guard()
+    lines: list[str] = []
+
+    def take(about: str, told: Callable[[T], Iterator[str]], news: T) -> None:
+        """Take the lines for one piece of news; where that fails, the others still have theirs."""
+        found = guard.one("view", about, lambda: list(told(news)))
+        lines.extend(() if isinstance(found, Defect) else found)
+
+    for process in state.snapshot().processes:
+        take(process.id, view.heard, process)
     while True:
         ending = stop.is_set()
         now = time.monotonic()
         # what the table announced comes before the report of it
         for changes in _drained(withdrawn):
-            lines += view.agent_changed(changes, now)
+            take("agent", partial(view.agent_changed, now=now), changes)
         told = inbox.empty()
-        lines += view.backend_changed(told)
+        for change in told:
+            take(change.process.id, view.backend_changed, (change,))
         if told or lines or ending or now - given_at >= AGEING:
-            lines += view.pass_time(now)
+            take("time", view.pass_time, now)
             given_at = now
-            yield view, lines
-            lines = []
+            yield view, lines.copy()
+            lines.clear()
         if ending:
             return
         stop.wait(REFRESH)

@@ -62,6 +62,8 @@ def tell(loaded: Loaded) -> None:
     """Print on stderr what is likely a mistake in the configuration, and what of it is ignored."""
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    if loaded.sets_nothing:
+        click.echo(f"warning: {loaded.file} sets nothing that this agent reads", err=True)
     if loaded.ignored:
         click.echo(
             f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have",

@@ -9,20 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover.agent import judges, machine
+from rover.agent import judges, looks_for_agents, machine, redaction_of
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.text import printable
 from rover.discovery.once import scan_once
+from rover.discovery.procfs import ProcReader
 from rover.errors import RoverError, StateError
 from rover.explain import explain
+from rover.foreign.reads import ForeignReads
+from rover.guard import Guard
 from rover.identity import read_agent_id
 from rover.model import Reason
+from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
     from rover.config.settings import Settings
+    from rover.k8s.cluster import Cluster
+    from rover.naming.judge import Judge
     from rover.table import Why
 
 log = logging.getLogger("rover.cli")
@@ -41,7 +47,7 @@ COLUMNS = ("PID", "LAYER", "SERVICE", "INSTANCE", "PROCESS", "STATUS", "COMMAND"
 def ps(loaded: Loaded, *, pids: tuple[int, ...], everything: bool, output: str) -> None:
     """Scan once: what would be reported and as what, and why the rest would not."""
     tell(loaded)
-    write_logs("WARN")
+    write_logs("DEBUG" if loaded.settings.logger.level == "DEBUG" else "WARN", tracebacks=False)
     found = scan(loaded.settings)
     missing = set(pids) - {why.process.pid for why in found}
     if missing:
@@ -65,9 +71,31 @@ def scan(settings: Settings) -> list[Why]:
     """
     news: queue.SimpleQueue[object] = queue.SimpleQueue()
     host = Host(known_id(settings))
-    judge, cluster = judges(settings, host, news.put, lambda error: log.error("%r", error))
+    reads = ForeignReads()
+    reads.listen(lambda: news.put(SensorNews()))
+    guard = Guard()
+    judge, cluster = judges(settings, host, reads, news.put, guard)
+    reader = ProcReader(
+        redaction=redaction_of(settings), strings=reads, with_place=looks_for_agents(settings)
+    )
+    reads.start()
+    try:
+        return _scan(judge, cluster, host, reader, news, guard=guard)
+    finally:
+        reads.stop()
+
+
+def _scan(
+    judge: Judge,
+    cluster: Cluster | None,
+    host: Host,
+    reader: ProcReader,
+    news: queue.SimpleQueue[object],
+    *,
+    guard: Guard,
+) -> list[Why]:
     if cluster is None:
-        return scan_once(judge)
+        return scan_once(judge, reader, news, quiet=0.0, guard=guard)
     cluster.start()
     host.name = cluster.node_name
     try:
@@ -80,7 +108,7 @@ def scan(settings: Settings) -> list[Why]:
                         LISTED_WITHIN,
                         watch.fault or "no answer",
                     )
-        return scan_once(judge, news)
+        return scan_once(judge, reader, news, guard=guard)
     finally:
         cluster.stop()
 
@@ -115,7 +143,7 @@ def print_table(found: list[Why]) -> None:
         last = column == "COMMAND"
         table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
     for why in found:
-        pid, command = str(why.process.pid), printable(why.process.command_line[:1000])
+        pid, command = str(why.process.pid), printable(why.process.told[:1000])
         for report, status in entities(why):
             names = ("-",) * 4
             if report is not None:
@@ -131,7 +159,8 @@ def print_table(found: list[Why]) -> None:
 
 def entities(why: Why) -> list[tuple[Any, str]]:
     """Return each entity of a process with what it is to it; one without for none."""
-    told = [(report, "reported") for report in why.leads]
-    told += [(report, f"follows {leader}") for report, leader in why.follows]
+    short = ", texts cut short" if why.process.shortened else ""
+    told = [(report, f"reported{short}") for report in why.leads]
+    told += [(report, f"follows {leader}{short}") for report, leader in why.follows]
     detail = f": {why.detail}" if why.detail else ""
     return told or [(None, f"not reported: {why.reason.value}{detail}")]

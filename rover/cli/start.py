@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from rover.agent import Agent
-from rover.cli.logs import write_logs
+from rover.cli.logs import stands_apart, write_logs
 from rover.cli.options import configured
+from rover.cli.signals import until_signalled
+from rover.host_limits import ensure_room
 from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from rover.config.load import Loaded
     from rover.config.settings import Settings
     from rover.model import Changes
@@ -34,11 +32,16 @@ log = logging.getLogger("rover.cli")
 def start(loaded: Loaded, *, embedded: bool) -> None:
     """Discover this host's processes and report them, until SIGTERM or Ctrl-C."""
     settings = loaded.settings
-    write_logs(settings.logger.level)
+    write_logs(settings.logger.level, tracebacks=stands_apart(output=embedded))
     for warning in loaded.warnings:
         log.warning("configuration: %s", warning)
+    if loaded.sets_nothing:
+        log.warning("configuration: %s sets nothing that this agent reads", loaded.file)
+    if loaded.unknown:
+        log.warning("configuration: nobody knows the sections %s", ",".join(loaded.unknown))
     if loaded.ignored:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
+    ensure_room()
     if embedded:
         _run_embedded(settings)
     else:
@@ -46,8 +49,9 @@ def start(loaded: Loaded, *, embedded: bool) -> None:
 
 
 def _run(settings: Settings) -> None:
-    agent = Agent(settings)
-    with _until_signalled(agent.request_stop):
+    stop = StopRequest()
+    agent = Agent(settings, stopping=stop)
+    with until_signalled(stop):
         agent.start()
         try:
             agent.wait()
@@ -66,28 +70,10 @@ def _run_embedded(settings: Settings) -> None:
         changes: queue.SimpleQueue[Changes] = queue.SimpleQueue()
         stop = StopRequest()
         agent = Agent(replace(settings, core=core), watch=changes.put, stopping=stop)
-        with _until_signalled(stop.set):
+        with until_signalled(stop):
             agent.start()
             try:
                 period = settings.process_discovery.heartbeat_period
                 show(backend.state, changes, stop, gone_after=2.5 * period)
             finally:
                 agent.stop()
-
-
-@contextlib.contextmanager
-def _until_signalled(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT ask for an orderly end, which is over within 5 s; more change nothing.
-
-    Ctrl-C reaches a whole group, and `timeout` sends twice: a second one is no sign of impatience.
-    """
-
-    def ask(_number: int, _frame: object) -> None:
-        stop()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, known in before.items():
-            signal.signal(number, known)

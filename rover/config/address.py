@@ -13,6 +13,11 @@ HOST_AND_PORT: Final = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]+))(?::(?P<port>.*))?"
 )
 LISTENER: Final = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^\[\]:/\s]*)):(?P<port>.*)")
+LABEL: Final = re.compile(r"[\w-]{1,63}")
+"""Of a name in the DNS, or in /etc/hosts; letters of any script, and underscores, as people do."""
+LIKE_A_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+HOST_NAME: Final = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*\.?", re.ASCII)
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -67,6 +72,10 @@ def endpoints(addr: str) -> tuple[Endpoint, ...]:
 
 
 def _endpoint(text: str) -> Endpoint:
+    if variable := VARIABLE.search(text):
+        raise ValueError(
+            f"holds {variable[0]!r}, which nobody replaces; write ${{{variable[1]}:default}}"
+        )
     if text.startswith("unix:"):
         return Endpoint("", 0, "/" + text.removeprefix("unix:").lstrip("/"))
     plain = text.removeprefix("dns:///")
@@ -81,7 +90,7 @@ def _endpoint(text: str) -> Endpoint:
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
         raise ValueError("is no address; write host:port")
     port = DEFAULT_PORT if match["port"] is None else _port(match["port"], least=1)
-    return Endpoint(match["v6"] or match["name"], port)
+    return Endpoint(match["v6"] or _host(match["name"]), port)
 
 
 def listener(addr: str) -> tuple[str, int]:
@@ -96,7 +105,44 @@ def listener(addr: str) -> tuple[str, int]:
     match = LISTENER.fullmatch(addr)
     if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
         raise ValueError("is no address to listen on; write HOST:PORT or :PORT")
-    return match["v6"] or match["name"] or "", _port(match["port"], least=0)
+    name = _host(match["name"]) if match["name"] else ""
+    return match["v6"] or name, _port(match["port"], least=0)
+
+
+def _host(name: str) -> str:
+    """Give a host's name, or its IPv4 address, as it stands.
+
+    A name that ends in a number is an address or nothing (RFC 1123, 2.1).
+
+    Raises:
+        ValueError: It is neither.
+    """
+    labels = name.removesuffix(".").split(".")
+    if LIKE_A_NUMBER.fullmatch(labels[-1]):
+        try:
+            ipaddress.IPv4Address(name)
+        except ValueError:
+            raise ValueError(f"{name!r} is no IPv4 address, which has four parts to 255") from None
+    elif not all(map(LABEL.fullmatch, labels)):
+        raise ValueError(f"{name!r} is no name of a host")
+    return name
+
+
+def host_name(text: str) -> str:
+    """Read the name of a host, or ``*.`` and the name of a domain for all hosts below it.
+
+    Returns:
+        The name in small letters.
+
+    Raises:
+        ValueError: It is no name; the message is the advice.
+    """
+    if not HOST_NAME.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no name of a host; write node1.example.org or *.example.org, without a"
+            " port"
+        )
+    return text.lower().removesuffix(".")
 
 
 def _port(text: str, *, least: int) -> int:

@@ -21,6 +21,7 @@ from rover.config.settings import (
     FOREIGN_SECTIONS,
     AnalyzerSettings,
     Key,
+    Kind,
     RegexFinderSettings,
     ScanMode,
     Settings,
@@ -28,6 +29,7 @@ from rover.config.settings import (
 )
 from rover.config.sources import Findings, Sources
 from rover.errors import ConfigError
+from rover.redaction import url_without_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE: Final = Path("/etc/rover/rover.yaml")
 FILE_VARIABLE: Final = "ROVER_CONFIG"
+
+_UNBRACED: Final = re.compile(r"\$([A-Z_][A-Z0-9_]+)")
+"""A variable as shells have it, which nobody replaces here."""
 
 REGEX: Final = "process_discovery.scanner.regex"
 ANALYZERS: Final = "process_discovery.kubernetes.analyzers"
@@ -54,6 +59,13 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     """What is likely a mistake, and is obeyed all the same."""
     file: Path | None = None
+    sets_nothing: bool = False
+    """There is a file, and it sets no key of this agent."""
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Those of the ignored keys that no version of SkyWalking Rover is known to have."""
+        return tuple(key for key in self.ignored if key.lower() not in FOREIGN_SECTIONS)
 
 
 def find_file(given: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -98,7 +110,16 @@ def load(
         in_order = sorted(findings.problems, key=lambda problem: problem[0])
         raise ConfigError(_joined([what for _, what in in_order]))
     ignored = tuple(entry.key for entry in document.entries.values() if _is_foreign(entry))
-    return Loaded(settings, findings.origins, ignored, tuple(findings.warnings), file)
+    in_file = (origin.source is Source.FILE for origin in findings.origins.values())
+    listed = (sources.node(path) is not None for path in (REGEX, ANALYZERS))
+    return Loaded(
+        settings,
+        findings.origins,
+        ignored,
+        tuple(findings.warnings),
+        file,
+        sets_nothing=file is not None and not any((*in_file, *listed)),
+    )
 
 
 def _read(file: Path) -> Section:
@@ -138,10 +159,14 @@ def _value(path: str, key: Key, default: object, sources: Sources, findings: Fin
     findings.origins[path] = given.origin if given else DEFAULT
     if given is None:
         return default
+    if key.kind is Kind.TEXT and not key.secret and (left := _UNBRACED.search(given.text)):
+        what = f"{left[0]} stays as it is; write ${{{left[1]}:}} to have it replaced"
+        findings.warn(given.origin, path, what)
     try:
         return read_value(key, given, default)
     except ValueError as error:
-        shown = "" if key.secret or not given.text else f"{given.text[:80]!r}: "
+        text = url_without_password(given.text)[:80]
+        shown = "" if key.secret or not text else f"{text!r}: "
         findings.problem(given.origin, path, f"{shown}{error}")
         return default
 
@@ -185,6 +210,7 @@ def _is_foreign(entry: Entry) -> bool:
         isinstance(entry.value, Section)
         and name not in children("")
         and not mistaken(name, FOREIGN_SECTIONS)
+        and not children("") & entry.value.entries.keys()
     )
 
 
@@ -194,6 +220,11 @@ def _check_entry(parent: str, entry: Entry, sources: Sources, findings: Findings
     generic = re.sub(r"\[[0-9]+\]", "[]", path)
     if entry.key.lower() not in children(generic.rpartition(".")[0]):
         origin = Origin(Source.FILE, sources.file, entry.line)
+        inside = entry.value.entries.keys() if isinstance(entry.value, Section) else set()
+        if not parent and (ours := sorted(children("") & inside)):
+            what = f"{', '.join(ours)} must stand at the top, not below it"
+            findings.problem(origin, path, f"there is no such key; {what}")
+            return
         others = () if parent else FOREIGN_SECTIONS
         findings.problem(origin, path, f"there is no such key{_advice(path, others)}")
         return

@@ -8,7 +8,10 @@ nobody can hold up the agent by a command line that an innocent expression is sl
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MAX_LENGTH: Final = 4096
 _ONE_BYTE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\C")
@@ -17,6 +20,9 @@ _ONE_BYTE: Final = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 
 class Match(Protocol):
     """Where an expression matches."""
+
+    def span(self, number: int, /) -> tuple[int, int]:
+        """Return where a group stands, 0 for the whole; (-1, -1) for one that took no part."""
 
     def group(self, number: int, /) -> str | None:
         """Return a group, 0 for the whole; IndexError where there is no such group."""
@@ -34,6 +40,9 @@ class Pattern(Protocol):
 
     def search(self, text: str, /) -> Match | None:
         """Find the leftmost match anywhere in a text."""
+
+    def finditer(self, text: str, /) -> Iterator[Match]:
+        """Find all matches from left to right."""
 
 
 def compile_pattern(source: str) -> Pattern:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from rover.config.address import endpoints, listener
+from rover.config.address import endpoints, host_name, listener
 from rover.config.patterns import Pattern, compile_pattern
 from rover.config.scalars import format_duration, parse_boolean, parse_count, parse_duration
 from rover.config.settings import Key, Kind
@@ -39,11 +39,13 @@ def read_value(key: Key, given: Given, default: object) -> object:
     Raises:
         ValueError: The text is not of the key's kind; the message is the advice.
     """
-    if given.items is not None and key.kind not in (Kind.WORDS, Kind.PATTERNS):
+    if given.items is not None and key.kind not in (Kind.WORDS, Kind.HOSTS, Kind.PATTERNS):
         raise ValueError("there must be one value, not a list")
     match key.kind:
         case Kind.WORDS:
             value: object = _words(given)
+        case Kind.HOSTS:
+            value = tuple(host_name(word) for word in _words(given))
         case Kind.PATTERNS:
             value = tuple(_pattern(text) for text in _texts(given, "\n"))
         case Kind.PATTERN:
@@ -143,6 +145,7 @@ def _within(
 def _choice(key: Key, text: str) -> str:
     word = text.upper()
     word = _LEVELS.get(word, word)
-    if word not in key.choices:
+    choices = {choice.upper(): choice for choice in key.choices}
+    if word not in choices:
         raise ValueError(f"write one of {', '.join(key.choices)}")
-    return word
+    return choices[word]

@@ -13,6 +13,8 @@ from dataclasses import MISSING, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from rover.redaction import CommandLineTold
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,6 +38,7 @@ class Kind(Enum):
     FILTERS = "list of filters"
     ENDPOINTS = "addresses"
     LISTENER = "address to listen on"
+    HOSTS = "comma-separated names of hosts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,17 @@ class DiscoverySettings:
     """Ours: end with an error where eBPF does not work, instead of scanning alone."""
     ignore: tuple[Pattern, ...] = key(Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE")
     """Ours: processes whose command line matches one of these are not reported."""
+    command_line: CommandLineTold = key(
+        Kind.CHOICE,
+        CommandLineTold.REDACTED,
+        "ROVER_PROCESS_DISCOVERY_COMMAND_LINE",
+        choices=tuple(told.value for told in CommandLineTold),
+    )
+    """Ours: what of command lines leaves the host."""
+    command_line_secrets: tuple[Pattern, ...] = key(
+        Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_COMMAND_LINE_SECRETS"
+    )
+    """Ours: what is secret in them beside what is known to be."""
     scanner: ScannerSettings = ScannerSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
 
@@ -249,7 +263,10 @@ class StatusSettings:
     """``status``, ours: what the agent tells of itself over HTTP."""
 
     addr: str = key(Kind.LISTENER, "", "ROVER_STATUS_ADDR")
-    """HOST:PORT or :PORT for /metrics, /healthz, /readyz and /why; empty: no port is opened."""
+    """HOST:PORT or :PORT for /metrics, /healthz and /readyz; empty: no port is opened."""
+    hosts: tuple[str, ...] = key(Kind.HOSTS, (), "ROVER_STATUS_HOSTS")
+    """Names that the agent may be asked by there, beside IP addresses and the host's own;
+    ``*.example.org`` stands for all below it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,69 +6,52 @@ reconcile, called more often, is all there is. One thread uses a census.
 
 from __future__ import annotations
 
-import logging
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from rover.capabilities import LOOK_INTO_ANY_PROCESS, hidepid, own_capabilities, remedy
 from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
+from rover.discovery.budget import SHORT, Budget
 from rover.discovery.cgroup_rounds import NO_TREES
+from rover.discovery.counts import Figures
+from rover.discovery.failed_processes import FailedProcesses
+from rover.discovery.late import LateReads
+from rover.discovery.notices import Notices
+from rover.discovery.procfs import AHEAD
+from rover.discovery.runtime_stage import is_runtime_stage
 from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
+from rover.guard import Defect, Guard
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
-from rover.table import Why
+from rover.redaction import without_secrets
+from rover.table import Row, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from typing import ParamSpec
 
     from rover.discovery.cgroup_rounds import Trees
-    from rover.discovery.procfs import KernelThread, ProcReader, Stat
+    from rover.discovery.procfs import ProcReader
+    from rover.discovery.procfs_text import KernelThread, Stat
+    from rover.model import Changes
     from rover.naming.judge import Judge
     from rover.probes.settling import Ended, Probes, Taken
     from rover.table import Table
 
-log = logging.getLogger("rover.discovery")
+    P = ParamSpec("P")
 
 DEEP_EVERY: Final = 10
 """Every so many reconciles read the stat of each process even where nothing was lost."""
 INIT: Final = 1
 """Process 1 is handed all orphans: as such, the agent has children that are not its own."""
-DEFECTS_TOLD: Final = 10
-"""Tracebacks in the log; all are counted."""
 IN_HAND_NS: Final = NANOSECONDS // 4
 """A process that has settled this lately may still be on its way from the kernel's maps."""
 IN_HAND_S: Final = 0.5
 """Seconds after which the kernel's maps have been looked at for it; if not, its event was lost."""
 DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
-
-
-@dataclass(slots=True)
-class Figures:
-    """What the census has done since it began; plain counts, read by the metrics."""
-
-    settled: int = 0
-    """Processes that came through the kernel's settling."""
-    vanished: int = 0
-    """Of these, gone before /proc could be read."""
-    exits: int = 0
-    execs: int = 0
-    """Processes known already whose image changed."""
-    unfollowed: int = 0
-    """Not followed for want of room; their exits are found by the reconcile."""
-    lost_pending: int = 0
-    lost_events: int = 0
-    reconciles: int = 0
-    deep_reconciles: int = 0
-    repairs_new: int = 0
-    """Processes that the reconcile found and no event had told of."""
-    repairs_gone: int = 0
-    repairs_changed: int = 0
-    defects: int = 0
-    """Processes that no verdict could be had on."""
 
 
 class Census:
@@ -84,7 +67,9 @@ class Census:
         settle_time: float,
         look_period: float = LOOK_PERIOD,
         trees: Trees = NO_TREES,
-        own_pids: frozenset[int] = frozenset(),
+        own_pids: Collection[int] = frozenset(),
+        budget: Budget | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Begin empty.
 
@@ -96,30 +81,49 @@ class Census:
             settle_time: seconds that a process must live to be heard of.
             look_period: seconds within which each old process is looked at for what it changed.
             trees: tell who is in a cgroup, so that not each process has to be asked.
-            own_pids: the agent's own processes, left out with their children.
+            own_pids: the agent's own processes now, left out with their children.
+            budget: of what processes may make it keep; the usual one where none is given.
+            guard: runs what concerns one process; one of its own where none is given.
         """
         self.table = table
+        self.budget = budget or Budget()
         self.figures = Figures()
         self.kernel_threads: dict[int, KernelThread] = {}
         self.kernel = dict.fromkeys(Counter, 0)
         """The kernel's own counts at the latest look."""
+        self.next_due_ns: int | None = None
+        """CLOCK_BOOTTIME at which the next process settles; None: sleep until the kernel wakes."""
         self._reader = reader
         self._judge = judge
         self._probes = probes
         self._settle_ns = int(settle_time * NANOSECONDS)
         self._own_pids = own_pids
+        self._guard = guard or Guard()
+        self._failed_processes = FailedProcesses(self._guard, table, reader)
         self.looks = SecondLooks(
-            table=table, reader=reader, put=self._put, period=look_period, trees=trees
+            table=table,
+            reader=reader,
+            put=self._put,
+            one=self._one,
+            period=look_period,
+            trees=trees,
         )
         self._doubts: dict[int, tuple[float, int]] = {}
         self._young: set[int] = set()
-        """Left to the kernel by the latest reconcile."""
+        """Left to the kernel by the latest reconcile, to be looked at once more."""
         self._young_at: float | None = None
         self._lost = False
+        self._unsure = False
+        """A step failed: what it was to do is done by the next reconcile."""
         self._unfollowed = False
         """Some end will not be sent, for want of room."""
-        self._lost_told = (0, 0, 0)
-        self._hidden: set[str] = set()
+        self._notices = Notices(reader)
+        self._late = LateReads()
+
+    @property
+    def late(self) -> int:
+        """How many processes could not be read in time, and are looked at again."""
+        return len(self._late)
 
     @property
     def reads(self) -> int:
@@ -130,16 +134,9 @@ class Census:
         """Read every process; the programs are attached before and drained after this."""
         pids = psutil.pids()
         self._follow(pids)
-        for pid in pids:
-            self._admit(pid)
-        self._tell_hidden()
-        effective = own_capabilities()
-        if option := hidepid(self._reader.mounts(), effective):
-            log.warning(
-                "/proc is mounted with %s: processes of other users may be missing; %s",
-                option,
-                remedy(effective, LOOK_INTO_ANY_PROCESS),
-            )
+        self._admit_all(pids)
+        self._notices.of_files_kept_back()
+        self._notices.of_hidden_processes()
 
     def why(self, pid: int) -> Why | None:
         """Explain a live process or kernel thread; None where there is no such pid."""
@@ -147,53 +144,69 @@ class Census:
         if thread is not None:
             return Why(thread.as_process(), Reason.KERNEL_THREAD, "", (), ())
         why = self.table.why(pid)
+        if why is not None and why.process.shortened:
+            why = why._replace(detail=f"{why.detail}; {SHORT}" if why.detail else SHORT)
         return why and self.looks.explain(why)
 
-    def take(self) -> int | None:
-        """Take what the kernel holds; return the CLOCK_BOOTTIME (ns) at which more will settle."""
-        probes = self._probes
-        if probes is None:
-            return None
+    def take(self) -> bool:
+        """Take what the kernel holds; tell whether that went well.
+
+        `next_due_ns` tells when more of it will have settled.
+        """
+        self.next_due_ns = None
+        if self._probes is None:
+            return True
+        if not isinstance(self._guard.whole("take", self._take, self._probes), Defect):
+            return True
+        self.doubt_all()
+        return False
+
+    def _take(self, probes: Probes) -> None:
         taken = probes.take(self._settle_ns)
+        self.next_due_ns = taken.next_due_ns
         for ended in taken.ended:
-            self._end(ended)
-        reused = {ended.pid for ended in taken.ended}.intersection(
-            process.pid for process in taken.settled
-        )
+            self._one("end", ended.pid, self._end, ended)
+        reused = {each.pid for each in taken.ended} & {each.pid for each in taken.settled}
         if reused:  # the end of the earlier process has just had its pid unfollowed
             self._follow(reused)
-        for process in taken.settled:
-            self._settle(process.pid)
+        for some in _portions([process.pid for process in taken.settled]):
+            self._reader.ahead(some)
+            for pid in some:
+                self._one("settle", pid, self._settle, pid)
         self._count(taken, probes)
-        return taken.next_due_ns
+
+    def changes(self, now: float) -> Changes:
+        """Return what the backend must be told since the last call; mend what failed first."""
+        self._unsure |= not self._failed_processes.mend()
+        return self.table.changes(now)
+
+    def doubt_all(self) -> None:
+        """Have the next reconcile look at each process, and soon: events may have been lost."""
+        self._unsure = True
 
     def lost_something(self) -> bool:
         """Tell whether events were lost since the last reconcile, so that one is due soon."""
-        return self._lost
+        return self._lost or self._unsure
 
     def next_doubt(self) -> float | None:
         """Return the time.monotonic() of the next look at a process that one look left open."""
         times = [at for at, _ in self._doubts.values()]
-        if self._young_at is not None:
-            times.append(self._young_at)
+        times += [at for at in (self._young_at, self._late.next_look()) if at is not None]
         return min(times, default=None)
 
     def resolve_doubts(self, now: float) -> None:
-        """Look again at processes whose leader has ended, and at those a reconcile found young."""
+        """Look again at processes whose leader has ended, and at the young and the late ones.
+
+        A reconcile leaves young ones to the kernel; late ones could not be read in time.
+        """
         if self._young_at is not None and self._young_at <= now:
             young, self._young, self._young_at = self._young, set(), None
             for pid in young:
-                if self.table.get(pid) is None:
-                    self._find(pid)
+                known = self.table.get(pid) is not None
+                self._one("repair", pid, self._verify if known else self._find, pid)
+        self._admit_all(self._late.due(now))
         for pid in [pid for pid, (at, _) in self._doubts.items() if at <= now]:
-            _, looks = self._doubts.pop(pid)
-            row = self.table.get(pid)
-            if row is None:
-                continue
-            if self._is_gone(row.process, self._reader.stat(pid)):
-                self._remove(pid)
-            elif looks + 1 < len(DOUBT_S):
-                self._doubts[pid] = (now + DOUBT_S[looks + 1], looks + 1)
+            self._one("doubt", pid, self._look_again, pid, now)
 
     def reconcile(self) -> int:
         """Compare the table with /proc and put it right; return how many rows were repaired.
@@ -206,43 +219,61 @@ class Census:
         deep = (
             self._probes is None
             or bool(self._probes.loaded.missing)
-            or self._lost
+            or self.lost_something()
             or self._unfollowed
             or figures.reconciles % DEEP_EVERY == 0
         )
         if self._lost:
-            self._tell_lost()
-        self._lost = False
+            self._notices.of_losses(figures)
+        sure = self._probes is None or self.lost_something()
+        self._lost = self._unsure = False
         figures.deep_reconciles += deep
         before = figures.repairs_new + figures.repairs_gone + figures.repairs_changed
+        self._compare_all(deep=deep, sure=sure)
+        if self.table.reasons[Reason.DEFECT]:
+            for row in [row for row in self.table if row.verdict.reason is Reason.DEFECT]:
+                self._one("admit", row.process.pid, self._admit, row.process.pid)
+        self._notices.of_files_kept_back()
+        return figures.repairs_new + figures.repairs_gone + figures.repairs_changed - before
+
+    def _compare_all(self, *, deep: bool, sure: bool) -> None:
         pids = set(psutil.pids())
+        self.take()  # who is not listed has told its end by now, who is new has settled or will
         known = self.table.pids() | self.kernel_threads.keys()
         if self._unfollowed and self._probes:
             self._unfollowed = bool(self._probes.follow(known & pids))
         for pid in known - pids:
-            self._remove(pid)
-            figures.repairs_gone += 1
+            # of the ends of kernel threads no event tells
+            self.figures.repairs_gone += pid not in self.kernel_threads
+            self._one("remove", pid, self._remove, pid)
         for pid in pids - known:
-            self._find(pid)
-        if deep:
-            for pid in known & pids:
-                self._verify(pid)
-        self._tell_hidden()
-        return figures.repairs_new + figures.repairs_gone + figures.repairs_changed - before
+            self._one("repair", pid, self._find, pid)
+        for pid in known & pids if deep else ():
+            self._one("repair", pid, self._compare, pid, sure)
 
     def judge_again(self, keys: Iterable[ProcessKey]) -> None:
         """Ask for a new verdict on processes that are still the same."""
         for key in keys:
             row = self.table.get(key.pid)
-            if row is not None and row.process.key == key:
-                self._put(row.process)
+            if row is None or row.process.key != key:
+                continue
+            if row.verdict.reason is Reason.DEFECT:  # little may be known of it
+                self._one("admit", key.pid, self._admit, key.pid)
+            else:
+                self._one("judge", key.pid, self._put, row.process)
+
+    def _one(
+        self, where: str, pid: int, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Do something about one process; where that fails, have the next reconcile see to it."""
+        if not self._failed_processes.runs(where, pid, step, *args, **kwargs):
+            self._unsure = True
 
     def _follow(self, pids: Collection[int]) -> None:
         """Have ends sent; before /proc is read, so that none falls between the two."""
-        if self._probes:
-            refused = self._probes.follow(pids)
-            self.figures.unfollowed += refused
-            self._unfollowed |= bool(refused)
+        refused = self._probes.follow(pids) if self._probes else 0
+        self.figures.unfollowed += refused
+        self._unfollowed |= bool(refused)
 
     def _count(self, taken: Taken, probes: Probes) -> None:
         figures = self.figures
@@ -250,11 +281,12 @@ class Census:
         figures.vanished += taken.gone
         figures.unfollowed += taken.unfollowed
         self._unfollowed |= bool(taken.unfollowed)
-        counters = self.kernel = probes.counters()
-        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT])
-        if lost != (figures.lost_pending, figures.lost_events) or taken.unfollowed:
+        counters, skipped = probes.counted
+        self.kernel = counters
+        lost = (counters[Counter.LOST_PENDING], counters[Counter.LOST_EVENT], skipped)
+        if lost != (figures.lost_pending, figures.lost_events, figures.skipped) or taken.unfollowed:
             self._lost = True
-            figures.lost_pending, figures.lost_events = lost
+            figures.lost_pending, figures.lost_events, figures.skipped = lost
 
     def _settle(self, pid: int) -> None:
         known = self.table.get(pid)
@@ -265,12 +297,27 @@ class Census:
             same = known.process.key == process.key
             self.figures.execs += same and known.process.image != process.image
 
+    def _admit_all(self, pids: Sequence[int]) -> None:
+        for some in _portions(pids):
+            self._reader.ahead(some)
+            for pid in some:
+                self._one("admit", pid, self._admit, pid)
+
     def _admit(self, pid: int) -> Process | KernelThread | None:
-        """Read a process and put it into the table; what is gone or the kernel's leaves it."""
+        """Read a process and put it into the table; what is gone or the kernel's leaves it.
+
+        So does a container runtime's own stage: its exec is what brings it in.
+        """
         known, ran = self.table.get(pid), self._reader.run_time(pid)
         process = self._reader.read(pid)
+        if isinstance(process, Process) and is_runtime_stage(process):
+            process = None
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
+            if process.late:
+                self._late.note(process.key, time.monotonic())
+            else:
+                self._late.drop(pid)
             self._put(process)
             self.looks.note(known, process, ran)
             if process.leaderless:
@@ -283,43 +330,65 @@ class Census:
 
     def _put(self, process: Process) -> None:
         known = self.table.get(process.pid)
-        if known is not None and known.process.key != process.key:
+        if known and known.process.key != process.key:
             self._forget(known.process.key)
-        verdict = Verdict(reason=Reason.SELF) if self._is_own(process) else self._ask(process)
-        self.table.put(process, self.looks.steady(known, process, verdict))
-
-    def _forget(self, key: ProcessKey) -> None:
-        self._judge.forget(key)
-        self.looks.forget(key)
+        if known is not None:
+            self.budget.remove(known)
+        process = self.budget.fitted(process)
+        own = Verdict(reason=Reason.SELF) if self._is_own(process) else None
+        verdict = self.looks.steady(known, process, own or self._ask(process))
+        self.table.put(process, verdict)
+        self.budget.add(Row(process, verdict))
 
     def _is_own(self, process: Process) -> bool:
         parent = process.ppid
         return process.pid in self._own_pids or (parent in self._own_pids and parent != INIT)
 
     def _ask(self, process: Process) -> Verdict:
-        try:
-            return self._judge.judge(process)
-        except Exception as error:  # a defect that one process brings out must not cost the others
-            self.figures.defects += 1
-            if self.figures.defects <= DEFECTS_TOLD:
-                log.exception("defect pid=%d; please report it", process.pid)
-            return Verdict(reason=Reason.DEFECT, detail=repr(error))
+        late = f"its command line could not be read: {process.late}" if process.late else ""
+        if late and self._late.is_patient(process.pid):
+            return Verdict(reason=Reason.PENDING, detail=late)
+        verdict = self._guard.one("judge", f"pid={process.pid}", self._judge.judge, process)
+        if isinstance(verdict, Defect):
+            verdict = Verdict(reason=Reason.DEFECT, detail=without_secrets(verdict.what))
+        if not late:
+            return verdict
+        return replace(verdict, detail="; ".join(filter(None, (verdict.detail, late))))
+
+    def _forget(self, key: ProcessKey) -> None:
+        self._guard.one("forget", f"pid={key.pid}", self._judge.forget, key)
+        self.looks.forget(key)
 
     def _remove(self, pid: int) -> None:
-        if self._probes:
-            self._probes.unfollow(pid)
         self.kernel_threads.pop(pid, None)
         self._doubts.pop(pid, None)
-        process = self.table.remove(pid)
-        if process is not None:
-            self._forget(process.key)
+        self._late.drop(pid)
+        row = self.table.get(pid)
+        if row is not None:
+            self.table.remove(pid)
+            self.budget.remove(row)
+            self._forget(row.process.key)
+        if self._probes:
+            self._probes.unfollow(pid)
+
+    def _look_again(self, pid: int, now: float) -> None:
+        _, looks = self._doubts.pop(pid)
+        row = self.table.get(pid)
+        if row is None:
+            return
+        if self._is_gone(row.process, self._reader.stat(pid)):
+            self._remove(pid)
+        elif looks + 1 < len(DOUBT_S):
+            self._doubts[pid] = (now + DOUBT_S[looks + 1], looks + 1)
 
     def _doubt(self, pid: int) -> None:
         """Look again, now and then, whether a process without leader still runs.
 
-        Which of its threads do cannot be told while one is on its way out. Kernels whose exit says
-        that it is the last need none of this, and lose nothing by it.
+        Which of its threads do cannot be told while one is on its way out. Where an exit says that
+        it is the last, none of this is needed.
         """
+        if self._probes and self._probes.loaded.last_known:
+            return
         if self._probes:
             self._probes.follow_threads(pid)
         self._doubts[pid] = (time.monotonic() + DOUBT_S[0], 0)
@@ -330,9 +399,10 @@ class Census:
             return  # not of interest, or the end of an earlier process with the same pid
         if ended.kind is not EventKind.EXIT:
             stat = self._reader.stat(ended.pid)
-            if not self._is_gone(row.process, stat) and stat and stat.threads > 1:
-                if stat.image != row.process.image:
-                    self._admit(ended.pid)  # it had not settled since its exec, and now never will
+            another = stat is not None and stat.image != row.process.image
+            if stat and not self._is_gone(row.process, stat) and (another or stat.threads > 1):
+                if another:  # a thread's exec, or one that had not settled and now never will
+                    self._admit(ended.pid)
                 self._doubt(ended.pid)
                 return
         self.figures.exits += 1
@@ -352,48 +422,59 @@ class Census:
             # The kernel has it in hand, unless its event was lost: then it is found at the next
             # look. Without eBPF the next scan finds it.
             if self._probes:
-                self._young.add(pid)
-                self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+                self._leave_to_the_kernel(pid)
             return
         self._follow([pid])
         found = self._admit(pid)
         if isinstance(found, Process):
             self.figures.repairs_new += 1
 
-    def _verify(self, pid: int) -> None:
-        """Read again what is not as it was: another process with the pid, or another image."""
-        row = self.table.get(pid)
+    def _compare(self, pid: int, sure: bool) -> None:  # noqa: FBT001 - the guard hands it on
+        """Look whether a process is as it was; repair what is not, at once only where that is sure.
+
+        Otherwise an event that is under way may be all there is to it.
+        """
         stat = self._reader.stat(pid)
-        if row is None:
-            thread = self.kernel_threads[pid]
-            same = stat is not None and stat.start_ticks == thread.key.start_ticks
-        else:
-            same = not self._is_gone(row.process, stat) and stat is not None
-            same = same and stat is not None and stat.image == row.process.image
-        if not same:
-            self._follow([pid])
-            self._admit(pid)
-            self.figures.repairs_changed += 1
-        elif stat and stat.leaderless and pid not in self._doubts:
+        if self._differs(pid, stat):
+            if sure:
+                self._repair(pid)
+            else:
+                self._leave_to_the_kernel(pid)
+        elif stat and stat.leaderless and pid not in self._doubts and self.table.get(pid):
             self._doubt(pid)
 
-    def _tell_lost(self) -> None:
-        figures, told = self.figures, self._lost_told
-        lost = (figures.lost_pending, figures.lost_events, figures.unfollowed)
-        log.warning(
-            "events lost pending_full=%d ring_full=%d not_followed=%d; this reconcile heals it",
-            *(now - before for now, before in zip(lost, told, strict=True)),
-        )
-        self._lost_told = lost
+    def _verify(self, pid: int) -> None:
+        """Repair a process that is still not as it was, though its events had time to come."""
+        if self._differs(pid, self._reader.stat(pid)):
+            self._repair(pid)
 
-    def _tell_hidden(self) -> None:
-        unreadable = self._reader.unreadable
-        if unreadable.files <= self._hidden:
-            return
-        self._hidden |= unreadable.files
-        log.warning(
-            "/proc keeps back files=%s times=%d; processes are reported with fewer facts; %s",
-            ",".join(sorted(unreadable.files)),
-            unreadable.times,
-            remedy(own_capabilities(), LOOK_INTO_ANY_PROCESS),
-        )
+    def _differs(self, pid: int, stat: Stat | None) -> bool:
+        row = self.table.get(pid)
+        if row is not None:
+            known = row.process
+            return stat is None or self._is_gone(known, stat) or stat.image != known.image
+        thread = self.kernel_threads.get(pid)
+        return stat is None or thread is None or stat.start_ticks != thread.key.start_ticks
+
+    def _repair(self, pid: int) -> None:
+        """Read again another process with the pid, or another image."""
+        self._follow([pid])
+        was_thread, row = pid in self.kernel_threads, self.table.get(pid)
+        found = self._admit(pid)
+        after = self.table.get(pid)
+        # a leader that has ended shows another image, for the same process
+        same = row is not None and after is not None and after.process == row.process
+        # of a kernel thread that makes room for another no event tells
+        unseen = was_thread and not isinstance(found, Process)
+        self.figures.repairs_changed += not (same or unseen)
+
+    def _leave_to_the_kernel(self, pid: int) -> None:
+        """Look at a process again when its event, unless that was lost, has been taken."""
+        self._young.add(pid)
+        self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+
+
+def _portions(pids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Give pids in such portions as are asked for together."""
+    for at in range(0, len(pids), AHEAD):
+        yield pids[at : at + AHEAD]

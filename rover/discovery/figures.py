@@ -1,4 +1,4 @@
-"""What discovery counts, as figures for the metrics; gathered by the thread that owns them."""
+"""The metrics of discovery, gathered by the thread that owns what they tell of."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
         census: read by its own thread.
         judge: counts by subject, as `Judge.figures` gives them.
     """
-    did, kernel, table, looks = census.figures, census.kernel, census.table, census.looks
+    did, kernel, table = census.figures, census.kernel, census.table
+    looks = census.looks
     return [
         counter(
             "rover_events",
@@ -56,6 +57,7 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
                 "pending": kernel[Counter.LOST_PENDING],
                 "ring": kernel[Counter.LOST_EVENT],
                 "tracked": did.unfollowed,
+                "recursion": did.skipped,
             },
         ),
         counter(
@@ -91,13 +93,25 @@ def figures_of(census: Census, judge: Mapping[str, Mapping[str, int]]) -> list[M
             {"names": looks.names.times_held, "facts": table.times_held},
         ),
         gauge("rover_young_processes", "Processes looked at often.", "", {"": looks.young}),
-        counter("rover_defects", "Processes the agent itself failed on.", "", {"": did.defects}),
         gauge("rover_entities", "Entities led by a live process.", "", {"": table.entities}),
         gauge(
             "rover_processes",
             "Live processes by why they are reported or not; followers count as reported.",
             "reason",
             {reason.name.lower(): amount for reason, amount in table.reasons.items()},
+        ),
+        gauge(
+            "rover_kept_bytes",
+            "Memory for what processes chose themselves, by kind; beyond the limit, and beyond half"
+            " of it for one user, texts are cut short.",
+            "kind",
+            census.budget.kept,
+        ),
+        counter(
+            "rover_shortened_processes",
+            "Processes whose texts were cut short because that limit was reached.",
+            "",
+            {"": census.budget.shortened},
         ),
         gauge("rover_kernel_threads", "Live kernel threads.", "", {"": len(census.kernel_threads)}),
         *(

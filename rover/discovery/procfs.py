@@ -1,81 +1,60 @@
 """Read one process out of /proc in few system calls.
 
 All files are opened relative to the process's own directory: once the process is gone they fail,
-so the facts of two processes that share a pid in turn never mix. Sources: proc(5).
+so the facts of two processes that share a pid in turn never mix. What lies in the process's own
+memory is read by somebody else (`rover.foreign`), for the kernel may wait for it without end; links
+are only read here and never followed, so no file system is asked that they lead to.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import resource
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rover.model import Process, ProcessKey
+from rover.discovery.bounds import ARGUMENTS_READ, GAP, bounded, bounded_text, joined, spared
+from rover.discovery.procfs_text import (
+    DELETED,
+    KernelThread,
+    Stat,
+    absolute_tmpdir,
+    decode,
+    executable,
+    kept_path,
+    parse_cgroup,
+    parse_stat,
+    parse_status,
+    status_line,
+)
+from rover.foreign.direct import DirectReads
+from rover.model import Place, Process, ProcessKey
+from rover.redaction import Redaction
 
-PF_KTHREAD: Final = 0x00200000
-"""Flag of kernel threads, field 9 of stat (include/linux/sched.h)."""
-COMMAND_LINE_BYTES: Final = 65_536
-"""More than the backend takes of all properties together (50,000 UTF-16 units)."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rover.foreign.blame import Blame
+    from rover.foreign.direct import Strings
+    from rover.foreign.records import Found
+
 FILE_BYTES: Final = 16_384
+MAX_THREADS_TRIED: Final = 64
+"""Of a process whose leader has ended: some may be on their way out, too."""
 MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
-DELETED: Final = " (deleted)"
-"""What the kernel puts behind the path of a file whose name is gone, once."""
-_COMM_BYTES: Final = 15
+SHARED_ROOM: Final = 1_048_576
+"""Bytes that such texts may take: the table keeps them longer than their processes live."""
+AHEAD: Final = 64
+"""Processes that are begun before they are read, so that their answers come together."""
 _SCHEDULER_CLOCK: Final = 2
 """CPUCLOCK_SCHED, nanoseconds that all threads have run (kernel/time/posix-cpu-timers.c)."""
-
-
-@dataclass(frozen=True, slots=True)
-class KernelThread:
-    """A thread of the kernel: counted, never reported."""
-
-    key: ProcessKey
-    ppid: int
-    name: str
-
-    def as_process(self) -> Process:
-        """Return it in the form of a process, for display beside others."""
-        return Process(
-            key=self.key,
-            ppid=self.ppid,
-            name=self.name,
-            exe="",
-            command_line="",
-            cwd="",
-            uid=0,
-            cgroup="",
-            pid_namespace=0,
-            mount_namespace=0,
-            namespace_pid=self.key.pid,
-            image=0,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """What is used of /proc/PID/stat."""
-
-    name: str
-    state: str
-    ppid: int
-    kernel_thread: bool
-    threads: int
-    start_ticks: int
-    image: int
-
-    @property
-    def ended(self) -> bool:
-        """Whether only the exit status is left: no thread runs any more."""
-        return self.state in "ZXx" and self.threads <= 1
-
-    @property
-    def leaderless(self) -> bool:
-        """Whether the process goes on without its first thread."""
-        return self.state in "Zx" and self.threads > 1
 
 
 @dataclass(slots=True)
@@ -92,92 +71,20 @@ class Unreadable:
         self.files.add(name)
 
 
-def parse_stat(text: bytes) -> Stat:
-    """Read /proc/PID/stat; the name may hold blanks and brackets, so it ends at the last one.
+@dataclass(slots=True)
+class _Begun:
+    """A process of which the first facts are read and the rest is asked for."""
 
-    Raises:
-        ValueError: the line is not one of stat.
-    """
-    opened, closed = text.find(b"("), text.rfind(b")")
-    if opened < 0 or closed < opened:
-        raise ValueError(f"not a stat line: {text[:80]!r}")
-    # fields[0] is field 3 of proc(5)
-    fields = text[closed + 2 :].split()
-    try:
-        # addresses of code, stack and data: new after an exec even of the same file, for the stack
-        # is placed anew; those of the arguments are not among them, for setproctitle(3) moves them.
-        # Zeros where ptrace access is denied: then the name has to do.
-        layout = (*fields[23:26], *fields[42:45])
-        name = text[opened + 1 : closed]
-        return Stat(
-            name=decode(name),
-            state=fields[0].decode("ascii"),
-            ppid=int(fields[1]),
-            kernel_thread=bool(int(fields[6]) & PF_KTHREAD),
-            threads=int(fields[17]),
-            start_ticks=int(fields[19]),
-            image=hash(layout if layout.count(b"0") < len(layout) - 1 else name),
-        )
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a stat line: {text[:80]!r}") from error
-
-
-def decode(text: bytes) -> str:
-    """Decode what a process named itself; what is not UTF-8 becomes U+FFFD."""
-    return text.decode("utf-8", "replace")
-
-
-def parse_command_line(text: bytes) -> str:
-    """Join the arguments by blanks; a rewritten command line may end in many NULs."""
-    return decode(text.rstrip(b"\0").replace(b"\0", b" "))
-
-
-def parse_cgroup(text: bytes) -> str:
-    """Give the lines of /proc/PID/cgroup without the last one's end."""
-    return decode(text).rstrip("\n")
-
-
-def executable(link: str, name: str, arguments: bytes) -> str:
-    """Take the kernel's mark off the path of a deleted executable, not off a name that ends so.
-
-    Of a file named ``x (deleted)`` that exists the link reads like that of a deleted ``x``. Looking
-    whether it exists would ask the file system, which may be another user's or a server that is
-    away: even statx(2) through the link may (d_weak_revalidate of NFS and 9p). But the kernel names
-    a process after its file when it starts, and whoever starts it mostly does so too.
-
-    Args:
-        link: what /proc/PID/exe reads.
-        name: the process's comm.
-        arguments: its command line.
-    """
-    path = link.removesuffix(DELETED)
-    if path == link:
-        return link
-    marked, unmarked = (_comm(each.rpartition("/")[2]) for each in (link, path))
-    if marked == unmarked:  # too long for the name to show how it ends
-        first = decode(arguments.partition(b"\0")[0]).rpartition("/")[2]
-        return link if first == link.rpartition("/")[2] else path
-    return link if name == marked else path
-
-
-def _comm(file: str) -> str:
-    return decode(file.encode()[:_COMM_BYTES])
-
-
-def parse_status(text: bytes) -> tuple[int, int]:
-    """Return the real uid and the innermost pid of /proc/PID/status; 0 for a missing NSpid."""
-    # the name, the only free text, comes first and has its line feeds escaped
-    uid = _status_line(text, b"\nUid:")
-    pids = _status_line(text, b"\nNSpid:")
-    return int(uid[0]) if uid else 0, int(pids[-1]) if pids else 0
-
-
-def _status_line(text: bytes, name: bytes) -> list[bytes]:
-    begin = text.find(name)
-    if begin < 0:
-        return []
-    begin += len(name)
-    return text[begin : text.find(b"\n", begin)].split()
+    directory: int
+    stat: Stat
+    uid: int = 0
+    namespace_pid: int = 0
+    mount_namespace: int = 0
+    blame: Blame | None = None
+    """Who stands behind the reads; None for a kernel thread."""
+    by_thread: bool = False
+    """Its first thread has ended, so that another is to be read in its place."""
+    serial: int = 0
 
 
 class ProcReader:
@@ -186,14 +93,38 @@ class ProcReader:
     One thread uses it. `unreadable` counts what access rights hid.
     """
 
-    def __init__(self, root: str = "/proc") -> None:
+    def __init__(
+        self,
+        root: str = "/proc",
+        redaction: Redaction | None = None,
+        strings: Strings | None = None,
+        *,
+        with_place: bool = False,
+    ) -> None:
+        """Read what is below a directory.
+
+        Args:
+            root: where the host's processes are.
+            redaction: decides what of arguments is told.
+            strings: reads what processes have in their own memory; None: this process itself does,
+                and may wait for a hostile one without end.
+            with_place: whether to tell where language agents in them keep their files.
+        """
         self.root = root
+        self._redaction = redaction or Redaction()
+        self._strings = strings or DirectReads(root)
+        self._with_place = with_place
+        self._begun: dict[int, _Begun | None] = {}
+        # each has a descriptor until it is read
+        self._ahead = min(AHEAD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
+        self._places: dict[Place, Place] = {}
         self.unreadable = Unreadable()
         self.reads = 0
         self._numbers: dict[int, int] = {}
         """Parents, users and inodes: few, and each shared by many processes."""
         self._texts: dict[str, str] = {}
         """Names and paths, as far as they are."""
+        self._texts_room = 0
         # a kernel may be built without them; otherwise a file that is not there means that the
         # process is not either
         self._absent = {
@@ -236,19 +167,27 @@ class ProcReader:
         place = f"{self.root}/{known.pid}"
         try:
             status = _read(f"{place}/status", FILE_BYTES)
-            arguments = _read(f"{place}/cmdline", COMMAND_LINE_BYTES)
-            return (
-                _status_line(status, b"\nPPid:") == [b"%d" % known.ppid]
+            same = (
+                status_line(status, b"\nPPid:") == [b"%d" % known.ppid]
                 and parse_status(status)[0] == known.uid
                 and decode(status[: status.find(b"\n")]) == f"Name:\t{known.name}"
-                and parse_command_line(arguments) == known.command_line
-                and decode(os.fsencode(os.readlink(f"{place}/cwd"))) == known.cwd  # noqa: PTH115
-                and decode(os.fsencode(os.readlink(f"{place}/exe"))).removesuffix(DELETED)  # noqa: PTH115
+                and kept_path(os.readlink(f"{place}/cwd")) == known.cwd  # noqa: PTH115
+                and kept_path(os.readlink(f"{place}/exe")).removesuffix(DELETED)  # noqa: PTH115
                 == known.exe.removesuffix(DELETED)
                 and os.readlink(f"{place}/ns/mnt") == f"mnt:[{known.mount_namespace}]"  # noqa: PTH115
             )
         except (OSError, ValueError):
             return False
+        return same and self._has_arguments(known)
+
+    def _has_arguments(self, known: Process) -> bool:
+        """Tell whether its arguments are as they were; so are those that cannot be had in time."""
+        blame = self._strings.blame(known.pid, known.uid, known.mount_namespace)
+        (serial,) = self._strings.ask([blame], ARGUMENTS_READ, with_place=False)
+        found = self._strings.answer(serial)
+        if found is None or known.shortened:
+            return True
+        return bounded(seen_arguments(found)) == known.arguments
 
     @staticmethod
     def run_time(pid: int) -> int | None:
@@ -263,80 +202,190 @@ class ProcReader:
         except (OSError, OverflowError):
             return None
 
+    def ahead(self, pids: Iterable[int]) -> None:
+        """Begin to read processes that will be read next, AHEAD of them at most."""
+        self.forget_begun()
+        for _, pid in zip(range(self._ahead), pids, strict=False):
+            if pid not in self._begun:
+                self._begun[pid] = self._begin(pid)
+        self._ask([begun for begun in self._begun.values() if begun])
+
+    def forget_begun(self) -> None:
+        """Let go of what was begun and not read."""
+        for begun in self._begun.values():
+            if begun:
+                os.close(begun.directory)
+        self._begun.clear()
+
     def read(self, pid: int) -> Process | KernelThread | None:
         """Read all facts of a process; None when it is gone or only its exit status is left."""
         self.reads += 1
+        if pid in self._begun:
+            begun = self._begun.pop(pid)
+        else:
+            begun = self._begin(pid)
+            if begun:
+                self._ask([begun])
+        if begun is None:
+            return None
+        try:
+            return self._finish(begun, pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        except (OSError, ValueError):
+            self.unreadable.note("stat")
+            return None
+        finally:
+            os.close(begun.directory)
+
+    def _begin(self, pid: int) -> _Begun | None:
+        """Open a process and read what cannot wait."""
         try:
             directory = os.open(f"{self.root}/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            return self._read_from(directory, pid)
+            begun = self._first_facts(directory, pid)
         except (FileNotFoundError, ProcessLookupError):
-            return None
+            begun = None
         except (OSError, ValueError):
             # hidepid, an LSM, or no descriptors left: nothing can be said of this process now
             self.unreadable.note("stat")
-            return None
-        finally:
+            begun = None
+        if begun is None:
             os.close(directory)
+        return begun
 
-    def _read_from(self, directory: int, pid: int) -> Process | KernelThread | None:
-        stat = parse_stat(_read("stat", FILE_BYTES, directory))
-        key = ProcessKey(pid, stat.start_ticks)
+    def _first_facts(self, directory: int, pid: int) -> _Begun | None:
+        begun = _Begun(directory, parse_stat(_read("stat", FILE_BYTES, directory)))
+        stat = begun.stat
         if stat.ended:
             return None
         if stat.kernel_thread:
-            return KernelThread(key, stat.ppid, self._text_of(stat.name))
+            return begun
         # of the leader, though it may have ended: a thread's has the thread's own id for NSpid
-        uid, namespace_pid = parse_status(self._text("status", directory))
-        if stat.leaderless:
-            # the leader has ended, its threads live on and still hold what it held
-            directory = self._living_thread(directory, pid)
-        arguments = self._text("cmdline", directory, COMMAND_LINE_BYTES)
-        exe = executable(self._link("exe", directory), stat.name, arguments)
-        return Process(
-            key=key,
-            ppid=self._number_of(stat.ppid),
-            name=self._text_of(stat.name),
-            exe=self._text_of(exe),
-            command_line=parse_command_line(arguments),
-            cwd=self._text_of(self._link("cwd", directory)),
-            uid=self._number_of(uid),
-            cgroup=self._text_of(parse_cgroup(self._text("cgroup", directory))),
-            pid_namespace=self._namespace("ns/pid", directory),
-            mount_namespace=self._namespace("ns/mnt", directory),
-            namespace_pid=pid if namespace_pid in (0, pid) else namespace_pid,
-            image=stat.image,
-            leaderless=stat.leaderless,
-        )
+        begun.uid, begun.namespace_pid = parse_status(self._text("status", directory))
+        begun.by_thread = stat.leaderless
+        if not begun.by_thread:
+            try:
+                begun.mount_namespace = self._namespace("ns/mnt", directory)
+            except FileNotFoundError:
+                if stat.threads <= 1:
+                    raise
+                begun.by_thread = True
+        begun.blame = self._strings.blame(pid, begun.uid, begun.mount_namespace)
+        return begun
 
-    @staticmethod
-    def _living_thread(directory: int, pid: int) -> int:
-        """Point `directory` at another thread than the leader; no other means gone."""
-        tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    def _ask(self, several: list[_Begun]) -> None:
+        asked = [(each, each.blame) for each in several if each.blame and not each.by_thread]
+        serials = self._strings.ask(
+            [blame for _, blame in asked], ARGUMENTS_READ, with_place=self._with_place
+        )
+        for (begun, _), serial in zip(asked, serials, strict=True):
+            begun.serial = serial
+
+    def _finish(self, begun: _Begun, pid: int) -> Process | KernelThread | None:
+        stat = begun.stat
+        if begun.blame is None:
+            return KernelThread(
+                ProcessKey(pid, stat.start_ticks), stat.ppid, self._text_of(stat.name)
+            )
+        if not begun.by_thread:
+            try:
+                process = self._facts(begun, pid, begun.directory, begun.serial, begun.blame)
+            except FileNotFoundError:
+                process = None
+            if process and (process.arguments or process.late or stat.threads <= 1):
+                return process
+        if stat.threads <= 1:
+            raise ProcessLookupError(pid)
+        # the leader has ended, or has let go of its memory and is about to; its threads live on and
+        # still hold what it held
+        return self._facts_of_a_thread(begun, pid)
+
+    def _facts_of_a_thread(self, begun: _Begun, pid: int) -> Process:
+        """Read through the first thread that lives; no other than the leader means gone."""
+        tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=begun.directory)
         try:
-            for thread in os.listdir(tasks):  # noqa: PTH208 - of a descriptor
-                if thread != str(pid):
+            others = [thread for thread in os.listdir(tasks) if thread != str(pid)]  # noqa: PTH208 - of a descriptor
+            for thread in others[:MAX_THREADS_TRIED]:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     opened = os.open(thread, os.O_PATH | os.O_CLOEXEC, dir_fd=tasks)
-                    os.dup2(opened, directory, inheritable=False)
-                    os.close(opened)
-                    return directory
+                    try:
+                        begun.mount_namespace = self._namespace("ns/mnt", opened)
+                        blame = self._strings.blame(int(thread), begun.uid, begun.mount_namespace)
+                        (serial,) = self._strings.ask(
+                            [blame], ARGUMENTS_READ, with_place=self._with_place
+                        )
+                        return self._facts(begun, pid, opened, serial, blame)
+                    finally:
+                        os.close(opened)
         finally:
             os.close(tasks)
         raise ProcessLookupError(pid)
 
-    def _text(self, name: str, directory: int, limit: int = FILE_BYTES) -> bytes:
+    def _facts(self, begun: _Begun, pid: int, directory: int, serial: int, blame: Blame) -> Process:
+        stat = begun.stat
+        cwd = self._text_of(bounded_text(self._link("cwd", directory)))
+        cgroup = self._text_of(parse_cgroup(self._text("cgroup", directory)))
+        pid_namespace = self._namespace("ns/pid", directory)
+        found = self._strings.answer(serial)
+        seen, safe = self._arguments(found)
+        arguments, told = bounded(seen), bounded(self._redaction.arguments(spared(safe)))
+        # Last: a process that still has an executable has had its pid all the time, so what was
+        # found by that is its own.
+        exe = executable(self._link("exe", directory), stat.name, seen)
+        return Process(
+            key=ProcessKey(pid, stat.start_ticks),
+            ppid=self._number_of(stat.ppid),
+            name=self._text_of(stat.name),
+            exe=self._text_of(bounded_text(exe)),
+            arguments=arguments,
+            redacted=None if told == arguments else told,
+            cwd=cwd,
+            uid=self._number_of(begun.uid),
+            cgroup=cgroup,
+            pid_namespace=pid_namespace,
+            mount_namespace=begun.mount_namespace,
+            namespace_pid=pid if begun.namespace_pid in (0, pid) else begun.namespace_pid,
+            image=stat.image,
+            leaderless=directory != begun.directory,
+            place=self._place(found, begun, cwd) if self._with_place and found else None,
+            late="" if found else self._strings.why_late(blame),
+        )
+
+    def _arguments(self, found: Found | None) -> tuple[bytes, bytes]:
+        """Return what whoever names the process sees, and what may be told once secrets are masked.
+
+        The two differ, of a long command line, by an argument whose beginning was not read.
+        """
+        if found is None:
+            return b"", b""
+        if found.command_line_errno in {errno.EACCES, errno.EPERM}:
+            self.unreadable.note("cmdline")
+        elif found.command_line_errno in {errno.ENOENT, errno.ESRCH}:
+            raise FileNotFoundError
+        seen = seen_arguments(found)
+        return seen, joined(found.command_line, found.tail) if found.tail else seen
+
+    def _place(self, found: Found, begun: _Begun, cwd: str) -> Place | None:
+        tmpdir = "" if found.place_errno else absolute_tmpdir(found.tmpdir, cwd)
+        place = Place(begun.mount_namespace, found.root_mount, found.root_inode, tmpdir)
+        if len(self._places) >= MAX_SHARED:
+            self._places.clear()
+        return self._places.setdefault(place, place)
+
+    def _text(self, name: str, directory: int) -> bytes:
         if name in self._absent:
             return b""
         try:
-            return _read(name, limit, directory)
+            return _read(name, FILE_BYTES, directory)
         except PermissionError:
             self.unreadable.note(name)
             return b""
 
     def _link(self, name: str, directory: int) -> str:
-        # a process in its exit has no exe and no cwd any more: FileNotFoundError, it counts as gone
+        # a thread in its exit has no exe and no cwd any more: FileNotFoundError, it counts as gone
         if name in self._absent:
             return ""
         try:
@@ -345,6 +394,11 @@ class ProcReader:
             # the kernel's answer for a process that has just been reaped, too (proc_pid_readlink)
             _read("stat", FILE_BYTES, directory)
             self.unreadable.note(name)
+            return ""
+        except OSError as error:
+            # a directory deeper than a page of text can name: no reason to report no process
+            if error.errno != errno.ENAMETOOLONG:
+                raise
             return ""
 
     def _namespace(self, name: str, directory: int) -> int:
@@ -358,9 +412,21 @@ class ProcReader:
 
     def _text_of(self, text: str) -> str:
         """Give the one object for a text that many share."""
-        if len(self._texts) >= MAX_SHARED:
+        if len(self._texts) >= MAX_SHARED or self._texts_room > SHARED_ROOM:
             self._texts.clear()
-        return self._texts.setdefault(text, text)
+            self._texts_room = 0
+        shared = self._texts.setdefault(text, text)
+        if shared is text:
+            self._texts_room += sys.getsizeof(text)
+        return shared
+
+
+def seen_arguments(found: Found) -> bytes:
+    """Return the arguments that were found; `GAP` stands for those between both ends."""
+    # a rewritten command line may end in many NULs
+    if found.tail:
+        return found.command_line + GAP + found.tail.rstrip(b"\0")
+    return found.command_line.rstrip(b"\0")
 
 
 def _read(path: str, limit: int, directory: int | None = None) -> bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rover.table import Table, Why
 
 FACTS: Final = {
-    "command_line": ("command_line",),
+    "command_line": ("arguments",),
     "name": ("name",),
     "user": ("uid",),
     "cgroup": ("cgroup",),

@@ -46,6 +46,7 @@ class SecondLooks:
         table: Table,
         reader: ProcReader,
         put: Callable[[Process], None],
+        one: Callable[..., None],
         period: float,
         trees: Trees,
     ) -> None:
@@ -55,6 +56,8 @@ class SecondLooks:
             table: tells what is known; it is read only.
             reader: reads /proc.
             put: takes a process with its facts of now.
+            one: runs a step about one process, given what it is called, the pid, the step and its
+                arguments, so that a defect costs that process alone.
             period: seconds within which each old process is looked at.
             trees: tell who is in a cgroup.
         """
@@ -66,6 +69,7 @@ class SecondLooks:
         self._table = table
         self._reader = reader
         self._put = put
+        self._one = one
         self._revisits = Revisits(period, self._known, reader.run_time)
         self._rounds = CgroupRounds(trees, table, period)
 
@@ -112,19 +116,16 @@ class SecondLooks:
         for known, has_run, is_young in self._revisits.take(now):
             self.looks += 1
             self.compared += has_run
-            if has_run and not self._reader.is_as(known):
-                self._read_anew(known)
-                continue
             if has_run or is_young or not self._rounds.covers(known.cgroup):
-                self._ask_cgroup(known)
+                self._one("look", known.pid, self._look_at, known, has_run=has_run)
         for key in self._rounds.take(now):
             stray = self._known(key)
             if stray is not None:
-                self._ask_cgroup(stray)
+                self._one("look", key.pid, self._ask_cgroup, stray)
         for key in self.names.due(now):
             renamed = self._known(key)
             if renamed is not None:
-                self._put(renamed)
+                self._one("judge", key.pid, self._put, renamed)
 
     def steady(self, known: Row | None, process: Process, verdict: Verdict) -> Verdict:
         """Give the verdict that counts of a process: one that changes its names too often waits."""
@@ -135,6 +136,12 @@ class SecondLooks:
     def explain(self, why: Why) -> Why:
         """Add to the story of a process what of it waits."""
         return self.names.explain(why, self._table, time.monotonic())
+
+    def _look_at(self, known: Process, *, has_run: bool) -> None:
+        if has_run and not self._reader.is_as(known):
+            self._read_anew(known)
+        else:
+            self._ask_cgroup(known)
 
     def _ask_cgroup(self, known: Process) -> None:
         if self._reader.cgroup(known.pid) != known.cgroup:

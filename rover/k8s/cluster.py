@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rover.errors import KubernetesError
+from rover.guard import Guard
 from rover.k8s.faults import ApiFault
 from rover.k8s.objects import pod_record, service_record
 from rover.k8s.owners import OwnerResolver
@@ -52,26 +53,26 @@ class Cluster:
     def __init__(
         self,
         settings: KubernetesSettings,
-        post: Callable[[Message], None],
+        post: Callable[[Message], object],
         *,
         with_env: bool = True,
-        failed: Callable[[BaseException], None] = lambda _: None,
+        guard: Guard | None = None,
         timing: Timing | None = None,
     ) -> None:
         """Prepare; nothing is loaded or asked before `start`.
 
         Args:
             settings: Where the cluster is, and which node this is.
-            post: Takes the news, for `rover.naming.pods.join.PodJoin.apply`; called by several
-                threads.
+            post: Takes the news, for `rover.naming.pods.join.PodJoin.apply`, or returns False
+                where it has no room for it; called by several threads.
             with_env: Keep containers' variables (`Analyzers.use_env`).
-            failed: Told of a defect that ended a watch.
+            guard: Keeps the threads going where a step of theirs fails.
             timing: Times of the watches, where not the usual ones.
         """
         self._settings = settings
         self._post = post
         self._with_env = with_env
-        self._failed = failed
+        self._guard = guard or Guard()
         self._timing = timing
         self._pods: Watch[PodRecord] | None = None
         self._services: Watch[ServiceRecord] | None = None
@@ -97,17 +98,17 @@ class Cluster:
         self.node_name = self.node_name or _find_node_name(access, in_cluster=not path)
         log.info("cluster server=%s node=%s", access.server, self.node_name)
         pods = pods_of(self.node_name, with_env=self._with_env)
-        how: Any = {"timing": self._timing, "failed": self._failed}
+        how: Any = {"timing": self._timing, "guard": self._guard}
         self._pods = Watch(pods, access, self._post, **how)
         self._services = Watch(SERVICES, connect(), self._post, **how)
-        self._owners = OwnerResolver(connect(), self._post, self._failed)
+        self._owners = OwnerResolver(connect(), self._post, self._guard)
         self._pods.start()
         self._services.start()
 
     def list_pods_again(self) -> None:
         """Have the node's pods listed, as something is missing; never waits. Any thread."""
         if self._pods and self._pods.refresh():
-            log.info("pods are listed again: a container is in no pod's status")
+            log.info("pods are listed again: what is known of them is not all there is")
 
     def ask_owner(self, namespace: str, owner: OwnerRef) -> None:
         """Have it found out who owns an owner of a pod; never waits. Any thread."""

@@ -33,6 +33,8 @@ class Cause(Enum):
     """What came back is not what the API sends."""
     REFUSED = "refused"
     """Any other status."""
+    BEHIND = "behind"
+    """The agent itself has no room for more news."""
 
 
 class ApiFault(KubernetesError):  # noqa: N818 - most faults are the cluster's everyday life, no errors

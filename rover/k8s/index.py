@@ -13,6 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from rover.guard import Defect, Guard
 from rover.k8s.records import (
     ContainerRecord,
     OwnerRef,
@@ -85,8 +86,20 @@ class PodIndex:
     """This node's pods by container, with their services and owners."""
 
     def __init__(
-        self, *, grace: float = GRACE, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        grace: float = GRACE,
+        clock: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ) -> None:
+        """Begin empty.
+
+        Args:
+            grace: seconds for which a deleted pod is kept at least.
+            clock: seconds that only grow.
+            guard: takes in each pod, so that a defect leaves out that one alone.
+        """
+        self._guard = guard or Guard()
         self._grace = grace
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
@@ -140,9 +153,9 @@ class PodIndex:
         """
         match message:
             case PodSeen(pod):
-                changed = self._put(pod)
+                changed = self._each(pod, self._put)
             case PodGone(pod):
-                changed = self._take_out(pod)
+                changed = self._each(pod, self._take_out)
             case PodsListed(pods):
                 changed = self._put_all(pods)
             case ServiceSeen(service):
@@ -175,8 +188,31 @@ class PodIndex:
         self.pods_listed = True
         here = {pod.uid for pod in pods}
         for uid in [uid for uid in self._live.values() if uid not in here]:
-            self._leave(uid)
-        return _NOTHING.union(*[self._put(pod) for pod in pods])
+            if isinstance(self._guard.one("pod", uid, self._leave, uid), Defect):
+                self._strike(uid)
+        return _NOTHING.union(*[self._each(pod, self._put) for pod in pods])
+
+    def _each(
+        self, pod: PodRecord, take_in: Callable[[PodRecord], frozenset[str]]
+    ) -> frozenset[str]:
+        """Take in news of one pod; where that fails, the index is as if it had never been."""
+        about = f"{pod.namespace}/{pod.name}"
+        changed = self._guard.one("pod", about, take_in, pod)
+        if isinstance(changed, Defect):
+            self._strike(pod.uid)
+            return _NOTHING
+        return changed
+
+    def _strike(self, uid: str) -> None:
+        """Take out a pod that may be there in part, wherever it is."""
+        self._entries.pop(uid, None)
+        self._gone.pop(uid, None)
+        self._live = {key: each for key, each in self._live.items() if each != uid}
+        for filed in (self._by_container, self._by_path):
+            for key in [key for key, each in filed.items() if each == uid]:
+                del filed[key]
+        for uids in self._by_label.values():
+            uids.discard(uid)
 
     def _take_out(self, pod: PodRecord) -> frozenset[str]:
         """Take in a pod's last state, and mark it as gone."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from rover.guard import Defect, Guard
 from rover.k8s.faults import STALE, ApiFault, Cause
 from rover.k8s.objects import owner_refs
 from rover.k8s.records import OwnersFound
@@ -50,17 +51,17 @@ class OwnerResolver:
     def __init__(
         self,
         access: Access,
-        post: Callable[[Message], None],
-        failed: Callable[[BaseException], None] = lambda _: None,
+        post: Callable[[Message], object],
+        guard: Guard | None = None,
     ) -> None:
         """Prepare; the thread starts with the first question.
 
         Args:
             access: To the API, this thread's own.
-            post: Takes the answers; called by the thread.
-            failed: Told of a defect that ended the thread.
+            post: Takes an answer; False where it has no room for it. Called by the thread.
+            guard: Runs each question, so that a defect costs that one alone.
         """
-        self._failed = failed
+        self._guard = guard or Guard()
         self._access = access
         self._post = post
         self._open: dict[str, _Question] = {}
@@ -81,8 +82,9 @@ class OwnerResolver:
                 return
             self._open[owner.uid] = _Question(namespace, owner)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="k8s-owners", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="k8s-owners", daemon=True)
+                thread.start()  # where no more threads can be had, the next question tries again
+                self._thread = thread
             self._changed.notify()
 
     def stop(self, timeout: float = 1.0) -> bool:
@@ -97,18 +99,17 @@ class OwnerResolver:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        try:
-            self._work()
-        except Exception as error:  # the agent must learn that owners stay unknown
-            log.exception("asking for owners ended by a defect")
-            self._failed(error)
-
-    def _work(self) -> None:
         while (question := self._next()) is not None:
-            try:
-                self._answer(question, self._owners_of(question), "")
-            except ApiFault as fault:
-                self._meet(question, fault)
+            owner = question.owner
+            done = self._guard.one("owner", f"{owner.kind} {owner.name}", self._settle, question)
+            if isinstance(done, Defect):
+                self._put_off(question)
+
+    def _settle(self, question: _Question) -> None:
+        try:
+            self._answer(question, self._owners_of(question), "")
+        except ApiFault as fault:
+            self._meet(question, fault)
 
     def _next(self) -> _Question | None:
         """Wait for the question that is due first; None when it is time to end."""
@@ -145,12 +146,16 @@ class OwnerResolver:
             raise ApiFault(Cause.MALFORMED, f"{what}: no object: {error!r}") from error
 
     def _answer(self, question: _Question, owners: tuple[OwnerRef, ...], fault: str) -> None:
+        """Post an answer; one that there is no room for is asked for again."""
         with self._changed:
             if self._stopping:
                 return
-            if not fault:
+        if self._post(OwnersFound(question.owner.uid, owners, fault)) is False:
+            question.fault = ""
+            self._put_off(question)
+        elif not fault:
+            with self._changed:
                 del self._open[question.owner.uid]
-        self._post(OwnersFound(question.owner.uid, owners, fault))
 
     def _meet(self, question: _Question, fault: ApiFault) -> None:
         """Tell what is wrong where that is new, and try again later."""
@@ -159,15 +164,17 @@ class OwnerResolver:
                 self._access.renew()
             except ApiFault as unreadable:
                 fault = unreadable
-        most = min(_BACKOFF_MOST, _BACKOFF * 2.0 ** min(question.attempts, 16))
-        pause = min(fault.retry_after, MAX_RETRY_AFTER) + self._random.uniform(0.0, most)
-        question.due = time.monotonic() + pause
-        question.attempts += 1
+        self._put_off(question, min(fault.retry_after, MAX_RETRY_AFTER))
         if str(fault) != question.fault:
             question.fault = str(fault)
             owner = question.owner
             log.warning("owner unknown %s=%s: %s", owner.kind, owner.name, question.fault)
             self._answer(question, (), question.fault)
+
+    def _put_off(self, question: _Question, least: float = 0.0) -> None:
+        most = min(_BACKOFF_MOST, _BACKOFF * 2.0 ** min(question.attempts, 16))
+        question.due = time.monotonic() + least + self._random.uniform(0.0, most)
+        question.attempts += 1
 
 
 def plural(kind: str) -> str:

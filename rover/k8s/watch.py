@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from rover.guard import Defect, Guard
 from rover.k8s.faults import STALE, ApiFault, Cause, status_fault
 from rover.k8s.lists import ListReader
 from rover.k8s.objects import MalformedObjectError, describe, resource_version
@@ -111,25 +112,25 @@ class Watch(Generic[R]):
         self,
         kind: Kind[R],
         access: Access,
-        post: Callable[[Message], None],
+        post: Callable[[Message], object],
         *,
         timing: Timing | None = None,
-        failed: Callable[[BaseException], None] = lambda _: None,
+        guard: Guard | None = None,
     ) -> None:
         """Prepare; nothing is asked before `start`.
 
         Args:
             kind: what to watch.
             access: to the API, this thread's own.
-            post: takes a message; called by the thread.
+            post: takes a message; False where it has no room for it. Called by the thread.
             timing: times, where not the usual ones.
-            failed: told of a defect that ended the thread.
+            guard: runs each turn and reads each object, so that a defect costs that alone.
         """
         self._kind = kind
         self._access = access
         self._post = post
         self._timing = timing or Timing()
-        self._failed = failed
+        self._guard, self._where = guard or Guard(), f"watch {kind.resource}"
         self._version = ""
         self._latest = False
         self._failures = self._expiries = 0
@@ -190,13 +191,13 @@ class Watch(Generic[R]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._turn()
-        except Exception as error:  # the agent must learn that it goes blind
-            log.exception("watch ended by a defect resource=%s", self._kind.resource)
-            self._fault = f"ended by a defect: {error!r}"
-            self._failed(error)
+        while not self._stopping.is_set():
+            turn = self._guard.whole(self._where, self._turn)
+            if isinstance(turn, Defect):
+                self._version = ""  # what was under way is lost: all is listed again
+                self._since = self._since if self._fault else time.monotonic()
+                self._fault = f"fails by a defect of the agent: {turn.what}"
+                self._stopping.wait(self._backoff())
 
     def _turn(self) -> None:
         """List if that is due, and watch until it ends one way or the other."""
@@ -309,6 +310,11 @@ class Watch(Generic[R]):
 
     def _read(self, item: object) -> R | None:
         """Cut an object down; one that cannot be is counted, and named once."""
+        what = f"{self._kind.resource} {describe(item)}"
+        record = self._guard.one("object", what, self._record, item)
+        return None if isinstance(record, Defect) else record
+
+    def _record(self, item: object) -> R | None:
         try:
             return self._kind.record(item)
         except MalformedObjectError as error:
@@ -322,8 +328,9 @@ class Watch(Generic[R]):
             return None
 
     def _tell(self, message: Message) -> None:
-        if not self._stopping.is_set():
-            self._post(message)
+        if not self._stopping.is_set() and self._post(message) is False:
+            self._version = ""  # it is lost, so that only a new list helps
+            raise ApiFault(Cause.BEHIND, "the discovery thread is behind: too much news waits")
 
     def _meet(self, fault: ApiFault) -> None:
         """Draw the consequences of a fault, and wait as long as it deserves."""
@@ -363,6 +370,7 @@ class Watch(Generic[R]):
             log.warning("watch fails resource=%s: %s", self._kind.resource, self._fault)
 
     def _well(self) -> None:
+        self._guard.well(self._where)
         if self._fault:
             log.info(
                 "watch restored resource=%s after=%.1fs",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rover.guard import Defect, Guard
 from rover.k8s.cgroup import containers_of
 from rover.model import Reason, Verdict
+from rover.naming.host.judge import SensorNews
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,13 +25,15 @@ _OUTSIDE = Verdict(
 class ClusterJudge:
     """A `rover.naming.judge.Judge` for nodes of a Kubernetes cluster."""
 
-    def __init__(self, join: PodJoin, host: HostJudge | None) -> None:
+    def __init__(self, join: PodJoin, host: HostJudge | None, guard: Guard | None = None) -> None:
         """Put the two together.
 
         Args:
             join: decides on what runs in a container.
             host: decides on everything else; None leaves it out.
+            guard: keeps the one going where the other fails.
         """
+        self._guard = guard or Guard()
         self._join = join
         self._host = host
 
@@ -47,19 +51,25 @@ class ClusterJudge:
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
-        self._join.forget(key)
-        if self._host:
-            self._host.forget(key)
+        try:
+            self._join.forget(key)
+        finally:
+            if self._host:
+                self._host.forget(key)
 
     def apply(self, message: object) -> Iterable[ProcessKey]:
-        """Take in news of the cluster; return the processes to judge again."""
+        """Take in news of the cluster or of agents' files; return the processes to judge again."""
+        if isinstance(message, SensorNews):
+            return self._host.apply(message) if self._host else ()
         return self._join.apply(message)
 
     def refresh(self, now: float) -> Iterable[ProcessKey]:
         """Look again at what no pod has shown, and at the agents' files; as `Judge` says."""
-        keys = set(self._join.refresh(now)) if now >= self._join.next_refresh(now) else set()
-        if self._host and now >= self._host.next_refresh(now):
-            keys.update(self._host.refresh(now))
+        keys: set[ProcessKey] = set()
+        for judge in (self._join, self._host):
+            if judge and now >= judge.next_refresh(now):
+                looked = self._guard.whole(f"refresh {type(judge).__name__}", judge.refresh, now)
+                keys.update(() if isinstance(looked, Defect) else looked)
         return keys
 
     def next_refresh(self, now: float) -> float:

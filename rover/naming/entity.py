@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rover.gotemplate import TemplateError
-from rover.model import Entity, is_blank, split_labels
+from rover.model import NAME_LIMIT, Entity, is_blank, split_labels, utf16_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rover.config.settings import AnalyzerSettings, RegexFinderSettings
     from rover.gotemplate import Template
 
@@ -30,13 +32,38 @@ def render_entity(
     """
     service = _render("service_name", templates.service_name, context)
     labels = templates.labels
-    return Entity(
+    return bounded_entity(
         layer=templates.layer,
         service=service_in_cluster(cluster_name, service),
         instance=_render("instance_name", templates.instance_name, context),
         process=_render("process_name", templates.process_name, context),
         labels=split_labels(_evaluate("labels", labels, context)) if labels else (),
     )
+
+
+def bounded_entity(
+    layer: str, service: str, instance: str, process: str, labels: tuple[str, ...] = ()
+) -> Entity:
+    """Make an entity of names that others chose, cut to what the backend stores of them."""
+    return Entity(
+        layer=utf16_prefix(layer, NAME_LIMIT),
+        service=utf16_prefix(service, NAME_LIMIT),
+        instance=utf16_prefix(instance, NAME_LIMIT),
+        process=utf16_prefix(process, NAME_LIMIT),
+        labels=tuple(_stored(labels)) if labels else labels,
+    )
+
+
+def _stored(labels: tuple[str, ...]) -> Iterator[str]:
+    """Give the labels up to what is stored of all together."""
+    left = NAME_LIMIT
+    for label in labels:
+        cut = utf16_prefix(label, left)
+        left -= len(label)
+        if cut:
+            yield cut
+        if left <= 0:
+            break
 
 
 def service_in_cluster(cluster_name: str, service: str) -> str:

@@ -13,7 +13,8 @@ class PendingValue(ctypes.Structure):
     _fields_ = (
         ("since_ns", ctypes.c_uint64),
         ("parent", ctypes.c_uint32),
-        ("kind", ctypes.c_uint32),
+        ("kind", ctypes.c_uint16),
+        ("threads", ctypes.c_uint16),
     )
 
 

@@ -1,29 +1,34 @@
 """The short-lived child that compiles, loads and attaches, hands over and ends.
 
-LLVM makes a process that has imported bcc 120 MB large. So the agent never imports it: this file
-runs as a program of its own, in whichever Python has the distribution's bcc, with nothing but the
-standard library beside it. What it loads stays attached as long as the agent holds the descriptors.
+LLVM makes a process that has imported bcc 120 MB large. So the agent never imports it: this runs as
+a program of its own, in whichever Python has the distribution's bcc, with the standard library and
+the files of this folder that need nothing else. What it loads stays attached as long as the agent
+holds the descriptors.
 
-Usage: ``python -I loader.py SOCKET_FD REQUEST_JSON``. The answer goes through the socket as one
-JSON object: ``{"maps": [...], "programs": {...}, ...}`` with the descriptors of the maps, then of
-the programs, then of the attached tracepoints, in the order of their names; or
+The programs are attached to raw tracepoints, which takes no right but to load them. Where that does
+not work, they are attached to the same tracepoints by perf events.
+
+Arguments are ``SOCKET_FD REQUEST_JSON``. The answer goes through the socket as one JSON object:
+``{"maps": [...], "tracepoints": [...], ...}`` with the descriptors of the maps, then of the
+programs, then of the attachments, in the order of their names; or
 ``{"error": ..., "advice": ...}``. Compiler messages go to standard error.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import platform
-import resource
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from rover.probes import btf, refusals, tracefs, trial
+from rover.probes.refusals import LoadError
 
 MAPS: Final = ("pending", "tracked", "armed", "counters", "events")
 
@@ -33,126 +38,34 @@ TRACEPOINTS: Final = {
     "sched:sched_process_exit": ("on_exit", "ROVER_HAVE_EXIT"),
 }
 
-# where BCC itself looks for the tracepoints' formats
-TRACEFS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-
-# bits of include/uapi/linux/capability.h
-CAP_SYS_ADMIN: Final = 21
-CAP_SYS_RESOURCE: Final = 24
-TRACING_CAPABILITIES: Final = {"PERFMON": 38, "BPF": 39}
-
-# versions as LINUX_VERSION_CODE has them
-RING_BUFFERS_SINCE: Final = 0x050800
-MAPS_NO_LOCKED_MEMORY_SINCE: Final = 0x050B00
-
-SYSTEM_CALLS: Final = {
-    "x86_64": {"bpf": 321, "perf_event_open": 298},
-    "aarch64": {"bpf": 280, "perf_event_open": 241},
+OFFSETS: Final = {
+    "ROVER_TASK_TGID": ("task_struct", "tgid"),
+    "ROVER_TASK_SIGNAL": ("task_struct", "signal"),
+    "ROVER_SIGNAL_LIVE": ("signal_struct", "live"),
 }
-BPF_PROG_LOAD: Final = 5
-PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
-MAINLINE_PARANOID: Final = 2
-"""Linux itself knows no higher level; from 3 or 4 on, distributions ask for CAP_SYS_ADMIN."""
+"""What bpf/arguments.h wants to know of the kernel's structures."""
 
 PR_SET_PDEATHSIG: Final = 1
-CLONE_NEWNS: Final = 0x00020000
-MS_REC: Final = 0x4000
-MS_PRIVATE: Final = 1 << 18
 
 
-class LoadError(Exception):
-    """Something that this host does not offer, with what to do about it."""
+class Loaded(NamedTuple):
+    """Programs that are attached."""
 
-    def __init__(self, tried: str, advice: str) -> None:
-        super().__init__(tried)
-        self.advice = advice
+    way: str
+    headers: str
+    maps: list[int]
+    attached: dict[str, tuple[int, int]]
+    """Program and attachment by tracepoint."""
+    missing: list[str]
+    """Tracepoints that this kernel does not have."""
+    last_known: bool
+    """Whether an exit says that it is the process's last."""
+    detail: dict[str, Any]
 
 
 def end_with_parent(libc: ctypes.CDLL) -> None:
     """Let the kernel end this child when the agent dies before it is done."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def find_tracefs(libc: ctypes.CDLL) -> tuple[Path, bool]:
-    """Return where tracefs is, and whether it had to be mounted.
-
-    A mount is made in a mount namespace of this child alone: the host's mount table stays as it
-    was, and nothing is left when the child ends.
-    """
-    for place in TRACEFS:
-        try:
-            if (place / "events" / "sched").is_dir():
-                return place, False
-        except PermissionError as error:
-            raise LoadError(
-                f"cannot read tracefs at {place}: {error.strerror}",
-                "run as root, or give the agent CAP_DAC_READ_SEARCH",
-            ) from error
-    place = TRACEFS[0]
-    if not place.is_dir():
-        raise LoadError(
-            f"tracefs is not mounted and {place} does not exist",
-            "the kernel was built without tracing (CONFIG_TRACING), or /sys is not mounted",
-        )
-    if (
-        libc.unshare(CLONE_NEWNS)
-        or not _keep_to_itself(libc)
-        or libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None)
-    ):
-        reason = os.strerror(ctypes.get_errno())
-        raise LoadError(
-            f"tracefs is not mounted and cannot be mounted at {place}: {reason}",
-            f"mount it on the host: mount -t tracefs tracefs {place}; a pod needs a volume with "
-            f"hostPath: {{path: {place}}} at that mountPath",
-        )
-    return place, True
-
-
-def _keep_to_itself(libc: ctypes.CDLL) -> bool:
-    """Let no mount below /sys show in other namespaces; tell whether that is so.
-
-    /sys is the mount that tracefs goes onto; below a root that is no mount point itself, as in a
-    chroot, it is also the only one of the two that can be told.
-    """
-    return any(
-        libc.mount(b"none", place, None, MS_REC | MS_PRIVATE, None) == 0
-        for place in (b"/sys", b"/")
-    )
-
-
-def read_formats(tracefs: Path) -> tuple[list[str], list[str], bool]:
-    """Return the tracepoints there are, those there are not, and whether exits say group_dead."""
-    present, missing, group_dead = [], [], False
-    for tracepoint in TRACEPOINTS:
-        category, name = tracepoint.split(":")
-        try:
-            text = (tracefs / "events" / category / name / "format").read_text()
-        except FileNotFoundError:
-            missing.append(tracepoint)
-            continue
-        except PermissionError as error:
-            raise LoadError(
-                f"cannot read the format of {tracepoint}: {error.strerror}",
-                "run as root, or give the agent CAP_DAC_READ_SEARCH",
-            ) from error
-        present.append(tracepoint)
-        group_dead |= " group_dead;" in text
-    if not present:
-        raise LoadError(
-            f"none of {', '.join(TRACEPOINTS)} exists in {tracefs}",
-            "the kernel was built without these tracepoints",
-        )
-    return present, missing, group_dead
-
-
-def version_code() -> int:
-    """Return the running kernel's version as LINUX_VERSION_CODE has it."""
-    numbers = [
-        int("".join(c for c in part if c.isdigit()) or 0)
-        for part in platform.release().split("-")[0].split(".")[:3]
-    ]
-    major, minor, patch = [*numbers, 0, 0, 0][:3]
-    return (major << 16) + (minor << 8) + min(patch, 255)
 
 
 def header_trees(request: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
@@ -188,8 +101,8 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
         try:
             return bcc.BPF(src_file=request["source"], cflags=defines), name
         except Exception as error:  # bcc raises nothing finer
-            if own_missing_capabilities() or forbidden_calls():  # BCC makes maps as it compiles
-                raise refusal(error) from error
+            if refusals.own_missing_capabilities() or "bpf" in refusals.forbidden_calls():
+                raise refusals.refusal(error) from error  # BCC makes maps as it compiles
             failures.append(f"{name} headers: {error}")
     raise LoadError(
         "the eBPF programs do not compile: " + "; ".join(failures),
@@ -197,108 +110,14 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
     )
 
 
-def missing_capabilities(effective: int, kernel: int, memory_lockable: int) -> list[str]:
-    """Return which capabilities a process lacks to load and attach.
-
-    Args:
-        effective: its capabilities, a bit each; CAP_SYS_ADMIN stands for both that tracing needs.
-        kernel: version, as LINUX_VERSION_CODE.
-        memory_lockable: bytes to which it may raise RLIMIT_MEMLOCK; -1 for any.
-    """
-    missing = [name for name, bit in TRACING_CAPABILITIES.items() if not effective >> bit & 1]
-    if effective >> CAP_SYS_ADMIN & 1:
-        missing = []
-    locks = kernel < MAPS_NO_LOCKED_MEMORY_SINCE and memory_lockable != resource.RLIM_INFINITY
-    if locks and not effective >> CAP_SYS_RESOURCE & 1:
-        missing.append("SYS_RESOURCE")
-    return missing
-
-
-def own_missing_capabilities() -> list[str]:
-    """Return what this process lacks."""
-    status = Path("/proc/self/status").read_text()
-    effective = int(status.partition("CapEff:")[2].split()[0], 16)
-    return missing_capabilities(
-        effective, version_code(), resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
-    )
-
-
-def forbidden_calls() -> dict[str, int]:
-    """Return the system calls that are refused whatever they are asked, with their errno.
-
-    They are called with nothing to do, which is EINVAL or EFAULT to those who may call them.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    forbidden = {}
-    for name, number in SYSTEM_CALLS.get(platform.machine(), {}).items():
-        libc.syscall(number, BPF_PROG_LOAD if name == "bpf" else None, None, 0, 0, 0)
-        if ctypes.get_errno() in (errno.EPERM, errno.EACCES, errno.ENOSYS):
-            forbidden[name] = ctypes.get_errno()
-    return forbidden
-
-
-def policy(forbidden: dict[str, int], paranoid: int) -> str:
-    """Say what forbids these system calls to a process that has the capabilities, and what to do.
-
-    Args:
-        forbidden: errno by name, not empty.
-        paranoid: kernel.perf_event_paranoid.
-    """
-    if set(forbidden.items()) == {("perf_event_open", errno.EACCES)} and (
-        paranoid > MAINLINE_PARANOID
-    ):
-        return (
-            f"kernel.perf_event_paranoid is {paranoid}, for which this distribution's kernel asks "
-            "for CAP_SYS_ADMIN: on the host, sysctl kernel.perf_event_paranoid=2; or in a pod add "
-            "securityContext.capabilities.add: [SYS_ADMIN] and take allowPrivilegeEscalation out"
-        )
-    without = "; or the kernel has none" if errno.ENOSYS in forbidden.values() else ""
-    return (
-        f"the agent has the capabilities, so a seccomp profile or an LSM forbids "
-        f"{' and '.join(f'{name}(2)' for name in forbidden)}: in a pod set "
-        f"securityContext.seccompProfile: {{type: Unconfined}}{without}"
-    )
-
-
-def refusal(error: Exception) -> LoadError:
-    """Explain why the kernel refused to load or attach."""
-    try:
-        lockdown = Path("/sys/kernel/security/lockdown").read_text()
-    except OSError:
-        lockdown = ""
-    if "[confidentiality]" in lockdown:
-        advice = "the kernel is locked down (confidentiality), which forbids tracing programs"
-    elif version_code() < RING_BUFFERS_SINCE:
-        advice = f"Linux 5.8 or later is needed, this is {platform.release()}"
-    elif missing := own_missing_capabilities():
-        advice = (
-            f"missing {', '.join('CAP_' + name for name in missing)}: run as root, or in a pod add "
-            f"securityContext.capabilities.add: [{', '.join(missing)}]"
-        )
-    elif forbidden := forbidden_calls():
-        advice = policy(forbidden, int(PARANOID.read_text()) if PARANOID.exists() else 0)
-    else:
-        advice = "the kernel needs CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
-    return LoadError(f"the kernel refused the eBPF programs: {error}", advice)
-
-
-def attach(
-    module: Any,  # noqa: ANN401 - bcc has no types
-    tracepoints: list[str],
-) -> dict[str, tuple[int, int]]:
-    """Load and attach one program a tracepoint; return program and tracepoint descriptors."""
-    attached = {}
-    for tracepoint in tracepoints:
-        function = TRACEPOINTS[tracepoint][0]
-        try:
-            module.attach_tracepoint(tp=tracepoint, fn_name=function)
-        except Exception as error:
-            raise refusal(error) from error
-        attached[tracepoint] = (
-            module.funcs[function.encode()].fd,
-            module.tracepoint_fds[tracepoint.encode()],
-        )
-    return attached
+def definitions(request: dict[str, Any], tracepoints: list[str]) -> list[str]:
+    """Return the compiler's flags that both ways of attaching have in common."""
+    return [
+        f"-I{Path(request['source']).parent}",
+        f"-DROVER_KERNEL_VERSION={refusals.version_code()}",
+        *(f"-D{TRACEPOINTS[tracepoint][1]}" for tracepoint in tracepoints),
+        *(f"-D{name}={value}" for name, value in request["sizes"].items()),
+    ]
 
 
 def map_descriptor(module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no types
@@ -311,47 +130,126 @@ def map_descriptor(module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no 
     return descriptor
 
 
+def by_raw_tracepoints(request: dict[str, Any]) -> Loaded:
+    """Attach to raw tracepoints, and try what was read of the kernel's structures."""
+    try:
+        kernel = btf.read(Path(request.get("btf", btf.VMLINUX)))
+        offsets = {name: kernel.offset(*place) for name, place in OFFSETS.items()}
+    except btf.BtfError as error:
+        raise LoadError(
+            f"no offsets of the kernel's structures: {error}",
+            "a kernel built with CONFIG_DEBUG_INFO_BTF has them",
+        ) from error
+    offsets.update(request.get("offsets", {}))
+    defines = ["-DROVER_RAW", *(f"-D{name}={value}" for name, value in offsets.items())]
+    module, headers = compile_programs(request, definitions(request, list(TRACEPOINTS)) + defines)
+    attached = {}
+    for tracepoint, (function, _) in TRACEPOINTS.items():
+        try:
+            program = module.load_func(function, module.RAW_TRACEPOINT).fd
+            attached[tracepoint] = program, _open_raw(program, tracepoint.partition(":")[2])
+        except Exception as error:
+            raise refusals.refusal(error) from error
+    maps = [map_descriptor(module, name) for name in MAPS]
+    by_name = dict(zip(MAPS, maps, strict=True))
+    if wrong := trial.contradiction(by_name["pending"], by_name["tracked"]):
+        _detach(attached)
+        raise LoadError(
+            f"offsets of the kernel's BTF ({offsets}) do not hold: {wrong}",
+            "this is a defect worth a report, with the kernel's release",
+        )
+    return Loaded("raw tracepoints", headers, maps, attached, [], last_known=True, detail={})
+
+
+def _detach(attached: dict[str, tuple[int, int]]) -> None:
+    """Let go of programs that are not to be used; BCC keeps no raw attachment of its own."""
+    for _, attachment in attached.values():
+        os.close(attachment)
+
+
+def _open_raw(program: int, name: str) -> int:
+    """Attach a program to a raw tracepoint."""
+    import bcc  # noqa: PLC0415 - costs 70 MB and may not be there
+
+    descriptor: int = bcc.lib.bpf_attach_raw_tracepoint(program, name.encode())
+    if descriptor < 0:
+        number = ctypes.get_errno() or -descriptor
+        raise OSError(number, f"raw tracepoint {name}: {os.strerror(number)}")
+    return descriptor
+
+
+def by_tracepoints(request: dict[str, Any]) -> Loaded:
+    """Attach by perf events, to such tracepoints as the kernel describes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    place, mounted = tracefs.find(libc)
+    present, missing, group_dead = tracefs.read_formats(place, list(TRACEPOINTS))
+    group_dead = group_dead and not request.get("without_group_dead")
+    defines = definitions(request, present) + ["-DROVER_HAVE_GROUP_DEAD"] * group_dead
+    module, headers = compile_programs(request, defines)
+    attached = {}
+    for tracepoint in present:
+        function = TRACEPOINTS[tracepoint][0]
+        try:
+            module.attach_tracepoint(tp=tracepoint, fn_name=function)
+        except Exception as error:
+            raise refusals.refusal(error) from error
+        attached[tracepoint] = (
+            module.funcs[function.encode()].fd,
+            module.tracepoint_fds[tracepoint.encode()],
+        )
+    maps = [map_descriptor(module, name) for name in MAPS]
+    detail = {"tracefs": f"{place}{' (mounted for this)' * mounted}"}
+    return Loaded("tracepoints", headers, maps, attached, missing, group_dead, detail)
+
+
+WAYS: Final = {"raw tracepoints": by_raw_tracepoints, "tracepoints": by_tracepoints}
+"""The better one first."""
+
+
 def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     """Do the whole job; return the answer and the descriptors that go with it."""
     started = time.monotonic()
-    libc = ctypes.CDLL(None, use_errno=True)
-    end_with_parent(libc)
-    tracefs, mounted = find_tracefs(libc)
-    present, missing, group_dead = read_formats(tracefs)
-    group_dead = group_dead and not request.get("without_group_dead")
-    defines = [f"-I{Path(request['source']).parent}", f"-DROVER_KERNEL_VERSION={version_code()}"]
-    defines += [f"-D{TRACEPOINTS[tracepoint][1]}" for tracepoint in present]
-    defines += ["-DROVER_HAVE_GROUP_DEAD"] if group_dead else []
-    defines += [f"-D{name}={value}" for name, value in request["sizes"].items()]
-    module, headers = compile_programs(request, defines)
-    maps = [map_descriptor(module, name) for name in MAPS]
-    attached = attach(module, present)
-    answer = {
-        "maps": list(MAPS),
-        "tracepoints": list(attached),
-        "missing": missing,
-        "group_dead": group_dead,
-        "headers": headers,
-        "tracefs": str(tracefs),
-        "tracefs_mounted": mounted,
-        "seconds": time.monotonic() - started,
-    }
-    programs, events = zip(*attached.values(), strict=True)
-    return answer, [*maps, *programs, *events]
+    end_with_parent(ctypes.CDLL(None))
+    failures: list[LoadError] = []
+    for way, attach in WAYS.items():
+        if request.get("way", way) != way:
+            continue
+        try:
+            loaded = attach(request)
+        except LoadError as error:
+            failures.append(error)
+            if refusals.own_missing_capabilities() or "bpf" in refusals.forbidden_calls():
+                break  # the other way takes the same, and more
+            continue
+        answer = {
+            "way": loaded.way,
+            "maps": list(MAPS),
+            "tracepoints": list(loaded.attached),
+            "missing": loaded.missing,
+            "last_known": loaded.last_known,
+            "headers": loaded.headers,
+            "detail": loaded.detail,
+            "not_better": "; ".join(f"{error}; {error.advice}" for error in failures),
+            "seconds": time.monotonic() - started,
+        }
+        programs, attachments = zip(*loaded.attached.values(), strict=True)
+        return answer, [*loaded.maps, *programs, *attachments]
+    if len(failures) == 1:
+        raise failures[0]
+    raw, other = failures
+    tried = f"by raw tracepoints: {raw}; {raw.advice}. By tracepoints: {other}"
+    raise LoadError(tried, other.advice)
 
 
 def main() -> None:
     """Answer the agent through the socket whose descriptor is the first argument."""
-    with socket.socket(fileno=int(sys.argv[1])) as agent:
+    descriptor, request = sys.argv[-2:]
+    with socket.socket(fileno=int(descriptor)) as agent:
         try:
-            answer, descriptors = load(json.loads(sys.argv[2]))
+            answer, descriptors = load(json.loads(request))
         except LoadError as error:
             agent.sendall(json.dumps({"error": str(error), "advice": error.advice}).encode())
             sys.exit(1)
         socket.send_fds(agent, [json.dumps(answer).encode()], descriptors)
     # BCC's clean-up at exit would switch the tracepoints off, for the agent too
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

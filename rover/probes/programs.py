@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.errors import ProbeError
-from rover.probes import layout, loader
+from rover.probes import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,13 @@ log = logging.getLogger("rover.probes")
 INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
 """Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel's proc_ns.h)."""
 
+LOADER: Final = """
+import sys
+sys.path.append(sys.argv[1])
+from rover.probes import loader
+loader.main()
+"""
+"""The child, in a Python that may know nothing of this package; its own libraries come first."""
 DISTRIBUTION_PYTHON: Final = "/usr/bin/python3"
 MESSAGES_KEPT: Final = 4_096
 """Characters of the compiler's messages that go into an error."""
@@ -35,17 +43,27 @@ LOOK_UP: Final = 0.2
 """Seconds between two looks whether the programs are still wanted."""
 
 
+class Way(StrEnum):
+    """How programs are attached, the better one first."""
+
+    RAW = "raw tracepoints"
+    TRACEPOINTS = "tracepoints"
+
+
 @dataclass(frozen=True, slots=True)
 class Programs:
     """Attached programs; they stay so while the descriptors are open."""
 
+    way: Way
+    not_better: str
+    """Why not by the better way; empty where this is it."""
     maps: dict[str, int]
     programs: dict[str, int]
     """Descriptor of each tracepoint's program, for the kernel's run-time statistics."""
     events: tuple[int, ...]
     missing: tuple[str, ...]
     """Tracepoints that this kernel does not have."""
-    group_dead: bool
+    last_known: bool
     """Whether an exit says that it is the process's last."""
     headers: str
     """Which header tree the programs were compiled with: shim or host."""
@@ -95,7 +113,7 @@ def check_pid_namespace() -> None:
 
 def load(
     *,
-    timeout: float = 30.0,
+    timeout: float = 60.0,
     given_up: Callable[[], bool] = lambda: False,
     **request: Any,  # noqa: ANN401 - JSON
 ) -> Programs:
@@ -130,20 +148,24 @@ def load(
     rest = descriptors[len(maps) :]
     attached = answer["tracepoints"]
     log.info(
-        "probes attached tracepoints=%s missing=%s headers=%s tracefs=%s%s seconds=%.2f",
+        "probes attached by=%s tracepoints=%s missing=%s headers=%s%s seconds=%.2f",
+        answer["way"].replace(" ", "_"),
         ",".join(attached),
         ",".join(answer["missing"]) or "none",
         answer["headers"],
-        answer["tracefs"],
-        " (mounted for this)" if answer["tracefs_mounted"] else "",
+        "".join(f" {name}={value}" for name, value in answer["detail"].items()),
         answer["seconds"],
     )
+    if answer["not_better"]:
+        log.warning("probes attached by tracepoints, not raw ones: %s", answer["not_better"])
     return Programs(
+        way=Way(answer["way"]),
+        not_better=answer["not_better"],
         maps=maps,
         programs=dict(zip(attached, rest, strict=False)),
         events=tuple(rest[len(attached) :]),
         missing=tuple(answer["missing"]),
-        group_dead=answer["group_dead"],
+        last_known=answer["last_known"],
         headers=answer["headers"],
     )
 
@@ -158,7 +180,10 @@ def _run_child(
     try:
         with ours, theirs:
             child = subprocess.Popen(
-                [python, "-I", loader.__file__, str(theirs.fileno()), json.dumps(request)],
+                [
+                    *(python, "-I", "-c", LOADER, str(Path(__file__).parents[2])),
+                    *(str(theirs.fileno()), json.dumps(request)),
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=printed,

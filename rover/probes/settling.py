@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +16,12 @@ from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, R
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+SEEN_NS: Final = 1_000_000
+"""Until a processor's stores have been seen by all others; it takes microseconds at most."""
+COUNT_EVERY_NS: Final = 250_000_000
+"""Between two readings of the kernel's counts, while one look follows another."""
+_PENDING_VALUE: Final = struct.Struct("=QIHH")
+"""`PendingValue`, read many at once."""
 _FIRST: Final = ctypes.c_uint32(0)
 
 
@@ -51,6 +58,15 @@ class Taken:
     """CLOCK_BOOTTIME at which the next process settles; None: sleep until the descriptor wakes."""
 
 
+class Counted(NamedTuple):
+    """What the kernel has counted since the programs were loaded."""
+
+    of: dict[Counter, int]
+    """By the programs themselves."""
+    skipped: int
+    """Events for which it did not run a program."""
+
+
 class Probes:
     """The attached programs as the discovery thread uses them; that thread alone calls it."""
 
@@ -65,11 +81,17 @@ class Probes:
         self._ring = libbpf.RingBuffer(loaded.maps["events"], ctypes.sizeof(RingEvent))
         self._ended: list[Ended] = []
         """Out of the ring, and not taken yet."""
+        self._awaited = False
+        """Whether the next first event is to send a wake-up, and has not."""
+        self._descriptor = self._ring.fileno()
+        self._counted_at_ns = 0
+        self.counted = Counted(dict.fromkeys(Counter, 0), 0)
+        """The kernel's counts, from a look a quarter of a second ago at most."""
         self._disarm()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there is something to take."""
-        return self._ring.fileno()
+        return self._descriptor
 
     def follow(self, pids: Iterable[int]) -> int:
         """Have the exits of these processes sent; return how many there was no room for.
@@ -77,10 +99,10 @@ class Probes:
         Call it before reading /proc of them: an exit after that is sent.
         """
         wanted = list(pids)
-        keys = (ctypes.c_uint32 * len(wanted))(*wanted)
-        flags = (ctypes.c_uint32 * len(wanted))(*([layout.FOLLOW] * len(wanted)))
         if not wanted:
             return 0
+        keys = (ctypes.c_uint32 * len(wanted))(*wanted)
+        flags = (ctypes.c_uint32 * len(wanted))(*([layout.FOLLOW] * len(wanted)))
         return len(wanted) - libbpf.update_all(self._tracked, keys, flags, len(wanted))
 
     def follow_threads(self, pid: int) -> None:
@@ -128,12 +150,25 @@ class Probes:
         ended, self._ended = self._ended, []
         if next_due is None:
             next_due = self._arm(settle_ns)
+        elif self._awaited:
+            self._disarm()
+        now_ns = boot_clock_ns()
+        if next_due is None or now_ns - self._counted_at_ns >= COUNT_EVERY_NS:
+            self._counted_at_ns = now_ns
+            self.counted = Counted(self.counters(), self.skipped())
         return Taken(settled, ended, gone, unfollowed, next_due)
 
     def counters(self) -> dict[Counter, int]:
         """Return the kernel's own counts since the programs were loaded, over all CPUs."""
         libbpf.lookup(self.loaded.maps["counters"], _FIRST, self._counts)
         return {slot: sum(counts.of[slot] for counts in self._counts) for slot in Counter}
+
+    def skipped(self) -> int:
+        """Return how many events the kernel kept from the programs.
+
+        It does so where a program would interrupt itself (recursion_misses of bpf_prog_info).
+        """
+        return sum(map(libbpf.recursion_misses, self.loaded.programs.values()))
 
     def close(self) -> None:
         """Detach the programs and free their maps."""
@@ -144,12 +179,13 @@ class Probes:
         """Return what has settled, and when the oldest of the others will have."""
         amount = libbpf.lookup_all(self._pending, self._keys, self._values)
         latest = boot_clock_ns() - settle_ns
+        if not amount:
+            return [], None
         due, oldest = [], None
-        for at in range(amount):
-            value = self._values[at]
-            since = value.since_ns
+        values = memoryview(self._values).cast("B")[: amount * _PENDING_VALUE.size]
+        for at, (since, _, kind, _) in enumerate(_PENDING_VALUE.iter_unpack(values)):
             if since <= latest:
-                due.append(Settled(self._keys[at], since, PendingKind(value.kind)))
+                due.append(Settled(self._keys[at], since, PendingKind(kind)))
             elif oldest is None or since < oldest:
                 oldest = since
         return due, None if oldest is None else oldest + settle_ns
@@ -157,21 +193,33 @@ class Probes:
     def _consume(self) -> None:
         for sample in self._ring.consume():
             event = RingEvent.from_buffer_copy(sample)
-            if event.kind != EventKind.WAKE:
+            if event.kind == EventKind.WAKE:
+                self._awaited = False
+            else:
                 self._ended.append(Ended(event.pid, event.at_ns, EventKind(event.kind)))
 
     def _arm(self, settle_ns: int) -> int | None:
-        """Ask for a wake-up; return when to look instead, if something came in meanwhile."""
+        """Ask for a wake-up; return when to look instead, if something came in meanwhile.
+
+        The program stores into `pending` and then loads `armed`, this stores `armed` and then looks
+        into `pending`: with no full barrier on the program's side, each may miss the other's store.
+        So the look after this one comes soon: what it finds empty had nothing that was missed.
+        """
+        if self._awaited:
+            return None
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(1))
+        self._awaited = True
         due, next_due = self._look(settle_ns)
         if due:
             next_due = boot_clock_ns()
-        if next_due is not None:
-            self._disarm()
+        if next_due is None:
+            return boot_clock_ns() + SEEN_NS
+        self._disarm()
         return next_due
 
     def _disarm(self) -> None:
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(0))
+        self._awaited = False
 
 
 def attach(given_up: Callable[[], bool] = lambda: False) -> Probes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__
@@ -19,7 +20,7 @@ from rover.reporter import unverified_tls
 from rover.reporter.credentials import Credentials
 from rover.reporter.failures import CallError, FailureKind, kind_of, plain
 from rover.reporter.host_ip import NOWHERE, HostIp
-from rover.reporter.proxy import proxy_for
+from rover.reporter.proxy import proxy_for, way_to
 
 # grpc prints what it thinks of broken connections on stderr, past every logger
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -135,6 +136,9 @@ class GrpcDialer:
         self._credentials = Credentials(settings)
         self._keepalive = max(KEEPALIVE, heartbeat * KEEPALIVE_SHARE)
         self._fingerprints: dict[Endpoint, str] = {}
+        ignored = (way_to(endpoint, os.environ).ignored for endpoint in self.endpoints)
+        for what in dict.fromkeys(chain.from_iterable(ignored)):
+            log.warning("proxy variable not understood: %s", what)
 
     def open(self, endpoint: Endpoint) -> GrpcChannel:
         """Prepare a connection; its first call makes it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover import metrics
 from rover._proto.service import KEEP_ALIVE, REPORT_PROCESSES
 from rover.config.layers import LAYERS_10_1, LAYERS_LATER
+from rover.guard import Defect, Guard
 from rover.model import PROPERTIES_LIMIT
 from rover.reporter import messages
 from rover.reporter.batches import Limits, Part, batches, deliver
@@ -63,6 +64,7 @@ class Exchange:
         call: Makes one call over the present connection: path, message; raises CallError.
         most_beats: Beats after which a refused entity is tried again at the latest.
         pause: Seconds before an entity without an answer is reported again, by its tries so far.
+        guard: Makes each entity's item, so that a defect sets aside that one alone.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class Exchange:
         call: Callable[[str, bytes], bytes],
         most_beats: int,
         pause: Callable[[int], float],
+        *,
+        guard: Guard | None = None,
     ) -> None:
         self.limits = Limits()
         self.host_ip = ""
@@ -80,6 +84,7 @@ class Exchange:
         self._call = call
         self._most_beats = most_beats
         self._pause = pause
+        self._guard = guard or Guard()
         self._units = MOST_UNITS
         self._layers_warned: set[str] = set()
 
@@ -136,10 +141,13 @@ class Exchange:
     ) -> Iterator[Framed]:
         """Serialise items one by one; what no message can hold is set aside like a refused one."""
         for entry in entries:
-            try:
-                yield Framed(entry, make(entry))
-            except (ValueError, TypeError) as error:
-                self._set_aside([entry], plain(f"fits into no message: {error}"), beat)
+            about = f"pid={entry.report.process.pid}"
+            frame = self._guard.one("message", about, _frame, make, entry)
+            if isinstance(frame, bytes):
+                yield Framed(entry, frame)
+            else:
+                why = frame.what if isinstance(frame, Defect) else frame
+                self._set_aside([entry], plain(f"fits into no message: {why}"), beat)
 
     def _delivered(
         self, call: Call, framed: Iterable[Framed], beat: int, *, trial: bool
@@ -241,6 +249,14 @@ class Exchange:
                 self._layers_warned.add(layer)
                 since = "known to later ones" if layer in LAYERS_LATER else "check its spelling"
                 log.warning("layer unknown to OAP 10.1: layer=%r (%s)", plain(layer), since)
+
+
+def _frame(make: Callable[[Entry], bytes], entry: Entry) -> bytes | str:
+    """Make an entity's item; return why where none can be made."""
+    try:
+        return make(entry)
+    except (ValueError, TypeError) as error:
+        return str(error)
 
 
 def _named(entry: Entry) -> str:

@@ -21,6 +21,19 @@ TOO_LARGE_TEXT: Final = re.compile(
 
 
 CERTIFICATE_TEXT: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification")
+NO_TLS_TEXT: Final = re.compile(
+    r"WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|SSL\S*HTTP_REQUEST|Handshake read failed"
+    r"|no TLS certificate from .*(EOF|reset by peer|RECORD_LAYER_FAILURE)",
+    re.IGNORECASE,
+)
+"""What grpc core, and Python's ssl, say where the answer to a TLS hello is none."""
+CLOSED_AT_ONCE_TEXT: Final = re.compile(
+    r"failed to connect to all addresses.*"
+    r"(Socket closed|reset by peer|Broken pipe|Expected SETTINGS frame|http1\.x server)",
+    re.IGNORECASE,
+)
+"""What grpc core says where a new connection is not answered in HTTP/2: so a port that speaks TLS
+does with plaintext. One that breaks later is no failure to connect."""
 
 
 class FailureKind(Enum):
@@ -81,21 +94,33 @@ def kind_of(code: str, text: str, message_bytes: int) -> FailureKind:
     return BY_CODE.get(code, FailureKind.ITEM)
 
 
+_CLOSED_AT_ONCE: Final = (
+    "the port does not answer in plain HTTP/2: if it speaks TLS, check core.backend.enable_TLS, "
+    "and core.backend.client_pem_path if it asks for a certificate"
+)
+BY_TEXT: Final = (
+    (
+        CERTIFICATE_TEXT,
+        "check core.backend.ca_pem_path, and core.backend.server_name for the name",
+    ),
+    (
+        NO_TLS_TEXT,
+        "the port does not seem to speak TLS: check core.backend.enable_TLS and the port",
+    ),
+    (CLOSED_AT_ONCE_TEXT, _CLOSED_AT_ONCE),
+)
+BY_KIND: Final = {
+    FailureKind.DENIED: "check core.backend.authentication and the client certificate",
+    FailureKind.WRONG_SERVER: "check that core.backend.addr is an OAP's gRPC port, usually 11800",
+    FailureKind.BROKEN: "look into the backend's log",
+    FailureKind.TIMEOUT: "check the network, or raise core.backend.timeout",
+}
+
+
 def advice(kind: FailureKind, detail: str = "") -> str:
     """Tell the user what to look at; empty where waiting is all there is to do."""
-    if CERTIFICATE_TEXT.search(detail):
-        return "check core.backend.ca_pem_path, and core.backend.server_name for the name"
-    match kind:
-        case FailureKind.DENIED:
-            return "check core.backend.authentication and the client certificate"
-        case FailureKind.WRONG_SERVER:
-            return "check that core.backend.addr is an OAP's gRPC port (11800 by default)"
-        case FailureKind.BROKEN:
-            return "look into the backend's log"
-        case FailureKind.TIMEOUT:
-            return "check the network, or raise core.backend.timeout"
-        case _:
-            return ""
+    by_text = (told for pattern, told in BY_TEXT if pattern.search(detail))
+    return next(by_text, BY_KIND.get(kind, ""))
 
 
 def plain(text: str) -> str:

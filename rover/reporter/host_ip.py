@@ -39,10 +39,14 @@ class HostIp:
     def towards(self, endpoint: Endpoint) -> str:
         """Give the address as seen from there; for one thread."""
         if not self._asking.is_alive():
-            self._asking = threading.Thread(
+            asking = threading.Thread(
                 target=self._ask, args=(endpoint,), name="host-ip", daemon=True
             )
-            self._asking.start()
+            try:
+                asking.start()
+            except RuntimeError:  # no more threads are to be had now
+                return self._found.get(endpoint) or host_ip(NOWHERE)
+            self._asking = asking
             self._asking.join(PATIENCE)
         return self._found.get(endpoint) or host_ip(NOWHERE)
 

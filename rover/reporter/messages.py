@@ -87,7 +87,7 @@ def properties(report: Report, host_ip: str, units: int) -> list[tuple[str, str]
     """
     container, process = report.container, report.process
     pid, support = ("pid", str(process.pid)), (SUPPORT_PROFILING, PROFILING_SUPPORTED)
-    command_line = limits.clean(process.command_line)
+    command_line = limits.clean(process.told)
     if container is None:
         pairs = [("host_ip", host_ip), pid]
     else:

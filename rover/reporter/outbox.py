@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from rover.guard import Guard
+
 if TYPE_CHECKING:
     from rover.model import Changes, EntityKey, Report
     from rover.reporter.roster import Entry, Roster
@@ -16,8 +18,9 @@ class Outbox:
     It holds no more than the live entities and those that the session must hear of being gone.
     """
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, guard: Guard | None = None) -> None:
         self._roster = roster
+        self._guard = guard or Guard()
         self._changed: dict[EntityKey, Report | None] = {}
         self._condition = threading.Condition()
         self._listening = False
@@ -60,10 +63,11 @@ class Outbox:
         with self._condition:
             changed, self._changed = self._changed, {}
             for key, report in changed.items():
+                name = "/".join(key)
                 if report is None:
-                    self._roster.drop(key)
+                    self._guard.one("roster", name, self._roster.drop, key)
                 else:
-                    self._roster.put(report)
+                    self._guard.one("roster", name, self._roster.put, report)
 
     def entries(self) -> list[Entry]:
         """Give the roster's entries as of now, for a thread other than the session's."""

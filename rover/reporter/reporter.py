@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from rover import metrics
+from rover.guard import Defect, Guard
 from rover.reporter.channel import GrpcDialer
 from rover.reporter.outbox import Outbox
 from rover.reporter.pacing import Pacing
 from rover.reporter.roster import Roster
-from rover.reporter.session import Session
+from rover.reporter.session import Rest, Session
 from rover.reporter.state import ReporterState, SessionState, standing
 
 if TYPE_CHECKING:
@@ -22,18 +23,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.reporter")
 
-PAUSE_AFTER_BUG: Final = 5.0
+PAUSE_AFTER_DEFECT: Final = 5.0
 """Seconds after an error that nobody foresaw."""
 CLOSING: Final = 0.5
 """Seconds of a stop that are kept for ending a call that does not return."""
-
-
-class Defect(NamedTuple):
-    """An error that nobody foresaw, which comes back."""
-
-    what: str
-    since: float
-    """time.monotonic() of the first failure without a success since."""
 
 
 class Reporter:
@@ -45,12 +38,11 @@ class Reporter:
         agent_id: The same at each start; the backend hands out tasks by it.
         host_ip: What to tell as the host's address; empty to take that of the interface which
             leads to the backend.
+        guard: Runs each step, so that a defect does not end the beats of all entities.
 
     Raises:
         BackendError: The address, a certificate or the token cannot be used.
 
-    Attributes:
-        defect: What the session has failed by at each attempt of late; None where it works.
     """
 
     def __init__(
@@ -59,6 +51,7 @@ class Reporter:
         discovery: DiscoverySettings,
         agent_id: str,
         host_ip: str = "",
+        guard: Guard | None = None,
     ) -> None:
         pacing = Pacing(
             discovery.heartbeat_period,
@@ -68,10 +61,10 @@ class Reporter:
         )
         dialer = GrpcDialer(backend, discovery.heartbeat_period, host_ip)
         roster = Roster()
-        self._outbox = Outbox(roster)
-        self._session = Session(roster, dialer, agent_id, pacing)
+        self._guard = guard or Guard()
+        self._outbox = Outbox(roster, self._guard)
+        self._session = Session(roster, dialer, agent_id, pacing, guard=self._guard)
         self._stop_by: float | None = None
-        self.defect: Defect | None = None
         self._thread = threading.Thread(target=self._run, name="rover-reporter", daemon=True)
 
     def start(self) -> None:
@@ -81,6 +74,11 @@ class Reporter:
     def publish(self, changes: Changes) -> None:
         """Take over changes of the table; from any thread, never waits for the backend."""
         self._outbox.put(changes)
+
+    def complete(self) -> None:
+        """Take note that all that ran at the start has been published; from any thread."""
+        self._session.complete = True
+        self._outbox.nudge()
 
     def stop(self, timeout: float = 4.0) -> bool:
         """Report what is new once more, then end; tell whether that went within the time."""
@@ -124,17 +122,12 @@ class Reporter:
 
     def _run(self) -> None:
         while self._stop_by is None:
-            self._outbox.empty_into_roster()
-            try:
-                seconds, for_changes = self._session.step()
-                self.defect = None
-            except Exception as error:  # a bug must not end the beats of all other entities
-                known, now = self.defect, time.monotonic()
-                if known is None or known.what != repr(error):
-                    log.exception("session step failed by a defect, trying again")
-                self.defect = Defect(repr(error), known.since if known else now)
-                seconds, for_changes = PAUSE_AFTER_BUG, False
+            self._guard.whole("outbox", self._outbox.empty_into_roster)
+            rest = self._guard.whole("session", self._session.step)
+            if isinstance(rest, Defect):
+                rest = Rest(PAUSE_AFTER_DEFECT, for_changes=False)
             metrics.OUTBOX.set(len(self._outbox))
-            self._outbox.wait(seconds, for_changes=for_changes)
-        self._outbox.empty_into_roster()
-        self._session.finish(self._stop_by - time.monotonic() - CLOSING)
+            self._outbox.wait(rest.seconds, for_changes=rest.for_changes)
+        self._guard.whole("outbox", self._outbox.empty_into_roster)
+        seconds = self._stop_by - time.monotonic() - CLOSING
+        self._guard.whole("session", self._session.finish, seconds)

@@ -29,6 +29,7 @@ from rover.reporter.state import Phase, SessionState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rover.guard import Guard
     from rover.reporter.connection import Dialer
     from rover.reporter.pacing import Pacing
     from rover.reporter.roster import Roster
@@ -48,6 +49,8 @@ MANY_LOSSES: Final = 10
 """Connections lost at rest, one after the other, that speak of a proxy and not of restarts."""
 FLEET_SPREAD: Final = 0.25
 """Share of the beat period over which a fleet's full reports are spread after an outage."""
+KNOWS_ALL: Final = "the backend knows all that runs here"
+SCANNING: Final = "the backend answers; the first scan is under way"
 FORGETFUL: Final = frozenset({FailureKind.AWAY, FailureKind.TIMEOUT, FailureKind.WRONG_SERVER})
 """After these it may be another backend that answers, or one that lost what it knew."""
 
@@ -86,9 +89,12 @@ class Session:
         pacing: How often and how long.
         clock: Gives monotonic seconds.
         chance: Gives numbers in [0, 1) for jitter.
+        guard: Makes the message of each entity, so that a defect costs that one alone.
 
     Attributes:
         state: What it is doing, replaced as a whole with each change.
+        complete: Whether the roster holds all that runs, as far as it is known: at the start it
+            does not. Set by any thread.
     """
 
     def __init__(
@@ -100,8 +106,10 @@ class Session:
         *,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        guard: Guard | None = None,
     ) -> None:
         self.state = SessionState(since=time.time(), backend=str(dialer.endpoints[0]))
+        self.complete = False
         self._roster = roster
         self._dialer = dialer
         self._connection = Connection(dialer)
@@ -114,6 +122,7 @@ class Session:
             self._call,
             pacing.properties_every,
             lambda tries: pacing.silence.pause(tries, chance),
+            guard=guard,
         )
         self._answering = False
         """The backend has answered since the last failure."""
@@ -291,7 +300,7 @@ class Session:
             self._next_beat = now + self._pacing.heartbeat * (0.5 + 0.5 * self._chance())
         self._outage = None
         level = logging.DEBUG if self._closed_idle else logging.INFO
-        self._enter(Phase.BEATING, "the backend knows all that runs here", level)
+        self._enter(Phase.BEATING, KNOWS_ALL if self.complete else SCANNING, level)
 
     def _something_due(self, now: float) -> bool:
         roster = self._roster

@@ -1,6 +1,6 @@
 """What SkyWalking's language agents inside processes say of them.
 
-Files that other users wrote are opened here and nowhere else.
+Files that other users wrote are opened by the child of `rover.foreign` and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,28 +1,28 @@
-"""The metadata file of one process, followed from look to look."""
+"""The metadata file of one process, as the child that reads it tells of it."""
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover.clock import TICKS_PER_SECOND
 from rover.sensor.metadata import Metadata, parse_metadata
-from rover.sensor.rooted import read_file
 
 if TYPE_CHECKING:
     from rover.model import Process
 
-MAX_FILE: Final = 65_536
-"""Bytes; the backend drops properties over 50,000 UTF-16 units."""
-_ROOT_UID: Final = 0
 _CLOCK_SLACK: Final = 0.1
 """Seconds: a start is known to the clock tick, a file's time to the timer tick."""
+_CHANGES: Final = 5.0
+_CHANGE_EVERY: Final = 30.0
+"""Contents taken at once, and seconds for each more: what is written anew at each look would make
+another entity of the process each time."""
 
 
 class Moment(NamedTuple):
     """A time to look, in wall-clock seconds as files have them."""
 
+    now: float
     oldest: float
     """A touch before it is too long ago."""
     booted: float
@@ -31,112 +31,90 @@ class Moment(NamedTuple):
     @classmethod
     def at(cls, now: float, stale_after: float) -> Moment:
         """Make one of the time and the age at which a file no longer counts."""
-        return cls(now - stale_after, time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return cls(now, now - stale_after, booted)
 
 
 class MetadataFile:
     """What the file of one process says, while it counts.
 
-    It counts when the process's user or root owns it, since anybody may write into a shared /tmp;
-    when it was touched lately; and when that was after the process's start: what an earlier process
-    with the same pid left behind names nobody.
+    It counts when it was touched lately, and when that was after the process's start: what an
+    earlier process with the same pid left behind names nobody. Whose it is the child has checked.
 
     Attributes:
         metadata: What it says now, None while it does not count.
-        size: Bytes that were read to say so.
+        size: Bytes of what is kept of it.
         complaint: What is wrong with the file, "" where nothing is.
     """
 
     __slots__ = (
+        "_changes",
+        "_changes_at",
         "_digest",
+        "_later",
         "_modified",
         "_parsed",
-        "_path",
-        "_signature",
         "_started",
-        "_uid",
         "complaint",
         "metadata",
         "size",
     )
 
     def __init__(self, process: Process) -> None:
-        self._path = f"{process.namespace_pid}/metadata.properties"
-        self._uid = process.uid
         self._started = process.key.start_ticks / TICKS_PER_SECOND - _CLOCK_SLACK
-        self._signature: tuple[int, ...] = ()
         self._modified = 0.0
         self._digest = 0
+        self._later: bytes | None = None
         self._parsed: Metadata | None = None
+        self._changes = _CHANGES
+        self._changes_at = 0.0
         self.metadata: Metadata | None = None
         self.size = 0
         self.complaint = ""
 
-    @property
-    def present(self) -> bool:
-        """Whether there was a file, good or bad, at the last look."""
-        return bool(self._signature)
+    def take(self, content: bytes, modified: float, moment: Moment) -> None:
+        """Take in a content; one that comes too soon after many others waits for `recount`."""
+        self._modified = modified
+        if self._parsed and hash(content) == self._digest:
+            self._later = None
+        else:
+            self._later, self.size = content, len(content)
+        self.recount(moment)
 
-    def clear(self) -> None:
-        """Forget the file: there is none."""
-        self._signature = ()
-        self.reject("")
+    def touch(self, modified: float, moment: Moment) -> None:
+        """Take note that the file was touched."""
+        self._modified = modified
+        self.recount(moment)
 
-    def look(self, directory: int, moment: Moment) -> bool:
-        """Look at the file once; tell whether it is another than before, or is there no more.
-
-        Args:
-            directory: The open directory of agents' files.
-            moment: When this is.
-        """
-        try:
-            status = os.stat(self._path, dir_fd=directory, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            self.clear()
-            return True
-        except OSError as error:
-            self.reject(_reason(error))
-            return True
-        signature = _signature(status)
-        differs = signature != self._signature
-        if differs:
-            # Kept even if it cannot be read, so that the same failure costs one look.
-            self._signature = signature
-            self._read(directory)
+    def recount(self, moment: Moment) -> None:
+        """Decide what counts now."""
+        if self._later is not None and self._may_change(moment.now):
+            self._parse(self._later)
+            self._later = None
         counts = self._modified > moment.oldest and self._modified > moment.booted + self._started
         self.metadata = self._parsed if counts else None
-        return differs
 
     def reject(self, complaint: str) -> None:
         """Refuse what the file says until it changes."""
-        self._parsed = self.metadata = None
+        self._parsed = self.metadata = self._later = None
         self._digest = self.size = 0
         self.complaint = complaint
 
-    def _read(self, directory: int) -> None:
+    def _parse(self, content: bytes) -> None:
         try:
-            status, content = read_file(directory, self._path, MAX_FILE + 1)
-            self._check(status.st_uid, len(content))
-            if self._parsed is None or hash(content) != self._digest:
-                self._parsed = parse_metadata(content)
-        except (OSError, ValueError) as error:
-            self.reject(_reason(error))
+            parsed = parse_metadata(content)
+        except ValueError as error:
+            self.reject(str(error))
+        except Exception as error:  # noqa: BLE001  what one file brings out costs its process alone
+            self.reject(f"a defect: {error!r}")
         else:
-            self._digest, self.size, self.complaint = hash(content), len(content), ""
-            self._signature, self._modified = _signature(status), status.st_mtime
+            self._parsed, self._digest = parsed, hash(content)
+            self.size, self.complaint = len(content), ""
 
-    def _check(self, owner: int, size: int) -> None:
-        if owner not in {self._uid, _ROOT_UID}:
-            raise ValueError(f"owned by uid {owner}, its process runs as {self._uid}")
-        if size > MAX_FILE:
-            raise ValueError(f"larger than {MAX_FILE} bytes")
-
-
-def _reason(error: Exception) -> str:
-    # The path in an OSError's own text is relative, and says less than the pid beside it.
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _signature(status: os.stat_result) -> tuple[int, ...]:
-    """Differ when a file was replaced, written or touched."""
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    def _may_change(self, now: float) -> bool:
+        gained = max(0.0, now - self._changes_at) / _CHANGE_EVERY
+        self._changes, self._changes_at = min(_CHANGES, self._changes + gained), now
+        if self._changes < 1:
+            return False
+        self._changes -= 1
+        return True

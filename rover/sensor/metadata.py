@@ -7,16 +7,31 @@ in Java's properties format, and touches it while the agent is alive.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Final
-
-import javaproperties
+from typing import TYPE_CHECKING, Final
 
 from rover.model import is_blank, split_labels
+from rover.sensor.properties import entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LABELS_PROPERTY: Final = "processLabels"
 """The property that repeats the labels; go2sky's name for it."""
 _REQUIRED: Final = ("layer", "service_name", "instance_name", "process_name")
+_KEYS: Final = frozenset({*_REQUIRED, "labels", "properties", "language"})
+MAX_NAME: Final = 1_024
+"""Characters; the backend counts 70 of a service's, and shows as many."""
+MAX_LABELS: Final = 64
+MAX_PROPERTIES: Final = 64
+MAX_KEY: Final = 256
+MAX_VALUE: Final = 4_096
+MAX_TEXT: Final = 16_384
+"""Characters of all properties together."""
+MAX_DEPTH: Final = 16
+"""Of lists and objects in each other; the writer goes by recursion, and the reader too."""
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +52,8 @@ def parse_metadata(content: bytes) -> Metadata:
     """Read the file.
 
     Labels are taken from the properties where the file has no key of their own for them.
-    Properties that are no JSON object cost nothing but themselves.
+    Properties that are no JSON object, too deep or too many cost nothing but themselves: the first
+    that are within the bounds are taken.
 
     Raises:
         ValueError: it is no properties file, or one of the four names is missing or blank.
@@ -46,6 +62,9 @@ def parse_metadata(content: bytes) -> Metadata:
     missing = [name for name in _REQUIRED if is_blank(values.get(name, ""))]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing or blank")
+    long = [name for name in _REQUIRED if len(values[name]) > MAX_NAME]
+    if long:
+        raise ValueError(f"{', '.join(long)} longer than {MAX_NAME} characters")
     layer, service, instance, process = (values[name] for name in _REQUIRED)
     properties = _properties(values.get("properties", ""), sources.get("properties", ""))
     labels = values.get("labels") or properties.get(LABELS_PROPERTY, "")
@@ -54,9 +73,9 @@ def parse_metadata(content: bytes) -> Metadata:
         service=service,
         instance=instance,
         process=process,
-        labels=split_labels(labels),
-        properties=tuple(properties.items()),
-        language=values.get("language", ""),
+        labels=tuple(label[:MAX_KEY] for label in split_labels(labels)[:MAX_LABELS]),
+        properties=tuple(_bounded(properties)),
+        language=values.get("language", "")[:MAX_KEY],
     )
 
 
@@ -64,13 +83,9 @@ def _entries(content: bytes) -> tuple[dict[str, str], dict[str, str]]:
     """Return each key's value, and the text it was written as; the last line of a key wins."""
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
-    try:
-        for entry in javaproperties.parse(content.decode(errors="replace")):
-            if isinstance(entry, javaproperties.reading.KeyValue):
-                values[entry.key] = _valid(entry.value)
-                sources[entry.key] = entry.source
-    except javaproperties.InvalidUEscapeError as error:
-        raise ValueError(str(error)) from error
+    for key, value, source in entries(content.decode(errors="replace")):
+        if key in _KEYS:
+            values[key], sources[key] = _valid(value), source
     return values, sources
 
 
@@ -80,7 +95,9 @@ def _properties(value: str, source: str) -> dict[str, str]:
     go2sky writes JSON as it is, with backslashes that the properties format takes away; where the
     value is no JSON, the line that it was written as may be.
     """
-    for text in (value, source.partition("=")[2]):
+    for text in (value, source):
+        if _is_too_deep(text):
+            continue
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -88,6 +105,33 @@ def _properties(value: str, source: str) -> dict[str, str]:
         if isinstance(found, dict):
             return {_valid(name): _text(item) for name, item in found.items()}
     return {}
+
+
+def _is_too_deep(text: str) -> bool:
+    """Tell whether lists and objects lie deeper in each other than is read, outside of strings."""
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        bracket = found[0]
+        if bracket in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif bracket in "]}":
+            depth -= 1
+    return False
+
+
+def _bounded(properties: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Give the first properties that are not too long, and together not too many."""
+    left, room = MAX_PROPERTIES, MAX_TEXT
+    for name, value in properties.items():
+        size = len(name) + len(value)
+        if len(name) > MAX_KEY or len(value) > MAX_VALUE or size > room:
+            continue
+        if not left:
+            return
+        left, room = left - 1, room - size
+        yield name, value
 
 
 def _text(value: object) -> str:

@@ -1,201 +1,145 @@
-"""What an operator or a probe may ask a running agent over HTTP.
+"""HTTP/1.1 as far as the agent speaks it: one request for GET or HEAD, one answer, the end.
 
-``/metrics`` in Prometheus' format, ``/healthz`` (is every thread at work?), ``/readyz`` (has the
-first scan been told?) and, to clients on the same host, ``/why?pid=N``. Off unless an address is
-configured: an agent with privileges opens no port by itself. Nothing here changes anything.
+A connection ends with its first answer, so a client costs at most what one request may, and what
+follows the head of that request is not read: no body, no second request, no other protocol. What
+is left is less than RFC 9112 allows and nothing that it forbids; it takes a tenth of the time of a
+parser for all of HTTP, which counts where anybody may send requests without end.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import logging
-import socket
-import sys
-import threading
+import re
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qs, urlsplit
-
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-from rover.config.address import listener
-from rover.errors import RoverError
-from rover.metrics import REGISTRY
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger("rover.status")
-
-CLIENT_TIMEOUT: Final = 5.0
-"""Seconds that a client may take to send its request or to read the answer."""
-PID_DIGITS: Final = 10
-"""Of the largest that a pid's type holds."""
-CLIENTS: Final = 8
-"""Requests answered at once; more are turned away, so that nobody exhausts the agent."""
-
-
-class Answers(Protocol):
-    """What the agent tells of itself; each may be asked from any thread."""
-
-    def health(self) -> tuple[bool, Mapping[str, Any]]:
-        """Tell whether every part works, and each part's state."""
-
-    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
-        """Tell whether the first scan has been handed to the reporter, with details."""
-
-    def why(self, pid: int) -> Mapping[str, Any] | None:
-        """Explain what is reported of a process; None where there is no such process."""
+HEAD_BYTES: Final = 8_192
+"""Request line and headers at most; a probe's take 200, a browser's with cookies a few thousand."""
+TARGET_BYTES: Final = 1_024
+"""Path and query at most; the longest that is served takes 20."""
+BEGINNING: Final = re.compile(rb"[A-Z]{1,16}(?: |\Z)")
+"""A method. What begins otherwise is no request, and is not waited for: TLS, for example."""
+END: Final = re.compile(rb"\r?\n\r?\n")
+REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,%d}) HTTP/(\d\.\d)" % TARGET_BYTES)
+NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
+VERSIONS: Final = (b"1.1", b"1.0")
+METHODS: Final = (b"GET", b"HEAD")
+JSON: Final = "application/json"
 
 
-class StatusServer:
-    """Serves until closed, in threads of its own.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for."""
 
-    It listens before there is anything to answer, so that an address that is taken is told before
-    anything else begins; who asks meanwhile waits.
+    path: str
+    query: str
+    hosts: tuple[str, ...]
+    """What it calls the agent: its Host header, and the name in the target where one stands there;
+    none from a client of HTTP/1.0 that says neither."""
+    head_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What it is told."""
+
+    status: HTTPStatus
+    body: bytes
+    kind: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def sent(self, *, head_only: bool) -> bytes:
+        """Return the bytes to send."""
+        further = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
+        head = (
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
+            f"Content-Type: {self.kind}\r\n"
+            f"Content-Length: {len(self.body)}\r\n"
+            # what is asked again is told anew; what is JSON is not to be taken for a page
+            "Cache-Control: no-store\r\n"
+            "X-Content-Type-Options: nosniff\r\n"
+            f"Connection: close\r\n{further}\r\n"
+        ).encode()
+        return head if head_only else head + self.body
+
+
+def say(status: HTTPStatus, content: Mapping[str, Any], *headers: tuple[str, str]) -> Answer:
+    """Make an answer of JSON."""
+    return Answer(status, json.dumps(content, indent=1).encode() + b"\n", JSON, headers)
+
+
+def read(received: bytes) -> Request | Answer | None:
+    """Read what a client has sent so far.
+
+    Returns:
+        Its request; what to answer where that is none that is served; None while its head is
+        incomplete.
     """
+    text = received.lstrip(b"\r\n")
+    if text and not BEGINNING.match(text):
+        return _refuse(HTTPStatus.BAD_REQUEST, "this is no request of HTTP; TLS is not spoken here")
+    end = END.search(text)
+    if end is not None:
+        line, *fields = text[: end.start()].replace(b"\r\n", b"\n").split(b"\n")
+        return _read_line(line, fields)
+    if len(received) < HEAD_BYTES:
+        return None
+    return _refuse(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"the head of a request may have {HEAD_BYTES} bytes",
+    )
 
-    def __init__(self, address: str) -> None:
-        """Listen on HOST:PORT or :PORT; IPv6 hosts stand in brackets.
 
-        Raises:
-            RoverError: the address is not of this form, or cannot be listened on.
-        """
-        try:
-            host, port = listener(address)
-        except ValueError as error:
-            raise RoverError(f"status.addr {address!r}: {error}") from error
-        server_class = type("_Server", (_Server,), {"address_family": _family(host)})
-        try:
-            self._server = server_class((host, port), _Handler)
-        except OSError as error:
-            raise RoverError(
-                f"cannot serve status on {address}: {error.strerror or error}; "
-                "choose another status.addr, or leave it empty for none"
-            ) from error
-        self._host = host
-        self._thread: threading.Thread | None = None
-
-    def serve(self, answers: Answers) -> None:
-        """Begin to answer."""
-        self._server.answers = answers
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="status", daemon=True
+def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
+    match = REQUEST_LINE.fullmatch(line)
+    if match is None:
+        return _refuse(HTTPStatus.BAD_REQUEST, f"this is no request line: {_shown(line)}")
+    method, target, version = match.groups()
+    if version not in VERSIONS:
+        return _refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
+    if method not in METHODS:
+        return say(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            {"error": "nothing can be changed here: GET and HEAD alone are answered"},
+            ("Allow", "GET, HEAD"),
         )
-        self._thread.start()
-        log.info("status served address=%s:%d", self._host or "*", self.port)
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return int(self._server.server_address[1])
-
-    def close(self) -> None:
-        """Stop listening; requests under way may still finish."""
-        if self._thread:
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
+    try:
+        parts = urlsplit(target.decode("ascii"))
+        hosts = _hosts(fields)
+    except ValueError as error:
+        return _refuse(HTTPStatus.BAD_REQUEST, str(error))
+    if len(hosts) > 1 or (not hosts and version == b"1.1"):
+        return _refuse(HTTPStatus.BAD_REQUEST, "there must be one Host header")
+    if parts.netloc:
+        hosts.append(parts.netloc)
+    return Request(parts.path, parts.query, tuple(hosts), head_only=method == b"HEAD")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    answers: Answers
+def _hosts(fields: list[bytes]) -> list[str]:
+    """Return the values of all Host headers.
 
-    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - the base class's
-        super().__init__(*args)
-        self._places = threading.BoundedSemaphore(CLIENTS)
-
-    def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6 and not self.server_address[0]:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002
-        log.debug("status request failed client=%s error=%r", client_address, sys.exception())
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = CLIENT_TIMEOUT
-    server_version = "rover"
-    sys_version = ""
-
-    def do_GET(self) -> None:
-        target = urlsplit(self.path)
-        if target.path == "/metrics":
-            self._send(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
-        elif target.path == "/healthz":
-            self._tell(*self.server.answers.health())
-        elif target.path == "/readyz":
-            self._tell(*self.server.answers.readiness())
-        elif target.path == "/why":
-            self._explain(parse_qs(target.query).get("pid", [""])[0])
-        else:
-            places = "/metrics, /healthz, /readyz and /why?pid=N"
-            self._say(HTTPStatus.NOT_FOUND, {"error": f"there are {places}"})
-
-    def _explain(self, pid: str) -> None:
-        if not _is_loopback(self.client_address[0]):
-            # an answer holds the command line, which may hold what is nobody else's business
-            self._say(HTTPStatus.FORBIDDEN, {"error": "/why answers to this host alone"})
-            return
-        if not (pid.isascii() and pid.isdigit() and len(pid) <= PID_DIGITS):
-            self._say(HTTPStatus.BAD_REQUEST, {"error": "say which: /why?pid=N"})
-            return
-        try:
-            answer = self.server.answers.why(int(pid))
-        except RoverError as error:
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)})
-            return
-        if answer is None:
-            self._say(HTTPStatus.NOT_FOUND, {"error": f"no live process with pid {pid} is known"})
-        else:
-            self._say(HTTPStatus.OK, answer)
-
-    def _tell(self, fine: bool, detail: Mapping[str, Any]) -> None:  # noqa: FBT001 - an answer
-        self._say(HTTPStatus.OK if fine else HTTPStatus.SERVICE_UNAVAILABLE, detail)
-
-    def _say(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
-        self._send(status, json.dumps(content, indent=1).encode() + b"\n", "application/json")
-
-    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base's
-        log.debug(format, *args)
-
-
-def _family(host: str) -> socket.AddressFamily:
-    """Tell what to listen with; every address is those of both families, where the host has both.
-
-    A cluster's pods may have addresses of either family alone.
+    Raises:
+        ValueError: one of the lines is no header.
     """
-    both = not host and socket.has_dualstack_ipv6()
-    return socket.AF_INET6 if both or ":" in host else socket.AF_INET
+    hosts = []
+    for field in fields:
+        name, colon, value = field.partition(b":")
+        if not (colon and NAME.fullmatch(name) and VALUE.fullmatch(value)):
+            raise ValueError(f"this is no header: {_shown(field)}")
+        if name.lower() == b"host":
+            hosts.append(value.strip(b" \t").decode("latin-1"))
+    return hosts
 
 
-def _is_loopback(client: str) -> bool:
-    ip = ipaddress.ip_address(client)
-    # an IPv4 client of a socket for both families
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
+def _shown(text: bytes) -> str:
+    return repr(text[:100])[1:]
+
+
+def _refuse(status: HTTPStatus, why: str) -> Answer:
+    return say(status, {"error": why})

@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rover.backend import EmbeddedBackend, StoredProcess
+from rover.status.client import ask
 
 ROVER = Path(sys.executable).with_name("rover")
 
@@ -35,6 +37,7 @@ class RunningAgent:
     process: subprocess.Popen[bytes]
     backend: EmbeddedBackend
     log: Path
+    state: Path
 
     @property
     def pid(self) -> int:
@@ -46,6 +49,10 @@ class RunningAgent:
         found = row_of(held, pid)
         assert found is not None
         return found
+
+    def ask(self, target: str) -> Any:
+        """Ask over the agent's socket; return the JSON of its answer."""
+        return ask(self.state, target).json()
 
     def terminate(self, within: float = 5.0) -> float:
         """Send SIGTERM; return how long the end took."""
@@ -83,7 +90,7 @@ def running(
             stderr=sink,
         )
     try:
-        yield RunningAgent(process, backend, log)
+        yield RunningAgent(process, backend, log, state)
     finally:
         if process.poll() is None:
             process.terminate()

@@ -13,6 +13,7 @@ from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import NO_TREES, trees_here
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
+from rover.guard import Guard
 from rover.model import Changes, Entity, EntityKey, Process, ProcessKey, Report, Verdict
 from rover.probes import programs
 from rover.probes.settling import Probes
@@ -88,6 +89,7 @@ class Rig:
         periods |= {k: request.pop(k) for k in tuple(periods) if k in request}
         self.seen = Seen()
         self.failures: list[BaseException] = []
+        self.guard = Guard()
         self.probes = Probes(programs.load(**request)) if ebpf else None
         self.reader = ProcReader()
         self.judge = NameByPid()
@@ -102,6 +104,7 @@ class Rig:
             if see_trees
             else NO_TREES,
             own_pids=frozenset({os.getpid()}) if request.get("hide_own") else frozenset(),
+            guard=self.guard,
         )
         settings = replace(DiscoverySettings(), **periods)
         settings = replace(settings, scanner=replace(settings.scanner, period=0.3))
@@ -112,6 +115,7 @@ class Rig:
             settings=settings,
             publish=self.seen.publish,
             failed=self.failures.append,
+            guard=self.guard,
         )
 
 

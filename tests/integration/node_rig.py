@@ -101,7 +101,7 @@ class Cluster:
         with log.open("wb") as sink:
             process = subprocess.Popen(command, stdout=sink, stderr=sink)
         try:
-            yield RunningAgent(process, self.backend, log)
+            yield RunningAgent(process, self.backend, log, self.folder / "state")
         finally:
             _end(process)
             if sys.exc_info()[0]:

@@ -14,7 +14,9 @@ import pytest
 from census_rig import Rig, running
 
 from rover.discovery import procfs
-from rover.discovery.procfs import KernelThread, ProcReader, parse_status
+from rover.discovery.census import Census
+from rover.discovery.procfs import ProcReader
+from rover.discovery.procfs_text import KernelThread, parse_status
 from rover.model import Process, Reason, Verdict
 from rover.probes.layout import Counter
 
@@ -50,10 +52,17 @@ time.sleep(60)
 EXIT_NUMBER = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
 
 
-@pytest.fixture(params=["group_dead", "older kernel"])
+WAYS = {
+    "raw tracepoints": {"way": "raw tracepoints"},
+    "tracepoints": {"way": "tracepoints"},
+    "tracepoints of an older kernel": {"way": "tracepoints", "without_group_dead": True},
+}
+"""All ways of attaching; an older kernel's exit does not say whether it is the process's last."""
+
+
+@pytest.fixture(params=WAYS)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """Both kinds of kernel: those whose exit event says that it is the last, and the others."""
-    with running(without_group_dead=request.param == "older kernel") as rig:
+    with running(**WAYS[request.param]) as rig:
         yield rig
 
 
@@ -152,6 +161,61 @@ def test_a_process_lives_on_when_its_leader_ends_and_is_gone_with_its_last_threa
     child.stdin.close()
     child.stdin = None
     rig.seen.wait_for(child.pid, gone=True, within=2)
+
+
+LEADERS_END = """
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void *work(void *none) { for (;;) pause(); return none; }
+int main(int count, char **arguments)
+{
+	pthread_t thread;
+	pthread_create(&thread, 0, work, 0);
+	usleep(1000 * atoi(arguments[1]));
+	syscall(SYS_exit, 0); /* this thread alone */
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def leader_ends(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program whose first thread ends after some milliseconds, and whose second goes on."""
+    program = tmp_path_factory.mktemp("c") / "leader-ends"
+    compiler = ["cc", "-x", "c", "-", "-pthread", "-o", program]
+    subprocess.run(compiler, input=LEADERS_END, text=True, check=True)
+    return program
+
+
+def test_every_process_whose_leader_ends_within_the_settle_time_is_known_and_told_once(
+    rig: Rig, spawn: Spawn, leader_ends: Path
+):
+    children = [spawn(str(leader_ends), str(3 * number)) for number in range(50)]
+    for child in children:
+        rig.seen.wait_for(child.pid)
+    for child in children:
+        child.kill()
+        rig.seen.wait_for(child.pid, gone=True, within=5)
+    assert [rig.seen.times_announced(child.pid) for child in children] == [1] * 50
+    assert rig.census.figures.repairs_new == 0
+
+
+def test_a_process_without_leader_is_not_told_again_by_a_comparison(
+    rig: Rig, spawn: Spawn, leader_ends: Path, eventually: Callable
+):
+    child = spawn(str(leader_ends), "200")
+    rig.seen.wait_for(child.pid)
+    eventually(lambda: ") Z " in Path(f"/proc/{child.pid}/stat").read_text())
+
+    def deep(census: Census) -> None:
+        census._lost = True
+        census.reconcile()
+
+    rig.discovery.inspect(deep)
+    assert rig.census.figures.deep_reconciles == 1
+    assert rig.seen.times_announced(child.pid) == 1
+    assert rig.seen.process(child.pid) is not None
 
 
 def test_a_process_without_leader_is_read_through_its_threads(spawn: Spawn, eventually: Callable):
@@ -269,3 +333,37 @@ def test_a_process_that_the_judge_fails_on_hurts_no_other(spawn: Spawn):
         why = rig.discovery.inspect(lambda census: census.why(bad.pid))
         assert why.reason is Reason.DEFECT
         assert "division by zero" in why.detail
+
+
+STAGE = """
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+int main(int count, char **arguments)
+{
+	char byte;
+	if (strcmp(arguments[1], "init")) /* so are its arguments runc's own, as runc has them */
+		return execl("/proc/self/exe", "runc", "init", (char *)0);
+	prctl(PR_SET_NAME, "runc:[2:INIT]");
+	while (read(0, &byte, 1) > 0)
+		;
+	return execl("/bin/sleep", "sleep", "71", (char *)0);
+}
+"""
+
+
+def test_a_runtimes_stage_is_not_known_before_it_has_become_the_containers_program(
+    rig: Rig, spawn: Spawn, tmp_path: Path, eventually: Callable
+):
+    program = tmp_path / "stage"
+    subprocess.run(["cc", "-x", "c", "-", "-o", program], input=STAGE, text=True, check=True)
+    child = spawn(str(program), "create", stdin=subprocess.PIPE)
+    eventually(lambda: b"init" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
+    other = spawn("/bin/sleep", "72")
+    rig.seen.wait_for(other.pid)  # and so has the stage settled
+    rig.discovery.inspect(Census.reconcile)
+    assert rig.seen.times_announced(child.pid) == 0
+    child.stdin.close()
+    child.stdin = None
+    assert rig.seen.wait_for(child.pid).command_line == "sleep 71"
+    assert rig.seen.times_announced(child.pid) == 1

@@ -11,6 +11,7 @@ from bench.cluster.api import ApiServer
 from bench.cluster.objects import owner_object, uid_of
 from bench.cluster.state import Fault
 from bench.rig.follower import kubeconfig
+from rover.guard import Guard
 from rover.k8s import owners as owners_module
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.owners import MAX_OPEN, OwnerResolver, plural
@@ -160,14 +161,37 @@ def test_a_server_that_wants_to_be_left_alone_for_ever_is_asked_again_all_the_sa
     eventually(lambda: posted and posted[-1] == OwnersFound(REPLICA_SET.uid, (DEPLOYMENT,)))
 
 
-def test_a_defect_of_the_thread_is_told(api, tmp_path, eventually):
-    failures = []
+def test_a_defect_costs_its_own_question_alone(api, tmp_path, posted, eventually, monkeypatch):
+    monkeypatch.setattr(owners_module, "_BACKOFF", 0.01)
+    guard = Guard()
 
-    def broken(_):
-        raise ZeroDivisionError
+    def post(found):
+        if found.uid == JOB.uid:
+            raise ZeroDivisionError
+        posted.append(found)
 
     access = by_kubeconfig(kubeconfig(tmp_path, api.url))
-    resolver = OwnerResolver(access, broken, failures.append)
+    resolver = OwnerResolver(access, post, guard)
+    resolver.ask("default", JOB)
+    eventually(lambda: guard.counts["owner"] > 1)  # asked again: its answer did not arrive
     resolver.ask("default", REPLICA_SET)
-    eventually(lambda: failures)
+    eventually(lambda: OwnersFound(REPLICA_SET.uid, (DEPLOYMENT,)) in posted)
+    assert resolver.stop()
+
+
+def test_an_answer_that_there_is_no_room_for_is_asked_for_again(
+    api, tmp_path, posted, eventually, monkeypatch
+):
+    monkeypatch.setattr(owners_module, "_BACKOFF", 0.01)
+    refused = []
+
+    def post(found):
+        if len(refused) < 3:
+            refused.append(found)
+            return False
+        return posted.append(found)
+
+    resolver = OwnerResolver(by_kubeconfig(kubeconfig(tmp_path, api.url)), post)
+    resolver.ask("default", REPLICA_SET)
+    eventually(lambda: posted == [OwnersFound(REPLICA_SET.uid, (DEPLOYMENT,))])
     assert resolver.stop()

@@ -13,6 +13,7 @@ import pytest
 from bench.cluster.objects import NODE, pod, service
 from bench.cluster.state import Fault
 from bench.rig.follower import QUICK, Follower, kubeconfig
+from rover.guard import Guard
 from rover.k8s.access import by_kubeconfig
 from rover.k8s.cluster import SERVICES
 from rover.k8s.watch import Timing, Watch
@@ -325,17 +326,60 @@ def test_nothing_is_posted_after_a_stop(api, followed):
     assert len(followed.messages) == seen
 
 
-def test_a_defect_in_the_receiver_is_told_not_swallowed(api, tmp_path, eventually):
-    told = []
+def test_a_defect_in_the_receiver_is_told_and_the_watch_goes_on(api, tmp_path, eventually):
+    guard, taken, broken = Guard(), [], [True]
 
-    def defect(_):
-        raise RuntimeError("broken on purpose")
+    def post(message):
+        if broken:
+            raise RuntimeError("broken on purpose")
+        taken.append(message)
 
     access = by_kubeconfig(kubeconfig(tmp_path, api.url))
-    watch = Watch(SERVICES, access, defect, timing=QUICK, failed=told.append)
+    watch = Watch(SERVICES, access, post, timing=QUICK, guard=guard)
     watch.start()
-    eventually(lambda: told)
-    assert "broken on purpose" in watch.state().fault
+    eventually(lambda: "broken on purpose" in watch.state().fault)
+    assert guard.failing().defect.where == "watch services"
+    broken.clear()
+    eventually(lambda: taken and not watch.state().fault)
+    assert guard.failing() is None
+    assert watch.stop()
+
+
+def test_news_that_there_is_no_room_for_is_listed_again(api, tmp_path, eventually):
+    full, taken = [True], []
+
+    def post(message):
+        return False if full and taken else taken.append(message)
+
+    watch = Watch(SERVICES, by_kubeconfig(kubeconfig(tmp_path, api.url)), post, timing=QUICK)
+    watch.start()
+    eventually(lambda: taken and watch.state().counts.get("watches"))
+    api.put("services", service("lost"))
+    eventually(lambda: watch.state().counts.get("fault behind", 0) > 1)
+    full.clear()
+    eventually(lambda: "lost" in repr(taken[-1]))
+    assert watch.stop()
+
+
+def test_an_object_that_brings_out_a_defect_hurts_no_other(api, tmp_path, eventually):
+    guard, taken = Guard(), []
+
+    def record(item):
+        if item["metadata"]["name"] == "bad":
+            raise RecursionError
+        return SERVICES.record(item)
+
+    api.put("services", service("bad"))
+    api.put("services", service("good"))
+    access = by_kubeconfig(kubeconfig(tmp_path, api.url))
+    watch = Watch(replace(SERVICES, record=record), access, taken.append, timing=QUICK, guard=guard)
+    watch.start()
+    eventually(lambda: "good" in repr(taken))
+    api.put("services", service("bad"))
+    api.put("services", service("later"))
+    eventually(lambda: "later" in repr(taken))
+    assert (guard.counts["object"], guard.failing()) == (2, None)
+    assert watch.stop()
 
 
 def test_a_refresh_takes_no_list_that_is_behind_what_was_seen(api, followed, eventually):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rover.probes import refusals
+
 pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +27,12 @@ try:
     loaded = programs.load(**eval(sys.argv[1]))
 except ProbeError as error:
     sys.exit(str(error))
-print(loaded.headers, *loaded.missing)
+print(loaded.way, loaded.headers, *loaded.missing, sep=", ")
+print(loaded.not_better, file=sys.stderr)
 """
+RAW = "raw tracepoints, shim\n"
+TRACEPOINTS = "tracepoints, shim\n"
+BY_TRACEPOINTS = "{'way': 'tracepoints'}"
 
 
 def load(*, prepare: str = "true", rights: tuple[str, ...] | None = None, request: str = "{}"):
@@ -45,30 +51,35 @@ def load(*, prepare: str = "true", rights: tuple[str, ...] | None = None, reques
 
 
 TRACEFS = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing"
-NO_TRACEFS = "umount /sys/kernel/tracing 2>/dev/null || true"
+# of this mount namespace: as often as it is mounted, and where debugfs shows it
+NO_TRACEFS = (
+    "while mountpoint -q /sys/kernel/tracing; do umount -l /sys/kernel/tracing; done; "
+    "! [ -d /sys/kernel/debug ] || mount -t tmpfs none /sys/kernel/debug"
+)
 
 
 def test_no_kernel_headers_and_no_libc_headers_are_needed():
     hidden = "mount -t tmpfs none /usr/include; mount -t tmpfs none /lib/modules || true"
     result = load(prepare=f"mkdir -p /lib/modules; {hidden}")
-    assert result.stdout == "shim\n", result.stderr
+    assert result.stdout == RAW, result.stderr
 
 
-def test_the_programs_compile_with_the_headers_of_a_distribution():
+@pytest.mark.parametrize("way", ["raw tracepoints", "tracepoints"])
+def test_the_programs_compile_with_the_headers_of_a_distribution(way: str):
     assert (HEADERS / "build").exists(), "make dev unpacks kernel headers here"
     modules = f"/lib/modules/{os.uname().release}"
     places = f"ln -s {HEADERS}/build {HEADERS}/source {modules}/"
     tree = f"mkdir -p /lib/modules; mount -t tmpfs none /lib/modules; mkdir {modules}; {places}"
-    result = load(prepare=tree, request="{'headers': 'host'}")
-    assert result.stdout == "host\n", result.stderr
+    result = load(prepare=tree, request=f"{{'headers': 'host', 'way': '{way}'}}")
+    assert result.stdout == f"{way}, host\n", result.stderr
 
 
 def test_tracefs_is_mounted_for_the_loader_alone():
     # in a mount namespace that shares its changes with the loader's, as a host does
     prepare = f"mount --make-rshared /; {NO_TRACEFS}"
-    mounts = "{'timeout': 30}"
+    mounts = BY_TRACEPOINTS
     result = load(prepare=prepare, request=mounts)
-    assert result.stdout == "shim\n", result.stderr
+    assert result.stdout == TRACEPOINTS, result.stderr
     check = subprocess.run(
         [
             "unshare", "--mount", "sh", "-ec",
@@ -77,25 +88,55 @@ def test_tracefs_is_mounted_for_the_loader_alone():
         ],
         capture_output=True, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
-    assert check.stdout == "shim\n0\n"
+    assert check.stdout == TRACEPOINTS + "0\n"
 
 
 def test_without_tracefs_and_the_right_to_mount_it_the_message_says_how_to():
-    result = load(prepare=NO_TRACEFS, rights=ENOUGH)
+    result = load(prepare=NO_TRACEFS, rights=ENOUGH, request=BY_TRACEPOINTS)
     assert result.returncode == 1
     assert "tracefs is not mounted and cannot be mounted" in result.stderr
     assert "mount -t tracefs tracefs /sys/kernel/tracing" in result.stderr
 
 
-def test_the_documented_capabilities_are_enough():
-    result = load(prepare=TRACEFS, rights=ENOUGH)
-    assert result.stdout == "shim\n", result.stderr
+def test_the_documented_capabilities_are_enough_without_tracefs():
+    result = load(prepare=NO_TRACEFS, rights=ENOUGH)
+    assert result.stdout == RAW, result.stderr
+
+
+NO_BTF = "mount -t tmpfs none /sys/kernel/btf"
+
+
+def test_a_kernel_without_btf_has_its_tracepoints_attached_and_the_reason_told():
+    result = load(prepare=f"{TRACEFS}; {NO_BTF}", rights=ENOUGH)
+    assert result.stdout == TRACEPOINTS, result.stderr
+    assert "cannot read /sys/kernel/btf/vmlinux: No such file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("'ROVER_TASK_TGID': 0", "was not told by its pid"),
+        ("'ROVER_SIGNAL_LIVE': 0", "do not hold: the end of"),
+        ("'ROVER_TASK_SIGNAL': 0", "do not hold: the end of"),
+    ],
+)
+def test_offsets_that_do_not_hold_are_not_trusted(wrong: str, told: str):
+    result = load(request=f"{{'offsets': {{{wrong}}}}}")
+    assert result.stdout == TRACEPOINTS, result.stderr
+    assert told in result.stderr
+
+
+def test_where_neither_way_works_both_are_told():
+    result = load(prepare=f"{NO_TRACEFS}; {NO_BTF}", rights=ENOUGH)
+    assert result.returncode == 1
+    assert "by raw tracepoints: no offsets of the kernel's structures" in result.stderr
+    assert "By tracepoints: tracefs is not mounted" in result.stderr
 
 
 @pytest.mark.parametrize("missing", ["bpf", "perfmon"])
 def test_a_missing_capability_is_named(missing: str):
     rights = tuple(name for name in ENOUGH if name != missing)
-    result = load(prepare=TRACEFS, rights=rights)
+    result = load(rights=rights)
     assert result.returncode == 1
     assert f"missing CAP_{missing.upper()}" in result.stderr
     assert f"capabilities.add: [{missing.upper()}]" in result.stderr
@@ -112,8 +153,9 @@ def test_a_pid_namespace_of_its_own_is_noticed():
 
 def test_a_missing_tracepoint_does_not_stop_the_others():
     event = "/sys/kernel/tracing/events/task/task_newtask"
-    result = load(prepare=f"{TRACEFS}; mount -t tmpfs none {event}")
-    assert result.stdout == "shim task:task_newtask\n", result.stderr
+    prepare = f"{TRACEFS}; mount -t tmpfs none {event}"
+    result = load(prepare=prepare, request=BY_TRACEPOINTS)
+    assert result.stdout == "tracepoints, shim, task:task_newtask\n", result.stderr
 
 
 def test_the_loader_ends_with_an_agent_that_is_killed(
@@ -122,7 +164,7 @@ def test_the_loader_ends_with_an_agent_that_is_killed(
     agent = spawn(sys.executable, "-c", LOAD, "{}", cwd=ROOT)
     children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
     child = eventually(lambda: children.read_text().strip())
-    eventually(lambda: b"loader.py" in Path(f"/proc/{child}/cmdline").read_bytes())
+    eventually(lambda: b"import loader" in Path(f"/proc/{child}/cmdline").read_bytes())
     agent.send_signal(signal.SIGKILL)
     agent.wait()
     eventually(lambda: not Path(f"/proc/{child}").exists())
@@ -132,3 +174,9 @@ def test_a_loader_that_hangs_is_ended_and_said_to_have():
     result = load(request="{'timeout': 0.05}")
     assert result.returncode == 1
     assert "was killed after 0.05 s without an answer" in result.stderr
+
+
+def test_no_call_is_forbidden_to_root_and_asking_leaves_nothing_open():
+    before = set(Path("/proc/self/fd").iterdir())
+    assert refusals.forbidden_calls() == {}
+    assert set(Path("/proc/self/fd").iterdir()) == before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import replace
 
@@ -293,3 +295,70 @@ def test_certificates_without_tls_are_ignored_aloud(certificates, caplog):
     Credentials(replace(BackendSettings(), **settings))
     assert "not encrypted" in caplog.text
     assert "core.backend.ca_pem_path" in caplog.text
+
+
+# --- TLS on one side alone ---
+
+TO_A_PLAIN_PORT = "does not seem to speak TLS: check core.backend.enable_TLS"
+TO_A_TLS_PORT = "if it speaks TLS, check core.backend.enable_TLS"
+ALERT = b"\x15\x03\x01\x00\x02\x02\x0a"
+"""A fatal alert, unexpected_message: what Go and OpenSSL answer to what is no TLS."""
+SETTINGS = bytes.fromhex("000000040000000000")
+"""An empty SETTINGS frame: what a server of HTTP/2 without TLS begins with."""
+BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Length: 2\r\n"
+    b"Connection: close\r\n\r\n.\n"
+)
+
+
+@contextlib.contextmanager
+def answering(answer):
+    """Serve whoever connects with so many bytes, whatever it says, and close."""
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def reason(address, **settings):
+    with reporting(address, **settings) as reporter:
+        eventually(lambda: reporter.session.phase is Phase.BACKING_OFF)
+        return reporter.session.reason
+
+
+@pytest.mark.parametrize("more", [{}, {"insecure_skip_verify": True}])
+def test_tls_to_a_plain_backend_names_the_setting(certificates, more):
+    with EmbeddedBackend() as backend:
+        assert TO_A_PLAIN_PORT in refused(backend, trusting(certificates, **more))
+
+
+@pytest.mark.parametrize("client_ca", [None, "ca"])
+def test_plaintext_to_a_tls_backend_names_the_setting(certificates, client_ca):
+    with serving(certificates, client_ca=client_ca) as backend:
+        assert TO_A_TLS_PORT in refused(backend, {})
+
+
+@pytest.mark.parametrize("answer", [ALERT, b"", BAD_REQUEST])
+def test_plaintext_to_others_tls_ports_names_the_setting(answer):
+    with answering(answer) as address:
+        assert TO_A_TLS_PORT in reason(address)
+
+
+@pytest.mark.parametrize("answer", [SETTINGS, b"", BAD_REQUEST])
+@pytest.mark.parametrize("more", [{}, {"insecure_skip_verify": True}])
+def test_tls_to_others_plain_ports_names_the_setting(certificates, answer, more):
+    with answering(answer) as address:
+        assert TO_A_PLAIN_PORT in reason(address, **trusting(certificates, **more))
+
+
+def test_a_port_that_nobody_listens_on_is_no_question_of_tls():
+    assert "enable_TLS" not in reason("127.0.0.1:1")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from rover.discovery.procfs import ProcReader
-from rover.model import Process, ProcessKey
+from rover.discovery.procfs_text import absolute_tmpdir
+from rover.foreign.reads import ForeignReads
+from rover.foreign.strings import tmpdir_of
+from rover.foreign.walk import identity_of
+from rover.model import Place, Process, ProcessKey
 from rover.sensor import watch
 from rover.sensor.watch import Sensor
 
@@ -59,14 +64,43 @@ class Agent:
         pid = self.outer.pid
         while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             pid = int(children[0])
-        process = ProcReader().read(pid)
+        process = ProcReader(with_place=True).read(pid)
         assert isinstance(process, Process)
         return process
 
 
+class Looked:
+    """A sensor whose looks are over on return."""
+
+    def __init__(self, proc="/proc"):
+        self.reads = ForeignReads(proc)
+        self.reads.start()
+        self.sensor = Sensor(60.0, self.reads)
+
+    def __getattr__(self, name):
+        return getattr(self.sensor, name)
+
+    def watch(self, process, now):
+        self.sensor.watch(process, now)
+        self._rest(now)
+
+    def refresh(self, now):
+        return self.sensor.refresh(now) | self._rest(now)
+
+    def _rest(self, now):
+        changed, until = set(), time.monotonic() + 10
+        while self._asked or any(each.asked for each in self._directories.values()):
+            assert time.monotonic() < until
+            changed |= self.take(now)
+            time.sleep(0.001)
+        return changed | self.take(now)
+
+
 @pytest.fixture
 def sensor():
-    return Sensor(60.0)
+    looked = Looked()
+    yield looked
+    looked.reads.stop()
 
 
 def service(sensor, process):
@@ -129,7 +163,7 @@ def test_processes_that_share_a_directory_are_looked_at_by_one_listing(sensor, s
         agent.tell(f"s{number}")
     assert sensor.refresh(time.time()) == {agent.process.key for agent in agents}
     assert [service(sensor, agent.process) for agent in agents] == ["s0", "s1", "s2"]
-    assert sensor.figures == (3, 1, 3, 0)
+    assert sensor.figures[:4] == (3, 2, 3, 0)
 
 
 def test_the_directory_is_still_seen_when_its_first_user_ended(sensor, spawn, tmp_path):
@@ -146,11 +180,13 @@ def test_the_directory_is_still_seen_when_its_first_user_ended(sensor, spawn, tm
 
 def test_a_process_that_ended_before_the_look_is_passed_over(sensor, spawn):
     child = spawn("sleep", "60")
-    process = ProcReader().read(child.pid)
+    process = ProcReader(with_place=True).read(child.pid)
     child.kill()
     child.wait()
     sensor.watch(process, time.time())
-    assert sensor.figures == (0, 0, 0, 0)
+    assert sensor.metadata(process.key) is None
+    sensor.forget(process.key)
+    assert sensor.figures[:3] == (0, 0, 0)
 
 
 # From here on a made-up /proc: what cannot be had of a real process in a test.
@@ -165,15 +201,20 @@ class FakeProc:
         self.tmp.mkdir(parents=True)
         self.ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) - 100
 
-    def process(self, pid, *, own_pid=0, uid=0, environ=b"", mountinfo=""):
+    def process(self, pid, *, own_pid=0, uid=0, environ=b"", mountinfo=None):
         home = self.root / str(pid)
         home.mkdir(exist_ok=True)
         (home / "environ").write_bytes(environ)
-        (home / "mountinfo").write_text(mountinfo)
+        (home / "mountinfo").write_text(mountinfo or Path("/proc/self/mountinfo").read_text())
         if not (home / "root").is_symlink():
             (home / "root").symlink_to(self.root / "root")
         key = ProcessKey(pid, self.ticks)
-        return Process(key, 1, "p", "/p", "p", "/", uid, "", 1, 2, own_pid or pid, 1)
+        root = os.open(home / "root", os.O_PATH | os.O_DIRECTORY)
+        identity = identity_of(root)
+        os.close(root)
+        tmpdir = absolute_tmpdir(tmpdir_of(home / "environ"), "/")
+        place = Place(2, identity.mount, identity.inode, tmpdir)
+        return Process(key, 1, "p", "/p", "p", "/", uid, "", 1, 2, own_pid or pid, 1, place=place)
 
     def file(self, name):
         return self.tmp / "apache_skywalking" / "process" / str(name) / "metadata.properties"
@@ -192,7 +233,9 @@ def proc(tmp_path):
 
 @pytest.fixture
 def made_up(proc):
-    return Sensor(60.0, proc=str(proc.root))
+    looked = Looked(str(proc.root))
+    yield looked
+    looked.reads.stop()
 
 
 def watched(sensor, process):
@@ -233,7 +276,8 @@ def test_a_file_of_another_user_names_nobody(made_up, proc, caplog):
     os.chown(path, 4321, 4321)
     process = proc.process(7, uid=1234)
     assert watched(made_up, process) is None
-    assert made_up.refresh(time.time()) == set()
+    for _ in range(2):
+        assert made_up.refresh(time.time()) == set()
     assert "owned by uid 4321" in caplog.text
     os.chown(path, 1234, 1234)
     assert made_up.refresh(time.time()) == {process.key}
@@ -301,6 +345,7 @@ def test_all_metadata_together_has_a_bound(made_up, proc, monkeypatch):
     assert 0 < kept < 10
     for pid in range(10, 20):
         made_up.forget(proc.process(pid).key)
+    assert made_up._kept == 0
     assert watched(made_up, proc.process(19)) == "shop"
 
 
@@ -308,7 +353,7 @@ def test_the_number_of_processes_has_a_bound(made_up, proc, monkeypatch):
     monkeypatch.setattr(watch, "_MAX_WATCHED", 3)
     for pid in range(10, 20):
         watched(made_up, proc.process(pid))
-    assert made_up.figures == (3, 1, 0, 7)
+    assert made_up.figures[:4] == (3, 1, 0, 7)
 
 
 def test_what_is_forgotten_leaves_nothing_behind(made_up, proc):
@@ -318,7 +363,7 @@ def test_what_is_forgotten_leaves_nothing_behind(made_up, proc):
     for pid in range(10, 20):
         made_up.forget(proc.process(pid).key)
         made_up.forget(proc.process(pid).key)
-    assert made_up.figures == (0, 0, 0, 0)
+    assert made_up.figures == (0, 0, 0, 0, 0, 0)
     assert made_up._kept == 0
 
 
@@ -336,52 +381,102 @@ def test_an_exec_that_brings_another_tmpdir_is_followed(made_up, proc):
     assert watched(made_up, process) == "shop"
     (proc.tmp / "new").mkdir()
     after = replace(proc.process(7, environ=b"TMPDIR=/tmp/new\0"), image=2)
+    proc.write(7).unlink()
     assert watched(made_up, after) is None
-    assert made_up.figures.directories == 1
+    assert made_up.figures.directories == 2
 
 
-def test_a_known_process_that_did_not_change_is_not_looked_into_again(made_up, proc):
+def test_where_tmpdir_is_not_there_or_is_not_used_the_common_one_is_looked_at(made_up, proc):
+    proc.write(7)
+    assert watched(made_up, proc.process(7, environ=b"TMPDIR=/nowhere\0")) == "shop"
+    (proc.tmp / "own").mkdir()
+    process = proc.process(8, environ=b"TMPDIR=/tmp/own\0")
+    assert watched(made_up, process) is None
+    proc.write(8, "java")
+    assert made_up.refresh(time.time()) == {process.key}
+    assert service(made_up, process) == "java"
+
+
+def test_its_own_tmpdir_counts_before_the_common_one(made_up, proc):
+    own = proc.tmp / "own" / "apache_skywalking" / "process" / "7"
+    own.mkdir(parents=True)
+    (own / "metadata.properties").write_text(NAMES.format(service="own"))
+    proc.write(7, "common")
+    process = proc.process(7, environ=b"TMPDIR=/tmp/own\0")
+    assert watched(made_up, process) == "own"
+    (own / "metadata.properties").unlink()
+    assert made_up.refresh(time.time()) == {process.key}
+    assert service(made_up, process) == "common"
+
+
+def test_a_file_that_is_written_anew_at_each_look_is_taken_now_and_then(made_up, proc):
+    process, now, seen = proc.process(7), time.time(), []
+    for number in range(100):
+        path = proc.write(7, f"s{number}")
+        now += 3
+        os.utime(path, (now, now))
+        if process.key in made_up.refresh(now) or number == 0:
+            watched(made_up, process)
+            seen.append(service(made_up, process))
+    assert 8 <= len(set(seen)) <= 20
+    now += 31
+    os.utime(path, (now, now))
+    made_up.refresh(now)
+    assert service(made_up, process) == "s99", "the latest is taken in the end"
+
+
+def test_what_is_known_outlives_the_child_that_read_it(made_up, proc, eventually):
+    path = proc.write(7)
     process = proc.process(7)
-    watched(made_up, process)
-    (proc.root / "7" / "environ").unlink()
-    made_up.watch(process, time.time())
-    assert made_up.figures.watched == 1
+    assert watched(made_up, process) == "shop"
+    first = made_up.reads.child_pid
+    os.kill(first, 9)
+    eventually(lambda: made_up.reads.child_pid not in {0, first})
+    made_up.refresh(time.time())
+    assert service(made_up, process) == "shop"
+    path.write_text(NAMES.format(service="store"))
+    eventually(lambda: made_up.refresh(time.time()) and service(made_up, process) == "store")
+    proc.write(8)
+    made_up.refresh(time.time())
+    assert watched(made_up, proc.process(8)) == "shop"
 
 
-def test_a_tmpdir_on_a_server_is_not_touched(made_up, proc, caplog):
+def test_a_tmpdir_on_a_server_is_not_touched_and_said_once(made_up, proc, caplog):
     caplog.set_level(logging.INFO)
     proc.write(7)
-    mountinfo = "27 1 0:5 / / rw - ext4 x rw\n31 27 0:40 / /tmp rw - nfs4 server:/x rw\n"
-    assert watched(made_up, proc.process(7, mountinfo=mountinfo)) is None
+    mounts = Path("/proc/self/mountinfo").read_text()
+    process = proc.process(7, mountinfo=re.sub(r" - [^ ]+ ", " - nfs4 ", mounts))
+    assert watched(made_up, process) is None
     assert made_up.refresh(time.time()) == set()
     assert caplog.text.count("agent_sensor.avoided") == 1
+    assert "nfs4" in made_up.obstacle(process.key)
 
 
-def test_missing_access_is_said_once(made_up, proc, caplog, monkeypatch):
-    def denied(*_):
-        raise PermissionError(1, "Operation not permitted")
-
+def test_missing_access_is_said_once(made_up, proc, caplog):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(watch, "place_of", denied)
     for pid in range(10, 20):
-        made_up.watch(proc.process(pid), time.time())
+        process = proc.process(pid)
+        hidden = replace(process, place=process.place._replace(tmpdir=""))
+        made_up.watch(hidden, time.time())
     assert caplog.text.count("agent_sensor.denied") == 1
     assert made_up.figures.refused == 10
 
 
 def test_two_thousand_processes_in_three_namespaces_cost_under_a_millisecond_a_look(proc):
-    sensor = Sensor(60.0, proc=str(proc.root))
+    sensor = Looked(str(proc.root))
     for pid in range(1, 2001):
         process = proc.process(pid)
-        sensor.watch(replace(process, mount_namespace=pid % 3), time.time())
+        place = process.place._replace(mount_namespace=pid % 3)
+        sensor.watch(replace(process, place=place), time.time())
     proc.write(1000)
     sensor.refresh(time.time())
-    assert sensor.figures == (2000, 3, 1, 0)
+    assert sensor.figures[:4] == (2000, 3, 1, 0)
     best = min(_cpu_time(sensor) for _ in range(20))
+    sensor.reads.stop()
     assert best < 0.001
 
 
 def _cpu_time(sensor):
     before = time.thread_time()
-    sensor.refresh(time.time())
+    sensor.sensor.refresh(time.time())
     return time.thread_time() - before

@@ -15,13 +15,20 @@ PROOF = """
 import os, sys, time
 from rover.sensor.watch import Sensor
 from rover.discovery.procfs import ProcReader
+from rover.foreign.reads import ForeignReads
 from rover.probes import settling
 
 settling.attach().close()
-process = ProcReader().read(int(sys.argv[1]))
-sensor = Sensor(60.0)
+reads = ForeignReads()
+reads.start()
+process = ProcReader(strings=reads, with_place=True).read(int(sys.argv[1]))
+sensor = Sensor(60.0, reads)
 sensor.watch(process, time.time())
+while sensor.is_pending(process.key):
+    time.sleep(0.01)
+    sensor.take(time.time())
 print(os.getuid(), process.exe, sensor.metadata(process.key).service)
+reads.stop()
 """
 
 METADATA = "layer=GENERAL\nservice_name=shop\ninstance_name=i\nprocess_name=p\n"
@@ -49,8 +56,6 @@ def test_the_capabilities_of_the_unit_are_enough_for_a_user_without_any_other_ri
     (place / "metadata.properties").chmod(0o600)
     run = subprocess.run(
         [
-            *("unshare", "--mount", "sh", "-c"),
-            'mount -t tracefs none /sys/kernel/tracing && exec "$0" "$@"',
             *("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--no-new-privs"),
             *(f"--inh-caps={given}", f"--ambient-caps={given}", f"--bounding-set=-all,{given}"),
             *(sys.executable, "-B", "-c", PROOF, str(other.pid)),

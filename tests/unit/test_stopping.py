@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from rover.stopping import StopRequest
 
@@ -59,3 +60,38 @@ def test_a_signal_at_any_moment_of_a_wait_is_no_deadlock():
     """The same program with `threading.Event` does not survive its first second."""
     done = subprocess.run([sys.executable, "-c", SIGNALLED], timeout=30, check=False)
     assert done.returncode == 0, signal.strsignal(-done.returncode)
+
+
+def test_what_is_to_be_done_meanwhile_is_done_by_who_waits_and_ends_no_wait():
+    stop, done = StopRequest(), []
+    stop.meanwhile(lambda: done.append(1))
+    assert not stop.wait(0.01)
+    assert done == [1]
+    stop.meanwhile(lambda: done.append(2))
+    stop.meanwhile(stop.set)
+    assert stop.wait(5)
+    assert done == [1, 2]
+
+
+ON_ANOTHER_THREAD = """
+import signal, threading, time
+from rover.stopping import StopRequest
+
+stop = StopRequest()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+
+def send():
+    time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(20)
+
+threading.Thread(target=send, daemon=True).start()
+assert stop.wait(10)
+"""
+
+
+def test_a_signal_that_another_thread_is_given_ends_the_wait():
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", ON_ANOTHER_THREAD], timeout=30, check=False)
+    assert done.returncode == 0
+    assert time.monotonic() - began < 8

@@ -13,15 +13,15 @@ from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, 
 from rover.table import Table
 
 
-def process(pid: int, start: int = 0, command_line: str = "run") -> Process:
+def process(pid: int, start: int = 0, command_line: str = "run", uid: int = 0) -> Process:
     return Process(
         key=ProcessKey(pid, start or pid),
         ppid=1,
         name="run",
         exe="/bin/run",
-        command_line=command_line,
+        arguments=command_line.encode(),
         cwd="/",
-        uid=0,
+        uid=uid,
         cgroup="0::/",
         pid_namespace=1,
         mount_namespace=1,
@@ -30,9 +30,12 @@ def process(pid: int, start: int = 0, command_line: str = "run") -> Process:
     )
 
 
-def claim(who: Process, *names: str) -> Verdict:
+def claim(who: Process, *names: str, own_word: bool = False) -> Verdict:
     return Verdict(
-        tuple(Report(Entity("OS_LINUX", "service", "host", name), who) for name in names)
+        tuple(
+            Report(Entity("OS_LINUX", "service", "host", name), who, own_word=own_word)
+            for name in names
+        )
     )
 
 
@@ -40,8 +43,19 @@ def key(name: str) -> EntityKey:
     return EntityKey("OS_LINUX", "service", "host", name)
 
 
-def put(table: Table, who: Process, *names: str) -> None:
-    table.put(who, claim(who, *names))
+def put(table: Table, who: Process, *names: str, own_word: bool = False) -> None:
+    table.put(who, claim(who, *names, own_word=own_word))
+
+
+def leader(table: Table, name: str) -> int:
+    """Who leads, by asking the first process that claims it."""
+    for row in table:
+        why = table.why(row.process.pid)
+        assert why
+        for report in why.leads:
+            if report.entity.process == name:
+                return row.process.pid
+    raise AssertionError(f"nobody leads {name}")
 
 
 def test_a_new_process_is_announced_once():
@@ -198,31 +212,101 @@ def test_why_tells_the_reason_of_an_unreported_process():
     assert table.why(11) is None
 
 
+def test_what_a_user_writes_of_an_older_process_does_not_displace_what_the_agent_found():
+    table = Table()
+    put(table, process(20, uid=0), "a")
+    put(table, process(10, uid=1000), "a", own_word=True)
+    assert leader(table, "a") == 20
+    why = table.why(10)
+    assert why
+    assert why.reason is Reason.FOLLOWS
+    assert why.detail == (
+        "metadata of uid 1000 does not displace the entity's leader, which runs as uid 0"
+    )
+
+
+def test_the_user_who_has_an_entity_keeps_it_from_older_processes_of_another():
+    table = Table()
+    put(table, process(20, uid=1000), "a", own_word=True)
+    put(table, process(10, uid=65534), "a", own_word=True)
+    assert leader(table, "a") == 20
+    put(table, process(30, uid=1000), "a", own_word=True)
+    table.remove(20)
+    assert leader(table, "a") == 30
+    table.remove(30)
+    assert leader(table, "a") == 10
+
+
+def test_the_oldest_process_of_one_user_leads_whenever_it_says_so():
+    table = Table()
+    put(table, process(20, uid=1000), "a", own_word=True)
+    put(table, process(10, uid=1000), "a", own_word=True)
+    assert leader(table, "a") == 10
+    why = table.why(20)
+    assert why
+    assert why.detail == ""
+
+
 class TableMachine(RuleBasedStateMachine):
-    """Whatever happens, the backend's view is each entity with its oldest claimant."""
+    """Whatever happens, the backend's view is each entity with the claimant that leads it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.table = Table()
-        self.model: dict[int, tuple[Process, frozenset[str]]] = {}
+        self.model: dict[int, tuple[Process, frozenset[str], bool]] = {}
+        self.holders: dict[str, int] = {}
+        """The user who has an entity, of those that users claim."""
         self.backend: dict[EntityKey, Report] = {}
 
     @rule(
-        pid=st.integers(1, 6),
-        start=st.integers(1, 4),
+        who=st.builds(
+            process,
+            st.integers(1, 6),
+            st.integers(1, 4),
+            st.sampled_from(["x", "y"]),
+            st.sampled_from([0, 1000, 1001]),
+        ),
         names=st.frozensets(st.sampled_from("abc")),
-        line=st.sampled_from(["x", "y"]),
+        own_word=st.booleans(),
     )
-    def put(self, pid: int, start: int, names: frozenset[str], line: str) -> None:
-        who = process(pid, start, line)
-        put(self.table, who, *names)
-        self.model[pid] = (who, names)
+    def put(self, *, who: Process, names: frozenset[str], own_word: bool) -> None:
+        pid, uid = who.pid, who.uid
+        put(self.table, who, *names, own_word=own_word)
+        before = self.model.get(pid)
+        kept = before and before[0].key == who.key and before[2] == own_word
+        if not (kept and (before[0].uid == uid or not own_word)):
+            self.model.pop(pid, None)
+            self.pass_on()
+        self.model[pid] = (who, names, own_word)
+        self.pass_on()
 
     @rule(pid=st.integers(1, 6))
     def remove(self, pid: int) -> None:
         removed = self.table.remove(pid)
         known = self.model.pop(pid, None)
         assert removed == (known[0] if known else None)
+        self.pass_on()
+
+    def claims(self, name: str, *, own_word: bool) -> list[Process]:
+        found = [
+            who for who, names, own in self.model.values() if name in names and own is own_word
+        ]
+        return sorted(found, key=lambda who: (who.key.start_ticks, who.pid))
+
+    def pass_on(self) -> None:
+        for name in "abc":
+            claims = self.claims(name, own_word=True)
+            if not any(who.uid == self.holders.get(name) for who in claims):
+                self.holders.pop(name, None)
+                if claims:
+                    self.holders[name] = claims[0].uid
+
+    def leads(self, name: str) -> Process | None:
+        found = self.claims(name, own_word=False)
+        if not found:
+            claims = self.claims(name, own_word=True)
+            found = [who for who in claims if who.uid == self.holders[name]]
+        return found[0] if found else None
 
     @rule()
     def tell(self) -> None:
@@ -232,12 +316,7 @@ class TableMachine(RuleBasedStateMachine):
             self.backend[report.entity.key] = report
         for gone in changes.withdrawn:
             del self.backend[gone]
-        expected: dict[EntityKey, ProcessKey] = {}
-        for who, names in self.model.values():
-            for name in names:
-                other = expected.get(key(name))
-                if other is None or (who.key.start_ticks, who.pid) < (other[1], other[0]):
-                    expected[key(name)] = who.key
+        expected = {key(name): who.key for name in "abc" if (who := self.leads(name))}
         assert {k: r.process.key for k, r in self.backend.items()} == expected
         assert self.table.entities == len(expected)
 

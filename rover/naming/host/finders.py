@@ -8,16 +8,17 @@ from rover.config.contexts import HostNames
 from rover.config.settings import ScanMode
 from rover.gotemplate import TemplateError
 from rover.k8s.cgroup import SHOWN, containers_of
-from rover.model import STANDARD_PROPERTIES, Entity, Reason, Report, Verdict, is_blank
+from rover.model import STANDARD_PROPERTIES, Reason, Report, Verdict, is_blank
 from rover.naming.contexts import FinderContext, ProcessContext, RoverContext
-from rover.naming.entity import render_entity, service_in_cluster
+from rover.naming.entity import bounded_entity, render_entity, service_in_cluster
 from rover.naming.rule_failures import Complaints
 from rover.naming.systemd import SERVICE, service_unit
+from rover.redaction import Redaction
 
 if TYPE_CHECKING:
     from rover.config.patterns import Pattern
     from rover.config.settings import ScannerSettings
-    from rover.model import Process
+    from rover.model import Entity, Process
     from rover.naming.host_facts import Host
     from rover.sensor import Metadata, Sensor
 
@@ -36,6 +37,8 @@ class HostFinders:
         host: Host,
         sensor: Sensor,
         cluster_name: str,
+        *,
+        redaction: Redaction = Redaction(),  # noqa: B008  immutable
     ) -> None:
         """Choose the finders.
 
@@ -45,6 +48,7 @@ class HostFinders:
             host: Names what no finder names.
             sensor: Knows what SkyWalking agents say; asked in memory only.
             cluster_name: Prefix of service names; may be empty.
+            redaction: Decides what of an agent's properties is told.
         """
         self._regex = settings.regex if settings.mode is not ScanMode.AGENT_SENSOR else ()
         self._sensor = sensor if settings.mode is not ScanMode.REGEX else None
@@ -55,6 +59,7 @@ class HostFinders:
         self._rover = RoverContext(host)
         self._cluster_name = cluster_name
         self._complaints = Complaints()
+        self._redaction = redaction
 
     @property
     def ask_agents(self) -> bool:
@@ -63,18 +68,24 @@ class HostFinders:
 
     def judge(self, process: Process) -> Verdict:
         """Decide what a process is called; a template that fails on it is told in the verdict."""
+        line = process.command_line if self._ignore or self._regex else ""
         for pattern in self._ignore:
-            if pattern.search(process.command_line):
+            if pattern.search(line):
                 return Verdict(reason=Reason.IGNORED, detail=pattern.pattern)
         metadata = self._sensor.metadata(process.key) if self._sensor else None
         if metadata:
-            report = Report(_entity_of(metadata), process, properties=_properties_of(metadata))
+            report = Report(
+                _entity_of(metadata),
+                process,
+                properties=self._properties_of(metadata),
+                own_word=process.uid != 0,
+            )
             return Verdict((report,), detail="metadata of its SkyWalking agent")
-        return self._by_regex(process) or self._by_unit(process)
+        return self._by_regex(process, line) or self._by_unit(process)
 
-    def _by_regex(self, process: Process) -> Verdict | None:
+    def _by_regex(self, process: Process, line: str) -> Verdict | None:
         for finder in self._regex:
-            match = finder.match_cmd.search(process.command_line)
+            match = finder.match_cmd.search(line)
             if not match:
                 continue
             detail = f"regex {finder.match_cmd.pattern}"
@@ -95,7 +106,7 @@ class HostFinders:
         if not self._names_all:
             return Verdict(reason=Reason.NO_FINDER, detail=self._nothing)
         unit = service_unit(process.cgroup)
-        entity = Entity(
+        entity = bounded_entity(
             layer=_LAYER,
             service=service_in_cluster(
                 self._cluster_name, unit.removesuffix(SERVICE) or self._host.name
@@ -107,6 +118,16 @@ class HostFinders:
             (Report(entity, process),),
             detail=f"systemd unit {unit}" if unit else _without_unit(process.cgroup),
         )
+
+    def _properties_of(self, metadata: Metadata) -> tuple[tuple[str, str], ...]:
+        given = tuple(
+            (name, self._redaction.property(name, value))
+            for name, value in metadata.properties
+            if name not in STANDARD_PROPERTIES
+        )
+        if not metadata.language or any(name == "language" for name, _ in given):
+            return given
+        return (*given, ("language", metadata.language))
 
 
 def _without_unit(cgroup: str) -> str:
@@ -127,20 +148,13 @@ _NOTHING_FOUND: Final = {
 def _entity_of(metadata: Metadata) -> Entity:
     # No cluster's name before the service: the agent itself reports under the name as it stands,
     # and the two must be one service.
-    return Entity(
+    return bounded_entity(
         layer=metadata.layer,
         service=metadata.service,
         instance=metadata.instance,
         process=metadata.process,
         labels=metadata.labels,
     )
-
-
-def _properties_of(metadata: Metadata) -> tuple[tuple[str, str], ...]:
-    given = tuple(pair for pair in metadata.properties if pair[0] not in STANDARD_PROPERTIES)
-    if not metadata.language or any(name == "language" for name, _ in given):
-        return given
-    return (*given, ("language", metadata.language))
 
 
 def _first_name(*names: str) -> str:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from rover.model import Reason, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rover.model import Process, ProcessKey, Verdict
+    from rover.model import Process, ProcessKey
     from rover.naming.host.finders import HostFinders
     from rover.sensor import Sensor
+
+_PENDING = Verdict(
+    reason=Reason.PENDING, detail="whether a SkyWalking agent in it has said who it is"
+)
+
+
+class SensorNews:
+    """A message: the sensor has heard something of agents' files."""
 
 
 class HostJudge:
@@ -30,10 +41,23 @@ class HostJudge:
         self._refresh_at = 0.0
 
     def judge(self, process: Process) -> Verdict:
-        """Decide what a process is called by what its agent says now."""
-        if self._sensor:
-            self._sensor.watch(process, time.time())
-        return self._finders.judge(process)
+        """Decide what a process is called by what its agent says now.
+
+        Where that is not known yet there is no verdict for a moment: after a restart of the agent a
+        process must not be reported under another name first.
+        """
+        sensor = self._sensor
+        if sensor is None:
+            return self._finders.judge(process)
+        sensor.watch(process, time.time())
+        if sensor.is_pending(process.key):
+            return _PENDING
+        verdict = self._finders.judge(process)
+        obstacle = sensor.obstacle(process.key)
+        if not obstacle:
+            return verdict
+        detail = "; ".join(filter(None, (verdict.detail, obstacle)))
+        return replace(verdict, detail=detail)
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
@@ -41,22 +65,31 @@ class HostJudge:
             self._sensor.forget(key)
 
     def apply(self, message: object) -> Iterable[ProcessKey]:
-        """Take no news: all that changes on a host is seen by looking."""
-        del message
+        """Take in what the sensor has heard; all else that changes on a host is seen by looking."""
+        if self._sensor and isinstance(message, SensorNews):
+            return self._sensor.take(time.time())
         return ()
 
     def refresh(self, now: float) -> Iterable[ProcessKey]:
-        """Look at the agents' files; return the processes whose agent says something else now.
+        """Have the agents' files looked at; return the processes to judge again.
 
         Args:
             now: time.monotonic().
         """
-        self._refresh_at = now + self._period
-        return self._sensor.refresh(time.time()) if self._sensor else ()
+        if self._sensor is None:
+            return ()
+        changed = self._sensor.take(time.time()) | self._sensor.expired()
+        if now >= self._refresh_at:
+            self._refresh_at = now + self._period
+            changed |= self._sensor.refresh(time.time())
+        return changed
 
     def next_refresh(self, now: float) -> float:
         """Return the time.monotonic() of the next look."""
-        return self._refresh_at if self._sensor else now + 3600.0
+        if self._sensor is None:
+            return now + 3600.0
+        news = self._sensor.next_news
+        return self._refresh_at if news is None else min(news, self._refresh_at)
 
     def figures(self) -> Mapping[str, Mapping[str, int]]:
         """Return what the sensor counts."""

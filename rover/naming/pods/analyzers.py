@@ -82,8 +82,9 @@ class Analyzers:
 
     def judge(self, process: Process, found: PodContainer) -> Judgement:
         """Decide what a process of a container is called."""
+        line = process.command_line if self._ignore else ""
         for pattern in self._ignore:
-            if pattern.search(process.command_line):
+            if pattern.search(line):
                 return Judgement(Verdict(reason=Reason.IGNORED, detail=pattern.pattern))
         pod = found.pod
         if self._namespaces and pod.namespace not in self._namespaces:

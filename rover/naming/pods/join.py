@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rover.guard import Defect, Guard
 from rover.k8s.cgroup import SHOWN, containers_of
 from rover.k8s.records import (
     OwnersFound,
@@ -89,6 +90,7 @@ class PodJoin:
         list_again: Callable[[], object],
         ask_owner: Callable[[str, OwnerRef], None],
         clock: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ) -> None:
         """Begin empty.
 
@@ -98,12 +100,14 @@ class PodJoin:
             list_again: Has the node's pods listed, when one is missing; never waits.
             ask_owner: Has an owner's own owners found out, given its namespace; never waits.
             clock: Seconds that only grow.
+            guard: Looks for each container, so that a defect costs that one alone.
         """
         self._index = index
         self._analyzers = analyzers
         self._list_again = list_again
         self._ask_owner = ask_owner
         self._clock = clock
+        self._guard = guard or Guard()
         self._refs: dict[ProcessKey, tuple[ContainerRef, ...]] = {}
         self._in_container: dict[str, set[ProcessKey]] = {}
         self._searches: dict[str, _Search] = {}
@@ -157,7 +161,10 @@ class PodJoin:
         if not isinstance(message, _MESSAGES):
             return set()
         listed = self._index.pods_listed
-        changed = self._index.apply(message)
+        changed = self._guard.one("news", type(message).__name__, self._index.apply, message)
+        if isinstance(changed, Defect):
+            self._list_again()
+            return set()
         keys = {key for each in changed for key in self._in_container.get(each, ())}
         if not listed and self._index.pods_listed:
             # What could not be told before the first list can be told now.
@@ -172,7 +179,7 @@ class PodJoin:
         """
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY
-            self._index.expire(self._in_container.__contains__)
+            self._guard.whole("expire", self._index.expire, self._in_container.__contains__)
         keys: set[ProcessKey] = set()
         while self._due and self._due[0][0] <= now:
             due, container_id = heapq.heappop(self._due)
@@ -182,8 +189,8 @@ class PodJoin:
             if not self._index.pods_listed:
                 self._schedule(search, now)
                 continue
-            self._look(search, now)
-            keys |= self._in_container[container_id]
+            self._guard.one("look", f"container={container_id}", self._look, search, now)
+            keys.update(self._in_container.get(container_id, ()))
         return keys
 
     def next_refresh(self, now: float) -> float:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from rover.config.address import Endpoint, endpoints, listener
+from rover.config.address import Endpoint, endpoints, host_name, listener
 from rover.reporter.host_ip import host_ip
 
 
@@ -22,6 +22,10 @@ from rover.reporter.host_ip import host_ip
         ("a:1, b:2 ,a:1,", ["a:1", "b:2"]),
         ("dns:///oap:11800", ["oap:11800"]),
         ("unix:///run/oap.sock", ["unix:/run/oap.sock"]),
+        ("my_oap-1.prod.:1", ["my_oap-1.prod.:1"]),
+        ("3com.example:1", ["3com.example:1"]),
+        ("büro.example:1", ["büro.example:1"]),
+        ("255.255.255.255", ["255.255.255.255:11800"]),
     ],
 )
 def test_an_address_is_understood(text, targets):
@@ -42,6 +46,22 @@ def test_an_address_is_understood(text, targets):
         ("oap:", "port"),
         ("a b", "no address"),
         ("a/b", "no address"),
+        ("$OAP_HOST:11800", "holds '$OAP_HOST', which nobody replaces; write ${OAP_HOST:default}"),
+        ("${OAP_HOST}:11800", "write ${OAP_HOST:default}"),
+        ("unix:$RUN/oap.sock", "write ${RUN:default}"),
+        ("a:1,$B:1", "'$B:1' holds '$B'"),
+        ("10.0.0.300", "'10.0.0.300' is no IPv4 address"),
+        ("10.0.0.300:11800", "no IPv4 address"),
+        ("10.0.0:11800", "no IPv4 address"),
+        ("10.0.0.0.1:11800", "no IPv4 address"),
+        ("1234:11800", "no IPv4 address"),
+        ("0x7f000001:1", "no IPv4 address"),
+        ("010.0.0.1:1", "no IPv4 address"),
+        ("oap..svc:1", "no name of a host"),
+        (".oap:1", "no name of a host"),
+        ("<oap>:1", "no name of a host"),
+        ("user@oap:1", "no name of a host"),
+        ("x" * 64 + ":1", "no name of a host"),
     ],
 )
 def test_what_is_no_address_is_refused_by_name(text, word):
@@ -81,3 +101,24 @@ def test_no_proxy_leads_to_the_loopback(host, local):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-name.invalid", ""])
 def test_the_hosts_own_address_is_never_its_loopback_where_there_is_another(host):
     assert host_ip(Endpoint(host, 11800)) != "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("node1", "node1"),
+        ("Metrics.Example.ORG.", "metrics.example.org"),
+        ("*.rover.svc", "*.rover.svc"),
+        ("a_b-c.x", "a_b-c.x"),
+    ],
+)
+def test_a_name_of_a_host_is_read(text, name):
+    assert host_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "a:1", "http://a", "a/b", "", "*.*.a", "a..b", "a*", "é", "a b"]
+)
+def test_what_is_no_name_of_a_host_is_refused(text):
+    with pytest.raises(ValueError, match="without a port"):
+        host_name(text)

@@ -44,6 +44,32 @@ def test_warnings_do_not_make_a_file_bad(rover, tmp_path):
     assert (result.exit_code, "warning: " in result.stderr) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "sets nothing"),
+        ("# core:\n#   cluster_name: x\n", "sets nothing"),
+        ("core:\n  backend:\n", "sets nothing"),
+        ("profiling: {active: true}\n", "sets nothing"),
+        ("process_discovery: {scanner: {regex: []}}\n", "is good"),
+        ("core: {cluster_name: x}\n", "is good"),
+        ("core: {cluster_name: '${NAME:x}'}\n", "is good"),
+        ("skywalking: {cluster: x}\ncore: {cluster_name: x}\n", "skywalking: neither this agent"),
+        ("rover: {core: {cluster_name: x}}\n", "core must stand at the top"),
+        ("core: {backend: {addr: '$OAP_HOST:11800'}}\n", "write ${OAP_HOST:default}"),
+        ("core: {backend: {addr: 10.0.0.300}}\n", "no IPv4 address"),
+        ("status: {addr: '$HOST:9090'}\n", "no name of a host"),
+        ("status: {addr: '10.0.0.300:9090'}\n", "no IPv4 address"),
+    ],
+)
+def test_a_file_of_which_no_notice_would_be_taken_is_not_called_good(rover, tmp_path, text, told):
+    file = tmp_path / "rover.yaml"
+    file.write_text(text)
+    result = rover("config", "check", file)
+    assert told in result.stdout + result.stderr
+    assert result.exit_code == (0 if told == "is good" else 2)
+
+
 def test_a_file_that_is_not_there_ends_with_two(rover, tmp_path):
     result = rover("config", "check", tmp_path / "none.yaml")
     assert (result.exit_code, "cannot be read" in result.stderr) == (2, True)

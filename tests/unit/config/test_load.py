@@ -214,6 +214,10 @@ def test_other_modules_keys_are_ignored_and_said(section, loaded):
             "rover.yaml:2: process_discovery.settle_time: '100000h': it must be at most 1m",
         ),
         ("process_discovery:\n  reconcile_period: 1000h", "it must be at most 168h"),
+        (
+            "rover:\n  core:\n    cluster_name: x\n  logger: {}",
+            "rover.yaml:1: rover: there is no such key; core, logger must stand at the top",
+        ),
         ("zzz: 1", "rover.yaml:1: zzz: there is no such key; see docs/configuration.md"),
         ("core: x", "rover.yaml:1: core: there must be keys below it"),
         ("core: [x]", "there must be keys below it"),
@@ -239,6 +243,12 @@ def test_an_error_is_told_with_file_line_key_and_advice(text, told, error_of):
     message = error_of(text)
     assert told in message
     assert message.startswith("rover.yaml:1:") or "rover.yaml:2" in message or "3" in message
+
+
+def test_a_variable_without_braces_is_told(loaded):
+    (told,) = loaded("core: {state_dir: $HOME/rover}\n").warnings
+    assert "core.state_dir: $HOME stays as it is; write ${HOME:}" in told
+    assert loaded("core: {state_dir: /srv/$1/a$b}\n").warnings == ()
 
 
 def test_a_section_of_a_module_that_nobody_here_knows_is_ignored_and_said(loaded):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from bench.rig.container import Container
 from bench.rig.manifest import manifest, objects, quantity
 from rover import __version__
 from rover.config.load import load
-from rover.status import http
+from rover.status.site import PortSite
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 VERSIONS = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
@@ -91,12 +90,29 @@ def test_what_depends_on_each_other_within_the_daemonset_agrees():
 def test_probes_ask_for_what_the_agent_answers(probe: str):
     get = container()[probe]["httpGet"]
     assert get["port"] == container()["ports"][0]["name"]
-    served = set(re.findall(r'target\.path == "([^"]+)"', Path(http.__file__).read_text()))
-    assert get["path"] in served
-    assert (
-        manifest("DaemonSet")["spec"]["template"]["metadata"]["annotations"]["prometheus.io/path"]
-        in served
-    )
+    assert get["path"] in PortSite.PATHS
+    annotations = manifest("DaemonSet")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/path"] in PortSite.PATHS
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_probes_wait_for_an_answer_that_comes_after_those_of_a_flood(probe: str):
+    assert container()[probe]["timeoutSeconds"] >= 5
+
+
+def test_the_network_policy_opens_the_status_port_of_the_agents_pods_alone():
+    policy = yaml.safe_load((DEPLOY / "networkpolicy.yaml").read_text())
+    for version in VERSIONS:
+        assert kubernetes_validate.validate(policy, version, strict=True) == version
+    assert policy["metadata"]["namespace"] == manifest("Namespace")["metadata"]["name"]
+    selected = policy["spec"]["podSelector"]["matchLabels"]
+    template = manifest("DaemonSet")["spec"]["template"]
+    assert selected.items() <= template["metadata"]["labels"].items()
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    (rule,) = policy["spec"]["ingress"]
+    (port,) = container()["ports"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": port["name"]}]
+    assert rule["from"]
 
 
 def test_nothing_is_shared_with_the_host_but_what_the_agent_needs():

@@ -7,15 +7,16 @@ last, or not), with maps and a ring as small as the test wants them. Time moves 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
 from rover.clock import TICKS_PER_SECOND
-from rover.discovery.procfs import Stat, Unreadable
+from rover.discovery.procfs import Unreadable
+from rover.discovery.procfs_text import Stat
 from rover.model import Process, ProcessKey
 from rover.probes.layout import FOLLOW, FOLLOW_THREADS, Counter, EventKind, PendingKind
-from rover.probes.settling import Ended, Settled, Taken
+from rover.probes.settling import Counted, Ended, Settled, Taken
 
 SECOND = 1_000_000_000
 
@@ -56,9 +57,14 @@ class Kernel:
         self.now_ns = 1_000 * SECOND
         self.tasks: dict[int, Task] = {}
         self.pending: dict[int, int] = {}
+        self.threaded: set[int] = set()
+        """Of these, which have made a thread since."""
         self.tracked: dict[int, int] = {}
         self.ring: deque[Ended] = deque()
         self.counts = dict.fromkeys(Counter, 0)
+        self.skipped = 0
+        self.skips_next = False
+        """Whether the kernel will not run the program at the next event."""
         self.disturbances: deque[Callable[[], object]] = deque()
         """What happens meanwhile, one at each point at which the agent could be overtaken."""
 
@@ -104,8 +110,11 @@ class Kernel:
 
     def end_leader(self, task: Task) -> None:
         task.leader = False
+        if not self._runs():
+            return
         if not self.group_dead:
-            self._leave(task.pid)
+            if task.pid not in self.threaded:
+                self._leave(task.pid)
             if task.pid in self.tracked:
                 self._send(task.pid, EventKind.LEADER)
         elif task.ended:
@@ -113,6 +122,8 @@ class Kernel:
 
     def end_thread(self, task: Task) -> None:
         task.threads -= 1
+        if not self._runs():
+            return
         if not self.group_dead:
             if self.tracked.get(task.pid, 0) & FOLLOW_THREADS:
                 self._send(task.pid, EventKind.THREAD)
@@ -125,20 +136,34 @@ class Kernel:
 
     def start_thread(self, task: Task) -> None:
         task.threads += 1
+        if self._runs() and not self.group_dead and task.pid in self.pending:
+            self.threaded.add(task.pid)
 
     def reap(self, task: Task) -> None:
         """Take the exit status: the pid is free."""
         del self.tasks[task.pid]
 
+    def skip(self) -> None:
+        """Not run the program at the next event, as the kernel does where one is running."""
+        self.skips_next = True
+
     # --- what the programs do ---
 
+    def _runs(self) -> bool:
+        if self.skips_next:
+            self.skips_next = False
+            self.skipped += 1
+            return False
+        return True
+
     def _enter(self, pid: int) -> None:
-        if pid in self.pending:
+        if not self._runs() or pid in self.pending:
             return
         if len(self.pending) >= self.rooms["pending"]:
             self.counts[Counter.LOST_PENDING] += 1
         else:
             self.pending[pid] = self.now_ns
+            self.threaded.discard(pid)
 
     def _leave(self, pid: int) -> None:
         self.pending.pop(pid, None)
@@ -159,7 +184,7 @@ class ModelProbes:
     """`rover.probes.settling.Probes` over the model; the steps of `take` are those of the real."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.loaded = SimpleNamespace(missing=())
+        self.loaded = SimpleNamespace(missing=(), last_known=kernel.group_dead)
         self._kernel = kernel
 
     def follow(self, pids: Iterable[int]) -> int:
@@ -200,8 +225,9 @@ class ModelProbes:
         next_due = min(later) + settle_ns if later else None
         return Taken(settled, ended, gone, unfollowed, next_due)
 
-    def counters(self) -> dict[Counter, int]:
-        return dict(self._kernel.counts)
+    @property
+    def counted(self) -> Counted:
+        return Counted(dict(self._kernel.counts), self._kernel.skipped)
 
 
 class ModelReader:
@@ -214,6 +240,9 @@ class ModelReader:
 
     def mounts(self) -> str:
         return ""
+
+    def ahead(self, pids: Sequence[int]) -> None:
+        """Nothing is asked for before it is read."""
 
     def stat(self, pid: int) -> Stat | None:
         self._kernel.disturb()
@@ -256,7 +285,7 @@ class ModelReader:
             ppid=task.ppid,
             name="x",
             exe="/x",
-            command_line=task.names,
+            arguments=task.names.encode(),
             cwd="/",
             uid=0,
             cgroup=task.pod,

@@ -23,6 +23,7 @@ from rover.discovery.revisits import AGES
 from rover.discovery.second_looks import LOOK_PERIOD
 from rover.flapping import PAUSES
 from rover.model import Entity, EntityKey, Process, ProcessKey, Reason, Report, Verdict
+from rover.probes.layout import Counter
 from rover.table import Table
 
 SETTLE = 0.1
@@ -33,7 +34,7 @@ MOST_THREADS = 2
 """Beside the leader."""
 WHATS = (
     *("fork", "fork", "exec", "thread execs", "end", "end and reap", "end and reap"),
-    *("leader ends", "thread starts", "thread ends", "reap"),
+    *("leader ends", "thread starts", "thread ends", "reap", "kernel skips"),
     *("renames itself", "is moved"),
 )
 """What processes do; what is named twice is done more often."""
@@ -96,10 +97,12 @@ class CensusMachine(RuleBasedStateMachine):
             self.patches.setattr(module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
         self.patches.setattr(flapping, "AT_ONCE", 1)  # so that much waits
-        self.judge = PodsJudge()
+        self.judge = self.make_judge()
+        self.table = self.make_table()
+        self.reader = self.make_reader(kernel)
         self.census = Census(
-            table=Table(),
-            reader=ModelReader(kernel),
+            table=self.table,
+            reader=self.reader,
             judge=self.judge,
             probes=ModelProbes(kernel) if self.ebpf else None,
             settle_time=SETTLE,
@@ -109,6 +112,10 @@ class CensusMachine(RuleBasedStateMachine):
             kernel.fork(1, "abc"[number % 3], PODS[number % 3])
         self.census.scan()
         self.turn()
+
+    make_judge = PodsJudge
+    make_table = Table
+    make_reader = ModelReader
 
     def teardown(self) -> None:
         self.patches.undo()
@@ -123,6 +130,9 @@ class CensusMachine(RuleBasedStateMachine):
     def act(self, what: str, number: int, names: str, pod: str) -> None:
         """Do one thing with one of the processes to which it can happen."""
         kernel = self.kernel
+        if what == "kernel skips":
+            kernel.skip()
+            return
         if what == "fork":
             if len(kernel.tasks) < MOST_TASKS:
                 kernel.fork(1, names, pod)
@@ -197,7 +207,7 @@ class CensusMachine(RuleBasedStateMachine):
         self.tell()
 
     def tell(self) -> None:
-        changes = self.census.table.changes(self.kernel.now_ns / SECOND)
+        changes = self.census.changes(self.kernel.now_ns / SECOND)
         for report in changes.announced:
             assert self.backend.get(report.entity.key) != report, "told twice"
             self.backend[report.entity.key] = report
@@ -211,7 +221,7 @@ class CensusMachine(RuleBasedStateMachine):
             self.kernel.elapse(pause)
             self.turn()
         self.census.reconcile()
-        self.kernel.elapse(SETTLE + IN_HAND_S)
+        self.kernel.elapse(SETTLE + IN_HAND_S + 0.01)
         self.turn()
         for pause in (AGES[-1], LOOK_PERIOD, PAUSES[-1]):
             self.kernel.elapse(pause)
@@ -247,6 +257,16 @@ class CensusMachine(RuleBasedStateMachine):
             for report in why.leads
         ]
         assert len(led) == len(set(led)) == self.census.table.entities
+
+    @invariant()
+    def nothing_is_repaired_where_nothing_was_lost(self) -> None:
+        if not hasattr(self, "census") or not self.ebpf:
+            return
+        did = self.census.figures
+        counts = self.kernel.counts
+        lost = counts[Counter.LOST_PENDING] + counts[Counter.LOST_EVENT]
+        if not lost + did.unfollowed + did.skipped:
+            assert (did.repairs_new, did.repairs_gone, did.repairs_changed) == (0, 0, 0)
 
 
 class CensusWithoutGroupDead(CensusMachine):

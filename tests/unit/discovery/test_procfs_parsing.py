@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.discovery.procfs import executable, parse_command_line, parse_stat, parse_status
+from rover.discovery.procfs_text import executable, parse_stat, parse_status
 
 FIELDS = (
     "S 7 42 42 0 -1 4194560 900 0 0 0 12 3 0 0 20 0 1 0 123456 9000000 800 18446744073709551615 "
@@ -55,18 +55,6 @@ def test_stat_is_read_or_refused_but_never_misread(text: bytes):
         parse_stat(text)
     except ValueError:
         return
-
-
-@given(st.lists(st.binary(min_size=1).filter(lambda arg: b"\0" not in arg), max_size=8))
-def test_arguments_are_joined_by_blanks(arguments: list[bytes]):
-    text = b"".join(argument + b"\0" for argument in arguments)
-    joined = parse_command_line(text)
-    assert joined == b" ".join(arguments).decode("utf-8", "replace")
-    joined.encode()
-
-
-def test_a_rewritten_command_line_loses_its_padding():
-    assert parse_command_line(b"nginx: worker process\0\0\0\0\0") == "nginx: worker process"
 
 
 def test_status_gives_the_real_uid_and_the_innermost_pid():

@@ -9,7 +9,7 @@ from rover.flapping import AT_ONCE, PAUSES
 from rover.model import Entity, Process, ProcessKey, Reason, Report, Verdict
 from rover.table import Table
 
-PROCESS = Process(ProcessKey(10, 1), 1, "run", "/run", "run", "/", 0, "0::/", 1, 1, 10, 1)
+PROCESS = Process(ProcessKey(10, 1), 1, b"run", "/run", "run", "/", 0, "0::/", 1, 1, 10, 1)
 
 
 def called(process: Process, name: str) -> Verdict:
@@ -36,7 +36,7 @@ def test_a_daemon_that_settles_takes_each_name_at_once():
 def test_one_that_flaps_between_two_names_keeps_the_one_it_has_with_its_facts_of_now():
     names = Names()
     before = renamed(names, PROCESS, AT_ONCE)
-    now = replace(PROCESS, command_line="other")
+    now = replace(PROCESS, arguments=b"other")
     verdict = names.steady(now, before, called(now, "b"), AT_ONCE)
     assert name_of(verdict) == "a"
     assert verdict.reports[0].process == now

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from index_rig import Clock, pod, ref, service, unused
 
+from rover.guard import Guard
 from rover.k8s import index as index_module
 from rover.k8s.index import PodIndex
 from rover.k8s.records import (
@@ -279,3 +280,30 @@ def test_owners_are_bounded(index, monkeypatch):
     for number in range(100):
         index.apply(OwnersFound(f"r{number}", ()))
     assert index.figures["owners"] == 10
+
+
+# --- defects ---
+
+
+def test_a_pod_that_brings_out_a_defect_is_left_out_and_hurts_no_other(clock, monkeypatch):
+    guard = Guard()
+    index = PodIndex(grace=60.0, clock=clock, guard=guard)
+    link, failing = index._link, ["bad"]
+
+    def torn(entry):
+        if entry.pod.name in failing:
+            raise RecursionError
+        return link(entry)
+
+    monkeypatch.setattr(index, "_link", torn)
+    bad, good = pod("bad", "u1", ids=("a",)), pod("good", "u2", ids=("b",))
+    assert index.apply(PodsListed((bad, good))) == {"b"}
+    assert index.apply(PodSeen(bad)) == frozenset()
+    assert index.apply(ServiceSeen(service("front", app="bad"))) == frozenset()
+    assert index.pods().keys() == {("shop", "good")}
+    assert index.pod_at("u1") is None
+    assert guard.counts["pod"] == 2
+    failing.clear()
+    assert index.apply(PodsListed((bad, good))) == {"a"}
+    assert index.apply(PodsListed((good,))) == frozenset()
+    assert index.pods().keys() == {("shop", "good")}

@@ -56,13 +56,13 @@ def analyzers(*items, namespaces=(), ignore=(), cluster_name=""):
     return Analyzers(settings, ignore, HOST, cluster_name)
 
 
-def process(pid=42, *, cgroup="", **facts):
+def process(pid=42, *, cgroup="", command_line="gunicorn app:main", **facts):
     known = {
         "key": ProcessKey(pid, 1),
         "ppid": 1,
         "name": "gunicorn",
         "exe": "/usr/bin/python3.11",
-        "command_line": "gunicorn app:main",
+        "arguments": command_line.encode(),
         "cwd": "/srv",
         "uid": 0,
         "cgroup": cgroup,

@@ -28,13 +28,13 @@ HOST = Host("agent-1", name="metal-3", interfaces=lambda: {"eth0": ["10.0.0.5", 
 METADATA = Metadata("GENERAL", "shop", "shop-1", "shop-p", ("a",), (("os", "linux"),), "golang")
 
 
-def process(**facts):
+def process(command_line="nginx -g daemon off;", **facts):
     known = {
         "key": ProcessKey(42, 1),
         "ppid": 1,
         "name": "nginx",
         "exe": "/usr/sbin/nginx",
-        "command_line": "nginx -g daemon off;",
+        "arguments": command_line.encode(),
         "cwd": "/srv",
         "uid": 0,
         "cgroup": "0::/",

@@ -346,3 +346,34 @@ def test_in_any_order_each_process_has_the_verdict_that_it_would_get_afresh(step
     for each in live.values():
         rig.join.forget(each.key)
     assert not any(rig.join.figures.values())
+
+
+# --- defects ---
+
+
+def test_news_that_brings_out_a_defect_has_the_pods_listed_again(rig, monkeypatch):
+    def fail(_):
+        raise KeyError("torn")
+
+    apply = rig.index.apply
+    monkeypatch.setattr(rig.index, "apply", fail)
+    assert rig.join.apply(PodSeen(pod())) == set()
+    assert rig.lists == 1
+    monkeypatch.setattr(rig.index, "apply", apply)
+    rig.join.apply(PodsListed((pod(),)))
+    assert rig.join.judge(PROCESS).reason is Reason.REPORTED
+
+
+def test_a_container_whose_search_brings_out_a_defect_hurts_no_other(rig, monkeypatch):
+    look = rig.join._look
+
+    def poisoned(search, now):
+        if search.ref.id == ID:
+            raise RecursionError
+        look(search, now)
+
+    monkeypatch.setattr(rig.join, "_look", poisoned)
+    other = process(pid=9, cgroup=in_pod("b" * 64))
+    rig.join.judge(PROCESS)
+    rig.join.judge(other)
+    assert rig.pass_time(LOOKS[0]) == {PROCESS.key, other.key}

@@ -28,7 +28,7 @@ PROCESS = Process(
     ppid=1,
     name="sleep",
     exe="/usr/bin/sleep",
-    command_line="sleep 1000",
+    arguments=b"sleep\0001000",
     cwd="/",
     uid=0,
     cgroup="",
@@ -134,14 +134,14 @@ def test_frames_of_every_length_are_read_back(filler, power):
     st.sampled_from([None, POD]),
 )
 def test_properties_never_exceed_their_limit(command_line, further, units, container):
-    report = Report(ENTITY, replace(PROCESS, command_line=command_line), container, further)
+    report = Report(ENTITY, replace(PROCESS, arguments=command_line.encode()), container, further)
     pairs = dict(messages.properties(report, "192.0.2.1", units))
     assert properties_units(pairs) <= min(units, PROPERTIES_LIMIT)
-    assert command_line.startswith(pairs["command_line"])
+    assert command_line.replace("\0", " ").startswith(pairs["command_line"])
 
 
 def test_a_long_command_line_uses_the_room_there_is():
-    report = Report(ENTITY, replace(PROCESS, command_line="x" * 2_000_000))
+    report = Report(ENTITY, replace(PROCESS, arguments=b"x" * 2_000_000))
     pairs = dict(messages.properties(report, "192.0.2.1", PLENTY))
     assert PLENTY - 10 <= properties_units(pairs) <= PLENTY
 
@@ -149,7 +149,7 @@ def test_a_long_command_line_uses_the_room_there_is():
 def test_a_huge_further_property_is_left_out_whole_and_the_command_line_stays():
     report = Report(
         ENTITY,
-        replace(PROCESS, command_line="x" * 25_000),
+        replace(PROCESS, arguments=b"x" * 25_000),
         properties=(("huge", "y" * 30_000), ("small", "z")),
     )
     pairs = dict(messages.properties(report, "192.0.2.1", PLENTY))
@@ -162,7 +162,7 @@ def test_a_huge_further_property_is_left_out_whole_and_the_command_line_stays():
 def test_text_that_utf8_cannot_carry_is_sent_all_the_same(text):
     report = Report(
         Entity(text, text, text, text, (text,)),
-        replace(PROCESS, command_line=text),
+        replace(PROCESS, arguments=text.encode("utf-8", "surrogatepass")),
         replace(POD, name=text, pod_name=text),
         ((text, text),),
     )

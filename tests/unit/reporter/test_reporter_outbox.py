@@ -84,3 +84,18 @@ def test_a_nudge_ends_every_wait_also_the_next():
     outbox.wait(60, for_changes=False)
     threading.Timer(0.05, outbox.nudge).start()
     outbox.wait(60, for_changes=False)
+
+
+def test_an_entity_that_brings_out_a_defect_hurts_no_other():
+    roster, outbox = pair()
+    put, bad = roster.put, report(1)
+
+    def poisoned(each):
+        if each == bad:
+            raise RecursionError
+        put(each)
+
+    roster.put = poisoned
+    outbox.put(announced(bad, report(2)))
+    outbox.empty_into_roster()
+    assert len(roster) == 1

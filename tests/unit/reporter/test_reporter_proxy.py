@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rover.config.address import Endpoint
-from rover.reporter.proxy import proxy_for
+from rover.reporter.proxy import Way, proxy_for, way_to
 
 PROXY = "http://proxy:3128"
 OAP = Endpoint("oap.example.org", 11800)
@@ -54,9 +56,58 @@ def test_the_loopback_is_always_direct(host):
     assert proxy_for(Endpoint(host, 11800), {"https_proxy": PROXY}) == ""
 
 
-def test_a_bare_proxy_is_spoken_to_over_http_and_others_are_not_known():
-    assert proxy_for(OAP, {"https_proxy": "proxy:3128"}) == PROXY
-    assert proxy_for(OAP, {"https_proxy": "socks5://proxy:1080"}) == ""
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("proxy:3128", PROXY),
+        ("HTTP://proxy:3128", PROXY),
+        ("Http://proxy:3128/", PROXY),
+        ("http://proxy", "http://proxy:80"),
+        ("proxy", "http://proxy:80"),
+        ("http://user:secret@proxy:3128", "http://user:secret@proxy:3128"),
+        ("http://[fd00::1]:3128", "http://[fd00::1]:3128"),
+    ],
+)
+def test_a_proxy_over_plain_http_is_understood_however_it_is_written(written, url):
+    assert way_to(OAP, {"https_proxy": written}) == Way(url)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("https://user:secret@proxy:3128", "by https://"),
+        ("socks5://user:secret@proxy:1080", "by socks5://"),
+        ("SOCKS5H://proxy", "by SOCKS5H://"),
+        ("http://", "no address of a proxy"),
+        ("http://user:secret@proxy:port", "no address of a proxy"),
+        ("http://[fd00::1:3128", "no address of a proxy"),
+        ("http://a@b@secret:1", "no address of a proxy"),
+    ],
+)
+def test_a_proxy_that_is_not_understood_is_told_without_its_password(written, said):
+    way = way_to(OAP, {"HTTPS_PROXY": written})
+    assert way.proxy == ""
+    (told,) = way.ignored
+    assert told.startswith("HTTPS_PROXY: ")
+    assert said in told
+    assert "dialled directly" in told
+    assert "secret" not in told
+
+
+def test_a_range_that_is_none_is_told():
+    way = way_to(OAP, {"https_proxy": PROXY, "NO_PROXY": "10.0.0.0/33,10.0.0.0/8"})
+    assert way == Way(PROXY, ("NO_PROXY: '10.0.0.0/33' is no range of addresses",))
+
+
+def test_nothing_is_told_where_the_way_is_direct_anyway():
+    odd = {"https_proxy": "socks5://proxy", "no_proxy": "example.org"}
+    assert way_to(OAP, odd) == Way("")
+    assert way_to(Endpoint("localhost", 1), odd) == Way("")
+
+
+@given(st.text())
+def test_no_variable_is_a_defect(text):
+    way_to(OAP, {"https_proxy": text, "no_proxy": text})
 
 
 def test_no_variable_means_no_proxy():

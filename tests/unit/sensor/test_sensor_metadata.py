@@ -1,11 +1,22 @@
+import contextlib
 import json
+import time
 
 import javaproperties
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.sensor.metadata import Metadata, parse_metadata
+from rover.sensor.metadata import (
+    MAX_DEPTH,
+    MAX_KEY,
+    MAX_LABELS,
+    MAX_PROPERTIES,
+    MAX_VALUE,
+    Metadata,
+    parse_metadata,
+)
+from rover.sensor.properties import entries
 
 NAMES = b"layer=GENERAL\nservice_name=shop\ninstance_name=shop-1\nprocess_name=shop-1\n"
 GO2SKY = (
@@ -124,3 +135,100 @@ def test_what_java_stores_comes_back(names, properties):
     assert metadata.service == names["service_name"]
     assert metadata.language == names["language"]
     assert dict(metadata.properties) == properties
+
+
+def properties_of(value):
+    content = NAMES + b"properties=" + value.encode("unicode_escape") + b"\n"
+    return dict(parse_metadata(content).properties)
+
+
+@pytest.mark.parametrize("depth", [2, MAX_DEPTH - 1, MAX_DEPTH, 100, 929, 930, 965, 1000, 20_000])
+def test_lists_in_each_other_are_told_or_left_out_at_every_depth(depth):
+    value = "[" * depth + "]" * depth
+    found = properties_of(f'{{"a":{value},"b":"c"}}')
+    assert found == ({"a": value, "b": "c"} if depth < MAX_DEPTH else {})
+
+
+def test_brackets_in_a_text_are_no_depth():
+    assert properties_of('{"a":"' + "[" * 100 + '"}') == {"a": "[" * 100}
+
+
+def test_too_many_or_too_long_properties_are_left_out_and_the_first_kept():
+    many = json.dumps({f"k{number}": "v" for number in range(1000)})
+    assert list(properties_of(many)) == [f"k{number}" for number in range(MAX_PROPERTIES)]
+    long = json.dumps({"a": "x" * (MAX_VALUE + 1), "b": "c", "k" * (MAX_KEY + 1): "d"})
+    assert properties_of(long) == {"b": "c"}
+    full = json.dumps({f"k{number}": "x" * MAX_VALUE for number in range(9)})
+    assert len(properties_of(full)) == 3
+
+
+def test_a_name_that_is_no_name_any_more_is_refused():
+    with pytest.raises(ValueError, match="process_name longer than 1024"):
+        parse_metadata(NAMES + b"process_name=" + b"x" * 1025)
+
+
+def test_labels_have_a_bound():
+    metadata = parse_metadata(NAMES + b"labels=" + b"a," * 10_000 + b"b" * 1000)
+    assert len(metadata.labels) == MAX_LABELS
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_whatever_json_the_properties_hold_they_are_read_or_left_out(value):
+    for name, text in properties_of(json.dumps({"a": value})).items():
+        assert name == "a"
+        text.encode()
+
+
+@given(st.text(st.sampled_from('{}[]":,\\ab1'), max_size=200))
+def test_whatever_looks_like_json_is_read_or_left_out(text):
+    properties_of(text)
+
+
+def as_java_reads(text):
+    try:
+        return [
+            (entry.key, entry.value)
+            for entry in javaproperties.parse(text)
+            if isinstance(entry, javaproperties.reading.KeyValue)
+        ]
+    except javaproperties.InvalidUEscapeError:
+        return ValueError
+
+
+@given(st.text(st.sampled_from("a:=\\\\ \t\f\n\r#!u0041é"), max_size=60))
+def test_the_format_is_read_as_java_does(text):
+    try:
+        found = [(key, value) for key, value, _ in entries(text)]
+    except ValueError:
+        found = ValueError
+    expected = as_java_reads(text)
+    if expected is not ValueError and found is not ValueError:
+        expected = [tuple(map(surrogates_apart, pair)) for pair in expected]
+        found = [tuple(map(surrogates_apart, pair)) for pair in found]
+    nothing = (b"", b"")
+    if found is not ValueError:  # a backslash at the end begins a line that never comes
+        found = [pair for pair in found if pair != nothing]
+        expected = expected if expected is ValueError else [p for p in expected if p != nothing]
+    assert found == expected
+
+
+def surrogates_apart(text):
+    return text.encode("utf-16-le", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\\" * 60_000, b"a=b\n" * 16_000, b"\n" * 60_000, b"\\u0041" * 10_000, b"=" * 60_000,
+     b'properties="' + b"\\\\" * 30_000, b"properties=" + b"[" * 60_000, b"\xff" * 60_000],
+)  # fmt: skip
+def test_no_content_takes_long(content):
+    began = time.thread_time()
+    with contextlib.suppress(ValueError):
+        parse_metadata(NAMES + content)
+    assert time.thread_time() - began < 0.2

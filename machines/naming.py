@@ -1,0 +1,126 @@
+"""Rows on what processes are called: systemd's units, containers, and a clock that is set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from census_rig import running
+
+from machines.attaching import PATIENCE, Unit, eventually, system
+from rover.backend import EmbeddedBackend
+from rover.discovery.census import Census
+from rover.discovery.runtime_stage import is_runtime_stage
+
+SLEEP: Final = ("/bin/sleep", "3000")
+TEMPLATE: Final = "[Service]\nExecStart=/bin/sleep 3000\n"
+INTO_A_CGROUP_OF_ITS_OWN: Final = (
+    "mkdir /sys/fs/cgroup/system.slice/delegated.service/below && "
+    "echo $$ > /sys/fs/cgroup/system.slice/delegated.service/below/cgroup.procs && "
+    "exec /bin/sleep 3000"
+)
+ROOTFS: Final = Path("/var/tmp/rootfs")  # noqa: S108 - the machine is ours alone
+HOUR: Final = 3600
+
+
+def units() -> str:
+    """Names by the shipped unit, with no configuration, of what real systemd runs."""
+    Path("/etc/systemd/system/templated@.service").write_text(TEMPLATE)
+    system("systemctl", "daemon-reload")
+    system("systemd-run", "--unit=plain", *SLEEP)
+    system("systemctl", "start", r"templated@a\x2db-c.service")
+    system("systemd-run", "--unit=dynamic", "--property=DynamicUser=yes", *SLEEP)
+    system("systemd-run", "--unit=delegated", "--property=Delegate=yes", "--property=Type=exec",
+           "/bin/sh", "-c", INTO_A_CGROUP_OF_ITS_OWN)  # fmt: skip
+    system("systemctl", "start", "user@0.service")
+    user = ("env", "XDG_RUNTIME_DIR=/run/user/0", "systemd-run", "--user")
+    system(*user, "--unit=mine", *SLEEP)
+    wanted = {
+        _main_pid("plain"): "plain",
+        _main_pid(r"templated@a\x2db-c"): "templated@a-b-c",
+        _main_pid("dynamic"): "dynamic",
+        _main_pid("delegated"): "delegated",
+        _main_pid("mine", "--user"): "mine",
+    }
+    with EmbeddedBackend() as backend:
+        unit = Unit(backend.address)
+        try:
+            found = eventually(lambda: _services(backend, wanted), "all units at the backend")
+        finally:
+            unit.stop()
+    assert found == wanted, f"got {found}, expected {wanted}"
+    return f"ok, {', '.join(wanted.values())}"
+
+
+def _main_pid(name: str, *options: str) -> int:
+    environment = {**os.environ, "XDG_RUNTIME_DIR": "/run/user/0"}
+    shown = subprocess.run(
+        ["systemctl", *options, "show", "-P", "MainPID", f"{name}.service"],
+        capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
+    return int(shown.stdout)
+
+
+def _services(backend: EmbeddedBackend, wanted: dict[int, str]) -> dict[int, str] | None:
+    rows = backend.state.snapshot().processes
+    found = {row.pid: row.entity.service for row in rows if row.visible and row.pid in wanted}
+    return found if len(found) == len(wanted) else None  # type: ignore[return-value]
+
+
+def containers() -> str:
+    """A container by each runtime: its program is told once, the runtime's stage never."""
+    (ROOTFS / "bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy("/bin/busybox", ROOTFS / "bin" / "busybox")
+    with running(timeout=PATIENCE) as rig:
+        for runtime in ("crun", "runc"):
+            name = f"by-{runtime}"
+            options = ("--detach", "--network=none", f"--name={name}", "--rootfs", str(ROOTFS))
+            program = ("/bin/busybox", "sleep", "3000")
+            system("podman", f"--runtime={runtime}", "run", *options, *program)
+            pid = int(system("podman", "inspect", "--format={{.State.Pid}}", name))
+            process = rig.seen.wait_for(pid, within=PATIENCE)
+            assert process.command_line == "/bin/busybox sleep 3000", process
+            assert rig.seen.times_announced(pid) == 1
+            system("podman", "rm", "--force", "--time=0", name)
+            rig.seen.wait_for(pid, gone=True, within=PATIENCE)
+        stages = [each.process for each in rig.seen.announced if is_runtime_stage(each.process)]
+    assert not stages, stages
+    return "ok, crun and runc"
+
+
+def clock() -> str:
+    """The wall clock set an hour ahead and back: nothing is told again, all new is told."""
+    with running(timeout=PATIENCE) as rig:
+        before = subprocess.Popen(SLEEP)
+        rig.seen.wait_for(before.pid, within=PATIENCE)
+        for step in (HOUR, -2 * HOUR, HOUR):
+            time.clock_settime(time.CLOCK_REALTIME, time.time() + step)
+            after = subprocess.Popen(SLEEP)
+            rig.seen.wait_for(after.pid, within=PATIENCE)
+            rig.discovery.inspect(_compare, PATIENCE)
+            assert rig.seen.times_announced(after.pid) == rig.seen.times_announced(before.pid) == 1
+            after.kill()
+            after.wait()
+            rig.seen.wait_for(after.pid, gone=True, within=PATIENCE)
+        before.kill()
+        before.wait()
+        figures = rig.census.figures
+    assert not figures.repairs_changed, f"{figures.repairs_changed} read again"
+    return ""
+
+
+def _compare(census: Census) -> None:
+    census._lost = True  # a deep comparison
+    census.reconcile()
+
+
+ROWS: Final[dict[str, Callable[[], str]]] = {
+    "names by systemd's units": units,
+    "podman's containers": containers,
+    "the clock set ahead and back": clock,
+}

@@ -1,0 +1,39 @@
+"""A container runtime's own stage inside a new container: no program of anybody's yet.
+
+A runtime starts a container by a process of its own, which enters the container's cgroup and
+namespaces, waits there to be told to go on, and becomes the container's program by its next exec.
+On a slow host, or between `create` and `start`, it lives long enough to be looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rover.k8s.cgroup import containers_of
+
+if TYPE_CHECKING:
+    from rover.model import Process
+
+RUNC: Final = frozenset({"runc:[1:CHILD]", "runc:[2:INIT]"})
+RUNC_COMMAND: Final = "runc init"
+YOUKI: Final = frozenset({"youki:[1:INTER]", "youki:[2:INIT]"})
+"""Names that these runtimes give their stages (prctl PR_SET_NAME)."""
+CRUN: Final = "crun"
+CRUN_MEMORY: Final = "/memfd:crun_cloned"
+"""What crun runs itself from, so that no container can write to the host's file."""
+
+
+def is_runtime_stage(process: Process) -> bool:
+    """Tell whether a process is a runtime on its way to become a container's program.
+
+    runc and youki name it. crun does not: there it is what runs crun within a container's cgroup,
+    or in a pid namespace of its own, which it gets before that. The crun that a person or a monitor
+    started stands in neither.
+    """
+    if process.name in RUNC:
+        return process.command_line == RUNC_COMMAND
+    if process.name in YOUKI:
+        return True
+    of_crun = process.exe.startswith(CRUN_MEMORY) or process.exe_name == CRUN
+    in_namespace = process.namespace_pid != process.pid
+    return of_crun and (in_namespace or bool(containers_of(process.cgroup)))

@@ -1,0 +1,135 @@
+"""The child's program: two threads, each of which answers one socket and may wait in the kernel.
+
+Arguments: the agent's pid, the descriptors of both sockets, where the host's processes are. It ends
+when the agent's ends of the sockets are closed.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import os
+import sys
+
+from rover.foreign.places import Places
+from rover.foreign.rights import give_up_rights, start_nothing_more
+from rover.foreign.strings import strings_of
+from rover.foreign.walk import Refused, Walker, identity_of
+from rover.foreign.wire import (
+    DEFECT,
+    DROP,
+    EXISTS,
+    EXISTS_IS,
+    FOREIGN,
+    HOLD,
+    LEAVE,
+    LIST,
+    MAX_PACKET,
+    READY,
+    STRINGS,
+    STRINGS_ARE,
+    pack,
+    unpack,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+_STACK: Final = 262_144
+_SWITCH_S: Final = 0.001
+"""Seconds after which one thread lets the other go on."""
+
+
+def main() -> None:
+    """Answer until the agent is gone."""
+    parent, memory, files, proc = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    give_up_rights(parent)
+    os.chdir("/")
+    sys.setswitchinterval(_SWITCH_S)
+    _thread.stack_size(_STACK)
+    places = Places(proc, lambda packet: _tell(files, packet))
+    _thread.start_new_thread(_serve, (files, _answers_of(places)))
+    start_nothing_more()
+    reader = Memory(proc, lambda packet: _tell(memory, packet))
+    _serve(memory, {STRINGS: reader.strings, EXISTS: reader.exists})
+
+
+class Memory:
+    """Reads what lies in processes' own memory, and looks whether a file is there."""
+
+    def __init__(self, proc: str, tell: Callable[[bytes], None]) -> None:
+        self._proc = proc
+        self._tell = tell
+        self._walker = Walker(proc)
+
+    def strings(self, numbers: list[int], _text: bytes) -> None:
+        """Answer `wire.STRINGS`, each process on its own."""
+        limit, with_place, *asked = numbers
+        for serial, thread in zip(asked[::2], asked[1::2]):  # noqa: B905  no keyword costs less
+            found = strings_of(self._proc, thread, limit, with_place=bool(with_place))
+            self._tell(
+                pack(
+                    STRINGS_ARE,
+                    serial,
+                    found.command_line_errno,
+                    found.place_errno,
+                    found.root.mount,
+                    found.root.inode,
+                    len(found.tmpdir),
+                    len(found.tail),
+                    text=found.tmpdir + found.command_line + found.tail,
+                )
+            )
+
+    def exists(self, numbers: list[int], path: bytes) -> None:
+        """Answer `wire.EXISTS`."""
+        serial, pid = numbers
+        try:
+            root = os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                # mounts are remembered by root here, which is as good as by namespace
+                os.close(self._walker.open(pid, identity_of(root).mount, root, path))
+            finally:
+                os.close(root)
+            told = 0
+        except Refused:
+            told = FOREIGN
+        except OSError as error:
+            told = error.errno or errno.EIO
+        self._tell(pack(EXISTS_IS, serial, told))
+
+
+def _answers_of(places: Places) -> dict[str, Callable[[list[int], bytes], None]]:
+    return {
+        LIST: places.look_over,
+        HOLD: places.hold,
+        DROP: lambda numbers, _: places.drop(numbers),
+        LEAVE: lambda numbers, _: places.leave(numbers),
+    }
+
+
+def _serve(descriptor: int, answers: dict[str, Callable[[list[int], bytes], None]]) -> None:
+    _tell(descriptor, pack(READY))
+    while packet := _next(descriptor):
+        word, numbers, text = unpack(packet)
+        try:
+            answers[word](numbers, text)
+        except Exception as error:  # noqa: BLE001  one question must not end the answers to others
+            _tell(descriptor, pack(DEFECT, numbers[0] if numbers else 0, text=repr(error).encode()))
+    os._exit(0)
+
+
+def _next(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, MAX_PACKET)
+    except OSError:
+        return b""
+
+
+def _tell(descriptor: int, packet: bytes) -> None:
+    try:
+        os.write(descriptor, packet)
+    except OSError:  # the agent is gone
+        os._exit(0)

@@ -1,0 +1,285 @@
+"""One child at a time, watched by a thread: started, replaced where it is held up, left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from rover.foreign.blame import Blame, Blames
+from rover.foreign.process import Child
+from rover.foreign.records import Lost, ReadFigures
+from rover.foreign.wire import DEFECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rover.foreign.lane import Answer, Lane
+
+log = logging.getLogger("rover.foreign")
+
+STUCK_S: Final = 0.4
+"""Seconds without an answer after which a child that sleeps counts as held up."""
+STARVED_S: Final = 10.0
+"""The same for one that has no processor, or is still starting."""
+WATCH_S: Final = 0.1
+"""Seconds between two looks at requests without an answer."""
+MAX_LEFT_BEHIND: Final = 4
+"""Children that wait in the kernel and cannot be killed; with so many no other is started."""
+REAP_S: Final = 0.1
+STOP_S: Final = 0.2
+"""Seconds for a child that was killed to go, while reading goes on and at the end."""
+AGAIN_S: Final = 1.0
+LONGEST_S: Final = 60.0
+"""Seconds until a child is started again that could not be, growing from one to the other."""
+WORKS: Final = "works"
+
+
+class Supervisor:
+    """The child and the thread that watches it; `_changed` guards what both threads use."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        """Prepare; nothing runs before `start`.
+
+        Args:
+            proc: where the host's processes are.
+        """
+        self._notify: Callable[[], object] | None = None
+        self._proc = proc
+        self._changed = threading.Condition()
+        # from here on under the condition's lock
+        self._blames = Blames()
+        self._child: Child | None = None
+        self._retired: list[Child] = []
+        self.own_pids = {os.getpid()}
+        """This process and its children: as process 1 it has others as well."""
+        self._left_behind: list[Child] = []
+        self._inbox: list[Answer | Lost] = []
+        self._told = False
+        self._stopping = False
+        self._suspects: dict[Lane[Blame] | Lane[int], tuple[int, Blame | int]] = {}
+        self._start_at = 0.0
+        self._start_pause = AGAIN_S
+        self._fault = ""
+        self._started = self._held_up = self._late = self._defects = 0
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._watch, name="foreign-reads", daemon=True)
+
+    def start(self) -> None:
+        """Start the child and the thread that watches it."""
+        self._start_child()
+        self._thread.start()
+
+    def listen(self, notify: Callable[[], object]) -> None:
+        """Have the watching thread call this when `received` has something to give."""
+        self._notify = notify
+        self._tell()
+
+    def stop(self) -> None:
+        """End the child; one that the kernel holds is left to it. Waits for nothing else."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        os.eventfd_write(self._bell, 1)
+        if self._thread.ident is not None:
+            self._thread.join(2 * REAP_S + WATCH_S)
+        with self._changed:
+            child, self._child = self._child, None
+            for each in [child, *self._retired] if child else self._retired:
+                each.kill()
+                each.close()
+        until = time.monotonic() + STOP_S
+        for each in [child, *self._left_behind] if child else self._left_behind:
+            if not _reap(each, until):
+                each.leave()
+
+    # the state of it all
+
+    def state(self) -> str:
+        """Say in a few words how reading goes, for health."""
+        now = time.monotonic()
+        with self._changed:
+            child, last = self._child, self._blames.last
+            if child is None:
+                return self._fault or "not started"
+            if self._left_behind or (last and self._blames.active(now)):
+                at_what = last or "a directory of language agents"
+                return (
+                    f"stuck for {now - self._blames.last_at:.0f} s on {at_what}, which is left out;"
+                    " others are read"
+                )
+            at = child.memory.oldest()
+            if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
+                return f"stuck for {now - child.memory.moved_at:.1f} s on {at[1]}"
+            return WORKS
+
+    @property
+    def child_pid(self) -> int:
+        """The child's pid, 0 where there is none."""
+        with self._changed:
+            return self._child.pid if self._child else 0
+
+    @property
+    def works(self) -> bool:
+        """Whether there is a child to ask."""
+        with self._changed:
+            return self._child is not None
+
+    def figures(self) -> ReadFigures:
+        """Return the counts."""
+        with self._changed:
+            return ReadFigures(
+                self._started,
+                self._held_up,
+                len(self._left_behind),
+                self._blames.left_out(time.monotonic()),
+                self._late,
+                self._defects,
+            )
+
+    def _drop_retired(self) -> None:
+        for child in self._retired:
+            child.close()
+        self._retired.clear()
+
+    # the watching thread
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._bell, select.POLLIN)
+        while not self._stopping:
+            child = self._child
+            busy = child is None or child.memory.outstanding or child.files.outstanding
+            if child:
+                poll.register(child.files, select.POLLIN)
+            for descriptor, _ in poll.poll(WATCH_S * 1000 if busy or self._left_behind else None):
+                if descriptor == self._bell:
+                    os.eventfd_read(self._bell)
+            if child:
+                poll.unregister(child.files)
+            try:
+                self._look_after(child)
+            except Exception:
+                log.exception("defect in foreign reads; please report it")
+                time.sleep(WATCH_S)
+
+    def _look_after(self, child: Child | None) -> None:
+        for each in self._left_behind:
+            if each.has_ended():
+                self.own_pids.discard(each.pid)
+        self._left_behind = [each for each in self._left_behind if each.pid in self.own_pids]
+        if child is None:
+            self._start_child()
+            return
+        with self._changed:
+            answers = child.files.receive()
+            self._defects += sum(answer.word == DEFECT for answer in answers)
+            self._inbox += answers
+            if answers:
+                self._changed.notify_all()
+        self._tell()
+        if child.memory.ended or child.files.ended:
+            log.warning("foreign_reads.ended pid=%d; it is started again", child.pid)
+            self._replace(child, Lost(0))
+            return
+        suspects = {}
+        for lane in (child.memory, child.files):
+            suspect = self._held_up_by(child, lane)
+            if suspect is None:
+                continue
+            # seen twice: an answer may just have been taken out of the socket, and not noted yet
+            if self._suspects.get(lane) == suspect:
+                at = suspect[1]
+                blame, directory = (None, at) if isinstance(at, int) else (at, 0)
+                self._give_up(child, blame, directory)
+                return
+            suspects[lane] = suspect
+        self._suspects = suspects
+
+    @staticmethod
+    def _held_up_by(child: Child, lane: Lane[Blame] | Lane[int]) -> tuple[int, Blame | int] | None:
+        """Return what the child has been at for too long, unless it is computing."""
+        waited = time.monotonic() - lane.moved_at
+        if not lane.outstanding or waited < STUCK_S or lane.readable():
+            return None
+        if waited < STARVED_S and child.is_at_work(lane):
+            return None
+        return lane.oldest()
+
+    def _give_up(self, child: Child, blame: Blame | None, directory: int) -> None:
+        """Replace a child that is held up, and leave out who did it."""
+        with self._changed:
+            self._held_up += 1
+            pause = self._blames.strike(blame, time.monotonic()) if blame else 0.0
+        log.warning(
+            "foreign_reads.held_up by=%s; %s, and reading goes on in another process",
+            blame or "a directory of language agents",
+            f"it is left out for {pause:g} s" if blame else "it is left out for a while",
+        )
+        self._replace(child, Lost(directory))
+
+    def _replace(self, child: Child, news: Lost) -> None:
+        """End a child, or leave it behind where the kernel holds it, and start another."""
+        child.kill()
+        if _reap(child, time.monotonic() + REAP_S):
+            self.own_pids.discard(child.pid)
+        else:
+            self._left_behind.append(child)
+        with self._changed:
+            self._child = None
+            self._retired.append(child)
+            self._changed.notify_all()
+        self._start_child()
+        with self._changed:
+            self._inbox.append(news)
+        self._tell()
+
+    def _start_child(self) -> None:
+        """Start a child, unless too many are left behind or it failed a moment ago."""
+        now = time.monotonic()
+        if self._stopping or now < self._start_at:
+            return
+        child, fault = None, ""
+        if len(self._left_behind) >= MAX_LEFT_BEHIND:
+            fault = (
+                f"paused: {len(self._left_behind)} reads hang in the kernel and cannot be ended,"
+                f" the last on {self._blames.last or 'a directory of language agents'}"
+            )
+        else:
+            try:
+                child = Child(self._proc)
+            except OSError as error:
+                fault = f"no process to read in could be started: {error}"
+        # one that ends at once is not started at once again
+        self._start_pause = AGAIN_S if child else min(2 * self._start_pause, LONGEST_S)
+        self._start_at = now + self._start_pause
+        if fault and fault != self._fault:
+            log.error(
+                "foreign_reads.%s; processes are reported without command line meanwhile", fault
+            )
+        if child:
+            self.own_pids.add(child.pid)
+        with self._changed:
+            self._child, self._fault = child, fault
+            self._started += child is not None
+            self._changed.notify_all()
+
+    def _tell(self) -> None:
+        """Say once that something came, until it is taken."""
+        with self._changed:
+            notify = self._notify if self._inbox and not self._told else None
+            self._told |= notify is not None
+        if notify:
+            notify()
+
+
+def _reap(child: Child, until: float) -> bool:
+    """Wait a moment for a child that was killed; tell whether it is gone."""
+    while not child.has_ended():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.002)
+    return True

@@ -1,0 +1,34 @@
+"""Which peers connect more often than anyone needs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+A_SECOND: Final = 0.5
+"""Connections that anyone may make in the long run: probes take one in 5 s, a scrape one in 15."""
+AT_ONCE: Final = 10.0
+"""Connections that anyone may make at once."""
+PEERS: Final = 1_024
+"""Peers that are remembered; of more, the one longest known is taken for a new one."""
+
+
+class Rates:
+    """Counts the connections of each peer, as a bucket that fills again with time."""
+
+    def __init__(self) -> None:
+        self._left: dict[Hashable, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def within(self, peer: Hashable, now: float) -> bool:
+        """Count a connection; tell whether its peer keeps within what anyone may."""
+        left, at = self._left.pop(peer, (AT_ONCE, now))
+        left = min(AT_ONCE, left + (now - at) * A_SECOND) - 1.0
+        if len(self._left) >= PEERS:
+            del self._left[next(iter(self._left))]
+        self._left[peer] = max(left, -1.0), now
+        return left >= 0.0

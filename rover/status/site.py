@@ -1,0 +1,172 @@
+"""What is answered where: states and figures on the port, all that is known on the socket."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import parse_qs
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from rover.errors import RoverError
+from rover.metrics import REGISTRY
+from rover.status.hosts import is_ours, own_names
+from rover.status.http import Answer, Request, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from rover.status.answers import Verdict
+
+PID_DIGITS: Final = 10
+"""Of the largest that a pid's type holds."""
+FRESH: Final = 1.0
+"""Seconds for which figures are told again as they were gathered, however many ask."""
+
+
+class Answers(Protocol):
+    """What the agent tells of itself; each may be asked from any thread."""
+
+    def health(self) -> Verdict:
+        """Tell whether every part works, and each part's state; at once."""
+
+    def readiness(self) -> Verdict:
+        """Tell whether the first scan has been handed to the reporter; at once."""
+
+    def why(self, pid: int) -> Mapping[str, Any] | None:
+        """Explain what is reported of a process; None where there is no such process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that takes its time: it is made in a thread of its own."""
+
+    subject: str
+    """Who asks for the same while it is made gets the same."""
+    make: Callable[[], Answer]
+
+
+class Figures:
+    """The text of /metrics, gathered once a second at most."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[float, Answer] | None = None
+
+    def answer(self) -> Answer | Later:
+        """Return the latest where it is fresh, else what gathers anew."""
+        latest = self._latest
+        if latest and time.monotonic() - latest[0] < FRESH:
+            return latest[1]
+        return Later("/metrics", self._gather)
+
+    def _gather(self) -> Answer:
+        answer = Answer(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+        self._latest = time.monotonic(), answer
+        return answer
+
+
+class PortSite:
+    """Over TCP, for whoever reaches the port: nothing of any process, no word from elsewhere."""
+
+    PATHS: Final = ("/metrics", "/healthz", "/readyz")
+
+    def __init__(
+        self, answers: Answers, figures: Figures, hosts: Iterable[str], socket_path: str
+    ) -> None:
+        """Answer from these.
+
+        Args:
+            answers: of the agent.
+            figures: of the agent.
+            hosts: names that it may be asked by, beside its host's own.
+            socket_path: where the rest is answered; empty where that is nowhere.
+        """
+        self._answers = answers
+        self._figures = figures
+        self._hosts = tuple(hosts)
+        self._socket_path = socket_path
+
+    def answer(self, request: Request) -> Answer | Later:
+        """Answer a request."""
+        names = own_names(socket.gethostname(), self._hosts)
+        strange = next((host for host in request.hosts if not is_ours(host, names)), None)
+        if strange is not None:
+            return say(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                {
+                    "error": f"{strange[:100]!r} is no name of this agent: ask by its IP address, "
+                    "or list the name in status.hosts"
+                },
+            )
+        match request.path:
+            case "/metrics":
+                return self._figures.answer()
+            case "/healthz":
+                return _told(health := self._answers.health(), health.brief)
+            case "/readyz":
+                ready = self._answers.readiness()
+                return _told(ready, {**ready.brief, "details": self._asked_as("/readyz")})
+            case "/why":
+                return say(
+                    HTTPStatus.GONE,
+                    {
+                        "error": "what speaks of processes is told on the agent's socket alone",
+                        "instead": self._asked_as("/why?pid=N"),
+                    },
+                )
+        return _nothing_there(self.PATHS)
+
+    def _asked_as(self, target: str) -> str:
+        """Tell how root and the agent's own user ask for what is not told here."""
+        if not self._socket_path:
+            return "the log tells at the start why there is no socket to ask for it"
+        return f"curl --unix-socket {self._socket_path} 'http://localhost{target}'"
+
+
+class SocketSite:
+    """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
+
+    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/why?pid=N")
+
+    def __init__(self, answers: Answers, figures: Figures) -> None:
+        """Answer from these."""
+        self._answers = answers
+        self._figures = figures
+
+    def answer(self, request: Request) -> Answer | Later:
+        """Answer a request."""
+        match request.path:
+            case "/metrics":
+                return self._figures.answer()
+            case "/healthz":
+                return _told(health := self._answers.health(), health.detail)
+            case "/readyz":
+                return _told(ready := self._answers.readiness(), ready.detail)
+            case "/why":
+                return self._why(parse_qs(request.query).get("pid", [""])[0])
+        return _nothing_there(self.PATHS)
+
+    def _why(self, pid: str) -> Answer | Later:
+        if not (pid.isascii() and pid.isdigit() and len(pid) <= PID_DIGITS):
+            return say(HTTPStatus.BAD_REQUEST, {"error": "say which: /why?pid=N"})
+        return Later(f"/why {int(pid)}", lambda: self._explain(int(pid)))
+
+    def _explain(self, pid: int) -> Answer:
+        try:
+            answer = self._answers.why(pid)
+        except RoverError as error:
+            return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)})
+        if answer is None:
+            return say(HTTPStatus.NOT_FOUND, {"error": f"no live process has pid {pid}"})
+        return say(HTTPStatus.OK, answer)
+
+
+def _told(verdict: Verdict, content: Mapping[str, Any]) -> Answer:
+    return say(HTTPStatus.OK if verdict.fine else HTTPStatus.SERVICE_UNAVAILABLE, content)
+
+
+def _nothing_there(paths: Iterable[str]) -> Answer:
+    return say(HTTPStatus.NOT_FOUND, {"error": f"there are {', '.join(paths)}"})

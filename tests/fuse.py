@@ -1,0 +1,93 @@
+"""A FUSE file system in a few lines, whose server answers what it is told to and no more.
+
+`python fuse.py MOUNTPOINT OPCODE,...` mounts it and serves it: requests of these opcodes are read
+and never answered, and the kernel waits for each of them without end; with `none`, no request is
+read at all. It prints a line once it is mounted. A look at it ends when the server does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LOOKUP, GETATTR, OPEN, READ, STATFS, INIT, OPENDIR, ACCESS = 1, 3, 14, 15, 17, 26, 27, 34
+FORGET, BATCH_FORGET, INTERRUPT = 2, 42, 36
+FILE = 2
+DIRECTORY_MODE, FILE_MODE = 0o40777, 0o100666
+ENOSYS = 38
+
+
+@contextlib.contextmanager
+def mounted(place: Path, unanswered: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Mount it at a place until the end of the block; see the module."""
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(place), unanswered], stdout=subprocess.PIPE
+    )
+    try:
+        assert server.stdout
+        assert server.stdout.readline() == b"mounted\n"
+        yield server
+    finally:
+        server.kill()
+        server.wait()
+        assert server.stdout
+        server.stdout.close()
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def attributes(node: int) -> bytes:
+    mode = FILE_MODE if node == FILE else DIRECTORY_MODE
+    size = 4096 if node == FILE else 0
+    return struct.pack("<6Q10I", node, size, 8, 0, 0, 0, 0, 0, 0, mode, 1, 65534, 0, 0, 4096, 0)
+
+
+def answer(opcode: int, node: int, body: bytes) -> bytes | None:
+    """Return what follows the header; None where the request is not known."""
+    if opcode == INIT:
+        return struct.pack("<4I2H2I2H8I", 7, 31, 0, 0, 16, 12, 65536, 1, 16, 0, *[0] * 8)
+    if opcode == LOOKUP:
+        name = body.partition(b"\0")[0]
+        found = FILE if name == b"file" else 3
+        return struct.pack("<4Q2I", found, 0, 3600, 3600, 0, 0) + attributes(found)
+    if opcode == GETATTR:
+        return struct.pack("<Q2I", 3600, 0, 0) + attributes(node)
+    if opcode in {OPEN, OPENDIR}:
+        return struct.pack("<Q2I", 1, 0, 0)
+    if opcode == READ:
+        return b"x\0" * 2048
+    return None
+
+
+def main() -> None:
+    place, unanswered = sys.argv[1], sys.argv[2]
+    connection = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={connection},rootmode=40000,user_id=0,group_id=0,allow_other"
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"rover-test", place.encode(), b"fuse", 0, options.encode()):
+        raise OSError(ctypes.get_errno(), "mount")
+    hold = set() if unanswered == "none" else set(map(int, filter(None, unanswered.split(","))))
+    if unanswered == "none":
+        os.write(1, b"mounted\n")
+        signal.pause()
+    while True:
+        request = os.read(connection, 1 << 17)
+        _, opcode, unique, node = struct.unpack_from("<IIQQ", request)
+        if opcode in hold or opcode in {FORGET, BATCH_FORGET, INTERRUPT}:
+            continue
+        found = answer(opcode, node, request[40:])
+        error = 0 if found is not None else -ENOSYS
+        content = found or b""
+        os.write(connection, struct.pack("<IiQ", 16 + len(content), error, unique) + content)
+        if opcode == INIT:
+            os.write(1, b"mounted\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`rover start` in places where few have tried it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from agent_rig import BY_PID, ROVER, row_of, running
+
+from rover.backend import EmbeddedBackend
+from rover.cli.signals import IGNORED
+
+pytestmark = pytest.mark.kernel
+
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def backend() -> Iterator[EmbeddedBackend]:
+    with EmbeddedBackend() as started:
+        yield started
+
+
+def in_time_namespace(seconds: int) -> tuple[str, ...]:
+    wrap = (shutil.which("unshare") or "unshare", "--time", "--boottime", str(seconds))
+    tried = subprocess.run([*wrap, "true"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no time namespace to be had: {tried.stderr.decode().strip()}")
+    return wrap
+
+
+WITHOUT_TRACING = ("setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin", "--inh-caps=-all")
+
+
+@pytest.mark.parametrize("seconds", [864_000, -1])
+@pytest.mark.parametrize("ebpf", [True, False])
+def test_in_a_time_namespace_starts_and_ends_are_seen(
+    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn, seconds: int, *, ebpf: bool
+):
+    beats = {"ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD": "1s"}
+    scans = {"ROVER_PROCESS_DISCOVERY_SCAN_PERIOD": "500ms"}
+    wrap = (*in_time_namespace(seconds), *(() if ebpf else WITHOUT_TRACING))
+    earlier = spawn("/bin/sleep", "73")
+    with running(
+        backend, tmp_path, config=BY_PID, wrap=wrap, environment={**beats, **scans}
+    ) as agent:
+        agent.wait_for(earlier.pid)
+        later = spawn("/bin/sleep", "74")
+        agent.wait_for(later.pid)
+        for gone in (earlier, later):
+            gone.kill()
+            gone.wait()
+        ended = time.monotonic()
+        here = os.getpid()
+        backend.state.wait_for(lambda held: beaten(held, here) > ended + 2.5, 10)
+        assert beaten(backend.state.snapshot(), earlier.pid) < ended + 1.5
+        assert beaten(backend.state.snapshot(), later.pid) < ended + 1.5
+        log = agent.log.read_text()
+    assert ("ebpf=raw_tracepoints" in log) == ebpf
+
+
+def beaten(held: object, pid: int) -> float:
+    """Tell when a process was beaten for last, 0 for never."""
+    row = row_of(held, pid)
+    return row.last_ping.monotonic if row and row.last_ping else 0.0
+
+
+ANY_SIGNAL = sorted(IGNORED | {signal.SIGPIPE, signal.SIGWINCH, signal.SIGURG})
+
+
+def test_no_signal_that_means_nothing_ends_the_agent_and_each_is_told(
+    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn, eventually: Callable[..., object]
+):
+    with running(backend, tmp_path, config=BY_PID) as agent:
+        agent.wait_for(os.getpid())
+        for number in ANY_SIGNAL:
+            agent.process.send_signal(number)
+        told = {"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPWR"}
+        eventually(lambda: all(f"{name} ignored: " in agent.log.read_text() for name in told))
+        agent.wait_for(spawn("/bin/sleep", "75").pid)
+        assert "read at the start alone" in agent.log.read_text()
+        agent.terminate()
+        assert agent.process.returncode == 0
+
+
+def test_signals_during_the_start_do_not_end_the_agent(
+    backend: EmbeddedBackend, tmp_path: Path, eventually: Callable[..., object]
+):
+    with running(backend, tmp_path, config=BY_PID) as agent:
+        eventually(lambda: ignores_hangups(agent.pid))  # as soon as Python runs anything of ours
+        while not backend.state.snapshot().processes and agent.process.poll() is None:
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+                agent.process.send_signal(number)
+            time.sleep(0.02)
+        agent.wait_for(os.getpid())
+
+
+def ignores_hangups(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.partition("SigIgn:")[2].split()[0], 16) & 1 << signal.SIGHUP - 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_what_asks_for_the_end_ends_the_agent_in_order(
+    backend: EmbeddedBackend, tmp_path: Path, number: int
+):
+    with running(backend, tmp_path, config=BY_PID) as agent:
+        agent.wait_for(os.getpid())
+        agent.process.send_signal(number)
+        assert agent.process.wait(5) == 0
+        assert agent.log.read_text().rstrip().endswith("stopped")
+
+
+def test_an_agent_whose_terminal_goes_away_ends_in_order(backend: EmbeddedBackend, tmp_path: Path):
+    ours, theirs = pty.openpty()
+    log = tmp_path / "log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", ROVER, "start", "--state-dir", tmp_path / "state"],
+            env={**os.environ, "ROVER_BACKEND_ADDR": backend.address},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=sink,
+        )
+    os.close(theirs)
+    try:
+        backend.state.wait_for(lambda held: held.processes)
+        os.close(ours)
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().rstrip().endswith("stopped")

@@ -1,0 +1,57 @@
+"""The programs are compiled by BCC for the architecture that it takes the host for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from rover.probes import loader, programs
+
+pytestmark = pytest.mark.kernel
+
+COMPILE = """
+import os, sys
+os.environ["BCC_KERNEL_SOURCE"] = sys.argv[1] + "/shim"
+import bcc
+module = bcc.BPF(src_file=sys.argv[1] + "/process.c", cflags=sys.argv[2:])
+print(*(len(module.dump_func(name)) > 0 for name in ("on_exec", "on_fork", "on_exit")))
+"""
+OFFSETS = [f"-D{name}=64" for name in loader.OFFSETS]
+SIZES = {"ROVER_PENDING_ENTRIES": 16, "ROVER_TRACKED_ENTRIES": 16, "ROVER_RING_PAGES": 1}
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86"])
+def test_the_programs_compile_for(architecture: str):
+    source = programs.source()
+    flags = loader.definitions({"source": str(source), "sizes": SIZES}, list(loader.TRACEPOINTS))
+    run = subprocess.run(
+        [programs.interpreter(), "-c", COMPILE, source.parent, *flags, "-DROVER_RAW", *OFFSETS],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ARCH": architecture},  # what BCC looks at before uname(2)
+    )
+    assert run.stdout == "True True True\n", run.stderr
+
+
+def test_the_bytecode_is_the_same_on_both():
+    """Nothing of the architecture is in the programs: they take no registers and no raw structs."""
+    source = programs.source()
+    flags = loader.definitions({"source": str(source), "sizes": SIZES}, list(loader.TRACEPOINTS))
+    code = COMPILE.replace(
+        'print(*(len(module.dump_func(name)) > 0 for name in ("on_exec", "on_fork", "on_exit")))',
+        "sys.stdout.write(repr([module.dump_func(n) for n in ('on_fork', 'on_exit')]))",
+    )
+    dumps = [
+        subprocess.run(
+            [programs.interpreter(), "-c", code, source.parent, *flags, "-DROVER_RAW", *OFFSETS],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "ARCH": architecture},
+        ).stdout
+        for architecture in ("arm64", "x86")
+    ]
+    assert dumps[0] == dumps[1]
