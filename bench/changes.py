@@ -70,7 +70,8 @@ class Looks:
         self.looks = SecondLooks(
             table=self.table,
             reader=reader,
-            put=self._put,
+            admit=self._admit,
+            judge_again=lambda _: None,
             one=self._one,
             period=PERIOD,
             trees=trees,
@@ -85,6 +86,11 @@ class Looks:
 
     def _put(self, process: Process) -> None:
         self.table.put(process, Verdict())
+
+    def _admit(self, pid: int) -> None:
+        process = self.reader.read(pid)
+        if isinstance(process, Process):
+            self._put(process)
 
     @staticmethod
     def _one(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, TypeVar
 
 from rover import metrics
+from rover.redaction import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ PLACES_TOLD: Final = 200
 """Places in the code that are named at all."""
 WHAT_LENGTH: Final = 200
 """Characters of an exception's own words: they may repeat what a process wrote."""
+MASKED_LENGTH: Final = 4_096
+"""Characters of them in which secrets are looked for."""
 _ROOM: Final = str(Path(__file__).parent)
 
 
@@ -143,6 +146,8 @@ def _words(error: Exception) -> str:
         text = repr(error)
     except Exception:  # noqa: BLE001 - see above
         text = type(error).__name__
+    # what was cut off in the middle of a secret would not be known for one
+    text = without_secrets(text[:MASKED_LENGTH])
     flat = "".join(each if each.isprintable() else "?" for each in text[: WHAT_LENGTH + 1])
     return flat if len(flat) <= WHAT_LENGTH else flat[: WHAT_LENGTH - 1] + "…"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from rover.discovery.bounds import bounded, bounded_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rover.model import Process
     from rover.table import Row
@@ -77,6 +77,14 @@ class Budget:
     def remove(self, row: Row) -> None:
         """Count a row no longer."""
         self._count(row, -1)
+
+    def recount(self, rows: Iterable[Row]) -> None:
+        """Count these rows and no others, where a step may have been left half done."""
+        self._kept.clear()
+        self._of_users.clear()
+        self._used = 0
+        for row in rows:
+            self.add(row)
 
     def _count(self, row: Row, sign: int) -> None:
         kinds = {**_texts(row.process), "names": _names(row)}

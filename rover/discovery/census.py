@@ -25,7 +25,6 @@ from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.guard import Defect, Guard
 from rover.model import Process, ProcessKey, Reason, Verdict
 from rover.probes.layout import Counter, EventKind
-from rover.redaction import without_secrets
 from rover.table import Row, Why
 
 if TYPE_CHECKING:
@@ -103,7 +102,8 @@ class Census:
         self.looks = SecondLooks(
             table=table,
             reader=reader,
-            put=self._put,
+            admit=self._admit,
+            judge_again=self.judge_again,
             one=self._one,
             period=look_period,
             trees=trees,
@@ -177,7 +177,9 @@ class Census:
 
     def changes(self, now: float) -> Changes:
         """Return what the backend must be told since the last call; mend what failed first."""
-        self._unsure |= not self._failed_processes.mend()
+        if self._failed_processes.some:
+            self._unsure |= not self._failed_processes.mend()
+            self.budget.recount(self.table)
         return self.table.changes(now)
 
     def doubt_all(self) -> None:
@@ -318,7 +320,7 @@ class Census:
                 self._late.note(process.key, time.monotonic())
             else:
                 self._late.drop(pid)
-            self._put(process)
+            self._put(_with_what_was_known(process, known))
             self.looks.note(known, process, ran)
             if process.leaderless:
                 self._doubt(pid)
@@ -350,7 +352,7 @@ class Census:
             return Verdict(reason=Reason.PENDING, detail=late)
         verdict = self._guard.one("judge", f"pid={process.pid}", self._judge.judge, process)
         if isinstance(verdict, Defect):
-            verdict = Verdict(reason=Reason.DEFECT, detail=without_secrets(verdict.what))
+            verdict = Verdict(reason=Reason.DEFECT, detail=verdict.what)
         if not late:
             return verdict
         return replace(verdict, detail="; ".join(filter(None, (verdict.detail, late))))
@@ -472,6 +474,23 @@ class Census:
         """Look at a process again when its event, unless that was lost, has been taken."""
         self._young.add(pid)
         self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+
+
+def _with_what_was_known(process: Process, known: Row | None) -> Process:
+    """Let a process that could not be read in time this time keep what was read of it before."""
+    if not process.late or known is None:
+        return process
+    before = known.process
+    if before.late or (before.key, before.image) != (process.key, process.image):
+        return process
+    return replace(
+        process,
+        arguments=before.arguments,
+        redacted=before.redacted,
+        shortened=before.shortened,
+        place=before.place,
+        late="",
+    )
 
 
 def _portions(pids: Sequence[int]) -> Iterator[Sequence[int]]:

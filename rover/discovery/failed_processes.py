@@ -46,14 +46,17 @@ class FailedProcesses:
             return False
         return True
 
+    @property
+    def some(self) -> bool:
+        """Whether there are any."""
+        return bool(self._failed)
+
     def mend(self) -> bool:
         """Put each row in anew, as a step may have been left half done, and show what failed.
 
         Returns:
             Whether all went well; if not, there is something left to mend.
         """
-        if not self._failed:
-            return True
         failed, self._failed = self._failed, {}
         for row in self._table.take_out_all():
             self.runs("table", row.process.pid, self._table.put, *row)

@@ -56,8 +56,6 @@ class Stat:
     threads: int
     start_ticks: int
     image: int
-    arguments_size: int = 0
-    """Bytes of the arguments; 0 where ptrace access is denied."""
 
     @property
     def ended(self) -> bool:
@@ -95,7 +93,6 @@ def parse_stat(text: bytes) -> Stat:
             threads=int(fields[17]),
             start_ticks=host_ticks(int(fields[19])),
             image=hash(layout if layout.count(b"0") < len(layout) - 1 else name),
-            arguments_size=int(fields[46]) - int(fields[45]),
         )
     except (IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"not a stat line: {text[:80]!r}") from error

@@ -10,14 +10,13 @@ from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.cgroup_rounds import CgroupRounds
 from rover.discovery.renaming import Names, differences
 from rover.discovery.revisits import Revisits
-from rover.model import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from rover.discovery.cgroup_rounds import Trees
     from rover.discovery.procfs import ProcReader
-    from rover.model import ProcessKey, Verdict
+    from rover.model import Process, ProcessKey, Verdict
     from rover.table import Row, Table, Why
 
 LOOK_PERIOD: Final = 30.0
@@ -45,7 +44,8 @@ class SecondLooks:
         *,
         table: Table,
         reader: ProcReader,
-        put: Callable[[Process], None],
+        admit: Callable[[int], object],
+        judge_again: Callable[[Iterable[ProcessKey]], None],
         one: Callable[..., None],
         period: float,
         trees: Trees,
@@ -54,8 +54,9 @@ class SecondLooks:
 
         Args:
             table: tells what is known; it is read only.
-            reader: reads /proc.
-            put: takes a process with its facts of now.
+            reader: reads /proc, for what tells whether a process is as it was.
+            admit: reads all of a process and takes it in, given its pid.
+            judge_again: asks for new verdicts on processes.
             one: runs a step about one process, given what it is called, the pid, the step and its
                 arguments, so that a defect costs that process alone.
             period: seconds within which each old process is looked at.
@@ -68,7 +69,8 @@ class SecondLooks:
         self.names = Names()
         self._table = table
         self._reader = reader
-        self._put = put
+        self._admit = admit
+        self._judge_again = judge_again
         self._one = one
         self._revisits = Revisits(period, self._known, reader.run_time)
         self._rounds = CgroupRounds(trees, table, period)
@@ -122,10 +124,7 @@ class SecondLooks:
             stray = self._known(key)
             if stray is not None:
                 self._one("look", key.pid, self._ask_cgroup, stray)
-        for key in self.names.due(now):
-            renamed = self._known(key)
-            if renamed is not None:
-                self._one("judge", key.pid, self._put, renamed)
+        self._judge_again(self.names.due(now))
 
     def steady(self, known: Row | None, process: Process, verdict: Verdict) -> Verdict:
         """Give the verdict that counts of a process: one that changes its names too often waits."""
@@ -149,14 +148,10 @@ class SecondLooks:
 
     def _read_anew(self, known: Process) -> None:
         self.reads += 1
-        ran = self._reader.run_time(known.pid)
-        process = self._reader.read(known.pid)
-        if not isinstance(process, Process) or process.key != known.key or process == known:
-            return  # where it is gone an event tells, or the reconcile
-        self.changed.update(differences(known, process))
-        row = self._table.get(known.pid)
-        self._put(process)
-        self.note(row, process, ran)
+        self._admit(known.pid)
+        process = self._known(known.key)
+        if process is not None:
+            self.changed.update(differences(known, process))
 
     def _known(self, key: ProcessKey) -> Process | None:
         row = self._table.get(key.pid)

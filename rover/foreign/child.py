@@ -7,20 +7,15 @@ when the agent's ends of the sockets are closed.
 from __future__ import annotations
 
 import _thread
-import errno
 import os
 import sys
 
 from rover.foreign.places import Places
 from rover.foreign.rights import give_up_rights, start_nothing_more
 from rover.foreign.strings import strings_of
-from rover.foreign.walk import Refused, Walker, identity_of
 from rover.foreign.wire import (
     DEFECT,
     DROP,
-    EXISTS,
-    EXISTS_IS,
-    FOREIGN,
     HOLD,
     LEAVE,
     LIST,
@@ -53,16 +48,15 @@ def main() -> None:
     _thread.start_new_thread(_serve, (files, _answers_of(places)))
     start_nothing_more()
     reader = Memory(proc, lambda packet: _tell(memory, packet))
-    _serve(memory, {STRINGS: reader.strings, EXISTS: reader.exists})
+    _serve(memory, {STRINGS: reader.strings})
 
 
 class Memory:
-    """Reads what lies in processes' own memory, and looks whether a file is there."""
+    """Reads what lies in processes' own memory."""
 
     def __init__(self, proc: str, tell: Callable[[bytes], None]) -> None:
         self._proc = proc
         self._tell = tell
-        self._walker = Walker(proc)
 
     def strings(self, numbers: list[int], _text: bytes) -> None:
         """Answer `wire.STRINGS`, each process on its own."""
@@ -82,23 +76,6 @@ class Memory:
                     text=found.tmpdir + found.command_line + found.tail,
                 )
             )
-
-    def exists(self, numbers: list[int], path: bytes) -> None:
-        """Answer `wire.EXISTS`."""
-        serial, pid = numbers
-        try:
-            root = os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                # mounts are remembered by root here, which is as good as by namespace
-                os.close(self._walker.open(pid, identity_of(root).mount, root, path))
-            finally:
-                os.close(root)
-            told = 0
-        except Refused:
-            told = FOREIGN
-        except OSError as error:
-            told = error.errno or errno.EIO
-        self._tell(pack(EXISTS_IS, serial, told))
 
 
 def _answers_of(places: Places) -> dict[str, Callable[[list[int], bytes], None]]:

@@ -12,7 +12,7 @@ from rover.foreign.blame import Blame
 from rover.foreign.budget import ONE_S, Budget
 from rover.foreign.records import Found, Lost
 from rover.foreign.supervisor import Supervisor
-from rover.foreign.wire import EXISTS, EXISTS_IS, FOREIGN, STRINGS, STRINGS_ARE, pack
+from rover.foreign.wire import STRINGS, STRINGS_ARE, pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ MAX_KEPT: Final = 1_024
 class ForeignReads(Supervisor):
     """One child at a time, and the thread that watches it.
 
-    `ask`, `answer`, `exists`, `send`, `wait` and `received` belong to the discovery thread.
+    `ask`, `answer`, `send`, `wait` and `received` belong to the discovery thread.
     """
 
     def __init__(self, proc: str = "/proc") -> None:
@@ -103,20 +103,6 @@ class ForeignReads(Supervisor):
     def blame(self, pid: int, uid: int, namespace: int) -> Blame:
         """Say who stands behind a read of a process."""
         return Blame(pid, uid, 0 if namespace == self._own_namespace else namespace)
-
-    def exists(self, blame: Blame, path: bytes) -> bool | None:
-        """Tell whether a path is there below a process's root; None where it cannot be told."""
-        with self._changed:
-            child = self._child
-            if child is None or self._blames.pause(blame, time.monotonic()):
-                return None
-            serial = next(self._serials)
-            if not child.memory.send(pack(EXISTS, serial, blame.pid, text=path), {serial: blame}):
-                return None
-        answer = self._await(serial)
-        if answer is None or answer.word != EXISTS_IS or answer.numbers[1] == FOREIGN:
-            return None
-        return answer.numbers[1] == 0
 
     def _await(self, serial: int) -> Answer | None:
         """Wait for an answer: as the budget allows, and a while longer if the child works at it."""

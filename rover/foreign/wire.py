@@ -20,8 +20,6 @@ MAX_NUMBERS: Final = 4_096
 STRINGS: Final = "strings"
 """limit of each end, with place (0, 1), then serial and thread id of each: a command line, and a
 TMPDIR."""
-EXISTS: Final = "exists"
-"""serial, pid; bytes: a path in its root."""
 LIST: Final = "list"
 """serial, directory, mount namespace, root's mount, root's inode, most entries, pids; bytes: path.
 Look at a directory and at the files held in it."""
@@ -40,8 +38,6 @@ STRINGS_ARE: Final = "strings-are"
 """serial, errno of the command line, errno of the place, root's mount, root's inode, lengths of the
 TMPDIR and of the command line's end, 0 where that is whole; bytes: TMPDIR, command line, its
 end."""
-EXISTS_IS: Final = "exists-is"
-"""serial, errno: 0 it is there, ENOENT or ENOTDIR it is not, another: it cannot be told."""
 LISTED: Final = "listed"
 """serial, directory, errno; bytes: own pids that have an entry, or what is wrong."""
 FILE: Final = "file"

@@ -72,20 +72,6 @@ def test_a_process_that_is_gone_gives_an_errno(reads, spawn, eventually):
     assert found.place_errno
 
 
-def test_whether_a_path_is_there_is_told_and_a_path_that_leads_elsewhere_is_not(
-    reads, tmp_path, eventually
-):
-    assert eventually(lambda: line_of(reads))
-    (tmp_path / "link").symlink_to("/etc")
-    os.lchown(tmp_path / "link", 65534, 65534)
-    (tmp_path / "file").touch()
-    assert reads.exists(ME, os.fsencode(tmp_path / "file")) is True
-    assert reads.exists(ME, os.fsencode(tmp_path / "none")) is False
-    assert reads.exists(ME, os.fsencode(tmp_path / "file" / "below")) is False
-    assert reads.exists(ME, os.fsencode(tmp_path / "link" / "passwd")) is None
-    assert reads.exists(ME, b"/proc/self/cwd/x") is None
-
-
 def test_the_child_keeps_two_rights_and_its_own_sockets_alone(reads, eventually):
     assert eventually(lambda: line_of(reads))
     assert reads._child

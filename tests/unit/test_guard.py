@@ -91,3 +91,13 @@ def test_the_line_names_the_step_its_subject_and_the_place_in_the_agent(caplog):
     Guard().one("judge", "pid=7", endpoints, None)  # type: ignore[arg-type]
     assert "defect where=judge pid=7: AttributeError" in caplog.text
     assert "at rover/config/address.py:" in caplog.text
+
+
+def test_a_secret_in_what_an_exception_repeats_is_told_to_nobody(caplog):
+    def repeat() -> None:
+        raise ValueError(f"{'x' * 180} mysqld --password=hunter2hunter2hunter2")
+
+    defect = Guard().one("judge", "pid=7", repeat)
+    assert isinstance(defect, Defect)
+    assert "hunter" not in defect.what
+    assert "hunter" not in caplog.text.partition("Traceback")[0]

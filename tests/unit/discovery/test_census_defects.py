@@ -119,6 +119,7 @@ class CensusWithDefects(CensusMachine):
             self.census.doubt_all()
             self.census.reconcile()
             self.tell()
+        self.compare_budget()
         living = {task.pid: task for task in self.kernel.tasks.values() if not task.ended}
         rows = {row.process.pid: row for row in self.census.table}
         assert {pid: row.process.command_line for pid, row in rows.items()} == {

@@ -17,6 +17,7 @@ from kernel_model import SECOND, Kernel, ModelProbes, ModelReader, ModelTrees
 from rover import flapping
 from rover.discovery import census as census_module
 from rover.discovery import second_looks
+from rover.discovery.budget import Budget
 from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
 from rover.discovery.cgroup_rounds import NO_TREES
 from rover.discovery.revisits import AGES
@@ -228,7 +229,15 @@ class CensusMachine(RuleBasedStateMachine):
             self.turn()
         self.compare()
 
+    def compare_budget(self) -> None:
+        counted = Budget()
+        for row in self.census.table:
+            counted.add(row)
+        kept = self.census.budget.kept
+        assert {kind: size for kind, size in kept.items() if size} == dict(counted.kept)
+
     def compare(self) -> None:
+        self.compare_budget()
         living = {task.pid: task for task in self.kernel.tasks.values() if not task.ended}
         rows = {row.process.pid: row.process for row in self.census.table}
         assert {pid: (p.key, p.image, p.command_line, p.cgroup) for pid, p in rows.items()} == {
