@@ -103,7 +103,8 @@ def neighbours(
                 process.kill()
                 said = process.communicate()[1]
             if process.returncode:
-                result.neighbours[kind] = said.strip().rpartition("\n")[2]
+                last = said.strip().rpartition("\n")[2]
+                result.neighbours[kind] = f"status {process.returncode} {last}"
 
 
 def ask_health(address: str, result: Result) -> None:

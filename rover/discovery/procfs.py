@@ -53,6 +53,7 @@ SHARED_ROOM: Final = 1_048_576
 """Bytes that such texts may take: the table keeps them longer than their processes live."""
 AHEAD: Final = 64
 """Processes that are begun before they are read, so that their answers come together."""
+IN_EXEC: Final = "none is there yet, as while an exec lays it out"
 _SCHEDULER_CLOCK: Final = 2
 """CPUCLOCK_SCHED, nanoseconds that all threads have run (kernel/time/posix-cpu-timers.c)."""
 
@@ -351,7 +352,7 @@ class ProcReader:
             image=stat.image,
             leaderless=directory != begun.directory,
             place=self._place(found, begun, cwd) if self._with_place and found else None,
-            late="" if found else self._strings.why_late(blame),
+            late=self._why_late(found, blame),
         )
 
     def _arguments(self, found: Found | None) -> tuple[bytes, bytes]:
@@ -367,6 +368,13 @@ class ProcReader:
             raise FileNotFoundError
         seen = seen_arguments(found)
         return seen, joined(found.command_line, found.tail) if found.tail else seen
+
+    def _why_late(self, found: Found | None, blame: Blame) -> str:
+        """Say why the arguments are not those that there will be; empty where they are."""
+        if found is None:
+            return self._strings.why_late(blame)
+        # not even a NUL: the new memory has no arguments yet (arg_end is set by create_elf_tables)
+        return "" if found.command_line or found.command_line_errno else IN_EXEC
 
     def _place(self, found: Found, begun: _Begun, cwd: str) -> Place | None:
         tmpdir = "" if found.place_errno else absolute_tmpdir(found.tmpdir, cwd)

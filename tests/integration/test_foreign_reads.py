@@ -16,8 +16,10 @@ import pytest
 from rover.discovery.procfs import ProcReader
 from rover.foreign import supervisor
 from rover.foreign.blame import Blame
+from rover.foreign.direct import DirectReads
 from rover.foreign.process import Child
 from rover.foreign.reads import ForeignReads
+from rover.foreign.records import Found
 from rover.foreign.walk import identity_of
 from rover.foreign.wire import LIST
 
@@ -199,6 +201,26 @@ def test_a_child_that_cannot_be_started_is_told_and_tried_again(eventually, monk
         assert "Resource temporarily unavailable" in process.late
     assert eventually(lambda: line_of(reads)) == OWN_LINE
     reads.stop()
+
+
+class MidExec(DirectReads):
+    """Finds the memory of a program that its exec has not written arguments to yet."""
+
+    def answer(self, serial: int) -> Found | None:
+        found = super().answer(serial)
+        return found._replace(command_line=self.line) if found else None
+
+    line = b""
+
+
+def test_a_program_that_is_being_laid_out_is_read_again():
+    strings = MidExec("/proc")
+    reader = ProcReader(strings=strings)
+    process = reader.read(os.getpid())
+    assert "exec" in process.late
+    strings.line = b"\0"  # one empty argument, or none at all, since Linux 5.18
+    process = reader.read(os.getpid())
+    assert (process.late, process.command_line) == ("", "")
 
 
 def running_children() -> list[str]:
