@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 from rover.probes import btf, refusals, tracefs, trial
 from rover.probes.refusals import LoadError
 
-MAPS: Final = ("pending", "tracked", "armed", "counters", "events")
+MAPS: Final = ("pending", "overflow", "spilled", "tracked", "armed", "counters", "events")
 
 TRACEPOINTS: Final = {
     "sched:sched_process_exec": ("on_exec", "ROVER_HAVE_EXEC"),
