@@ -21,6 +21,9 @@ SEEN_NS: Final = 1_000_000
 """Until a processor's stores have been seen by all others; it takes microseconds at most."""
 IN_ORDER: Final = platform.machine() == "x86_64"
 """Whether the programs' atomic add orders a store before a load (`count_in_order`)."""
+EMPTY_NS: Final = 5_000_000_000
+"""For how long `pending` is not looked at once it was empty and the next to come in sends a wake-up;
+in a full ring the wake-up finds no room, and waits for the event after it."""
 COUNT_EVERY_NS: Final = 250_000_000
 """Between two readings of the kernel's counts, while one look follows another."""
 _PENDING_VALUE: Final = struct.Struct("=QIHH")
@@ -108,6 +111,8 @@ class Probes:
         """Out of the ring, and not taken yet."""
         self._awaited = False
         """Whether the next first event is to send a wake-up, and has not."""
+        self._empty_until_ns = 0
+        """CLOCK_BOOTTIME until which `pending` is empty for as long as a wake-up is awaited."""
         self._descriptor = self._ring.fileno()
         self._counted_at_ns = 0
         self.counted = Counted(dict.fromkeys(Counter, 0), 0)
@@ -162,6 +167,12 @@ class Probes:
         them. Exits come from after the look at `pending`, so that the end of an earlier process
         with the same pid is among them: handle them first.
         """
+        if self._awaited and boot_clock_ns() < self._empty_until_ns:
+            self._consume()
+            if self._awaited:
+                ended, self._ended = self._ended, []
+                self._count()
+                return Taken([], ended, 0, 0, None)
         due, next_due = self._look(settle_ns)
         settled, gone = [], 0
         unfollowed = self.follow(process.pid for process in due)
@@ -177,11 +188,15 @@ class Probes:
             next_due = self._arm(settle_ns)
         elif self._awaited:
             self._disarm()
+        self._count(at_once=next_due is None)
+        return Taken(settled, ended, gone, unfollowed, next_due)
+
+    def _count(self, *, at_once: bool = False) -> None:
+        """Read the kernel's counts, unless that was done a moment ago."""
         now_ns = boot_clock_ns()
-        if next_due is None or now_ns - self._counted_at_ns >= COUNT_EVERY_NS:
+        if at_once or now_ns - self._counted_at_ns >= COUNT_EVERY_NS:
             self._counted_at_ns = now_ns
             self.counted = Counted(self.counters(), self.skipped())
-        return Taken(settled, ended, gone, unfollowed, next_due)
 
     def counters(self) -> dict[Counter, int]:
         """Return the kernel's own counts since the programs were loaded, over all CPUs."""
@@ -252,6 +267,7 @@ class Probes:
         missed.
         """
         if self._awaited:
+            self._empty_until_ns = boot_clock_ns() + EMPTY_NS
             return None
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(1))
         self._awaited = True
@@ -259,7 +275,9 @@ class Probes:
         if due:
             next_due = boot_clock_ns()
         if next_due is None:
-            return None if IN_ORDER else boot_clock_ns() + SEEN_NS
+            now_ns = boot_clock_ns()
+            self._empty_until_ns = now_ns + EMPTY_NS if IN_ORDER else 0
+            return None if IN_ORDER else now_ns + SEEN_NS
         self._disarm()
         return next_due
 
