@@ -81,34 +81,34 @@ def neighbours(
     result: Result,
 ) -> Iterator[None]:
     """Run one neighbour of each kind; tell which of them failed."""
-    words = tempfile.TemporaryFile()
-    running = {
-        kind: subprocess.Popen(
-            [
-                *(sys.executable, "-m", "bench.neighbours", kind),
-                *("--seconds", str(seconds), "--seed", str(seed)),
-                *("--status", status, "--state-dir", state_dir),
-            ],
-            stderr=words,
-            start_new_session=True,
-        )
-        for kind in kinds
-    }
-    try:
-        yield
-    finally:
-        for process in running.values():
-            process.terminate()
-        for kind, process in running.items():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            # what it has left of its own
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            if process.wait() not in {0, -signal.SIGTERM}:
-                result.neighbours[kind] = f"status {process.returncode}"
-        words.seek(0)
-        result.said = words.read().decode(errors="replace")
+    with tempfile.TemporaryFile() as words:
+        running = {
+            kind: subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "bench.neighbours", kind),
+                    *("--seconds", str(seconds), "--seed", str(seed)),
+                    *("--status", status, "--state-dir", state_dir),
+                ],
+                stderr=words,
+                start_new_session=True,
+            )
+            for kind in kinds
+        }
+        try:
+            yield
+        finally:
+            for process in running.values():
+                process.terminate()
+            for kind, process in running.items():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                # what it has left of its own
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if process.wait() not in {0, -signal.SIGTERM}:
+                    result.neighbours[kind] = f"status {process.returncode}"
+            words.seek(0)
+            result.said = words.read().decode(errors="replace")
 
 
 def ask_health(address: str, result: Result) -> None:

@@ -22,8 +22,8 @@ SEEN_NS: Final = 1_000_000
 IN_ORDER: Final = platform.machine() == "x86_64"
 """Whether the programs' atomic add orders a store before a load (`count_in_order`)."""
 EMPTY_NS: Final = 5_000_000_000
-"""For how long `pending` is not looked at once it was empty and the next to come in sends a wake-up;
-in a full ring the wake-up finds no room, and waits for the event after it."""
+"""For how long `pending` is not looked at, once it was empty and the next to come in is to send a
+wake-up: that finds no room in a full ring."""
 COUNT_EVERY_NS: Final = 250_000_000
 """Between two readings of the kernel's counts, while one look follows another."""
 _PENDING_VALUE: Final = struct.Struct("=QIHH")
