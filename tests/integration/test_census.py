@@ -286,9 +286,7 @@ def test_without_ebpf_scans_find_starts_execs_and_exits(spawn: Spawn, eventually
         rig.seen.wait_for(child.pid, gone=True)
 
 
-def sizes(
-    *, pending: int = 1_024, overflow: int = 16_384, ring_pages: int = 64
-) -> dict[str, int]:
+def sizes(*, pending: int = 1_024, overflow: int = 16_384, ring_pages: int = 64) -> dict[str, int]:
     return {
         "ROVER_PENDING_ENTRIES": pending,
         "ROVER_OVERFLOW_ENTRIES": overflow,
