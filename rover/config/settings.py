@@ -270,17 +270,56 @@ class StatusSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OnCpuSettings:
+    """``profiling.task.on_cpu``."""
+
+    dump_period: float = key(
+        Kind.SECONDS,
+        0.0101,
+        "ROVER_PROFILING_TASK_ON_CPU_DUMP_PERIOD",
+        minimum=0.001,
+        maximum=60,
+    )
+    """CPU time between two dumps of a running thread's stack. Rover's default is 9 ms, which beats
+    with programs of a rhythm in whole milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """``profiling.task``."""
+
+    on_cpu: OnCpuSettings = OnCpuSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilingSettings:
+    """``profiling``: tasks that the backend sets for the processes reported."""
+
+    active: bool = key(Kind.FLAG, default=True, env="ROVER_PROFILING_ACTIVE")
+    check_interval: float = key(Kind.SECONDS, 10.0, "ROVER_PROFILING_CHECK_INTERVAL", minimum=0.1)
+    """Pause between two questions for tasks."""
+    flush_interval: float = key(
+        Kind.SECONDS, 5.0, "ROVER_PROFILING_FLUSH_INTERVAL", minimum=0.1, maximum=60
+    )
+    """Pause between two sends of what was sampled."""
+    task: TaskSettings = TaskSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree."""
 
     logger: LoggerSettings = LoggerSettings()
     core: CoreSettings = CoreSettings()
     process_discovery: DiscoverySettings = DiscoverySettings()
+    profiling: ProfilingSettings = ProfilingSettings()
     status: StatusSettings = StatusSettings()
 
 
-FOREIGN_SECTIONS: Final = ("profiling", "pprof", "access_log")
+FOREIGN_SECTIONS: Final = ("pprof", "access_log")
 """Top-level keys of SkyWalking Rover's file whose modules this agent does not have."""
+FOREIGN_BELOW: Final = ("profiling.task.network", "profiling.continuous")
+"""Its sections for such modules that stand below keys of ours."""
 
 IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 """Variable that every container of a pod has."""
