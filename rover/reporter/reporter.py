@@ -17,6 +17,8 @@ from rover.reporter.session import Rest, Session
 from rover.reporter.state import ReporterState, SessionState, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rover.config.settings import BackendSettings, DiscoverySettings
     from rover.model import Changes, EntityKey
     from rover.reporter.state import EntityState
@@ -64,6 +66,7 @@ class Reporter:
         self._guard = guard or Guard()
         self._outbox = Outbox(roster, self._guard)
         self._session = Session(roster, dialer, agent_id, pacing, guard=self._guard)
+        self._timeout = backend.timeout
         self._stop_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="rover-reporter", daemon=True)
 
@@ -79,6 +82,25 @@ class Reporter:
         """Take note that all that ran at the start has been published; from any thread."""
         self._session.complete = True
         self._outbox.nudge()
+
+    def call_aside(self, path: str, messages: Sequence[bytes]) -> bytes:
+        """Make a call over the session's connection: a stream of messages, or one.
+
+        For one thread other than the reporter's own. Nothing is tried again, and there must be a
+        connection.
+
+        Raises:
+            BackendError: There is none, or no usable answer in time.
+        """
+        return self._session.connection.call_aside(path, messages, self._timeout)
+
+    def cancel_aside(self) -> None:
+        """Make the `call_aside` under way fail, if there is one; from any thread."""
+        self._session.connection.cancel_aside()
+
+    def entities_of(self, process_ids: Iterable[str]) -> dict[str, EntityKey]:
+        """Find the live entities that the backend gave these ids; costs a walk over all of them."""
+        return self._outbox.entities_of(process_ids)
 
     def stop(self, timeout: float = 4.0) -> bool:
         """Report what is new once more, then end; tell whether that went within the time."""

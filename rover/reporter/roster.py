@@ -18,6 +18,12 @@ TRIES_UNANSWERED: Final = 10
 """Reports of an entity that bring no answer for it, before it waits for the next full report."""
 
 
+def kept_form(process_id: str) -> bytes | str:
+    """Give an id as an `Entry` keeps it."""
+    is_hash = len(process_id) == HASH_DIGITS and HEX_DIGITS.issuperset(process_id)
+    return bytes.fromhex(process_id) if is_hash else process_id
+
+
 @dataclass(slots=True)
 class Refusal:
     """Why an entity is set aside, and when it is tried again."""
@@ -55,8 +61,7 @@ class Entry:
 
     @process_id.setter
     def process_id(self, text: str) -> None:
-        is_hash = len(text) == HASH_DIGITS and HEX_DIGITS.issuperset(text)
-        self.kept_id = bytes.fromhex(text) if is_hash else text
+        self.kept_id = kept_form(text)
 
     def beat_frame(self) -> bytes:
         """Give the item of a beat, the same bytes until the entity changes."""
