@@ -118,6 +118,12 @@ class Ledger:
         return self.batch is not None or bool(self._owed)
 
     @property
+    def unsent(self) -> int:
+        """How many samples wait to be sent."""
+        batch = self.batch.total.times if self.batch else 0
+        return batch + sum(amount.times for amount in self._owed.values())
+
+    @property
     def waiting(self) -> int:
         """How many stacks wait to be sent."""
         return len(self._owed) + (len(self.batch.items) if self.batch else 0)

@@ -31,7 +31,7 @@ os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 import grpc  # reads both variables when it is loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sized
 
     from rover.config.address import Endpoint
     from rover.config.settings import BackendSettings
@@ -91,7 +91,7 @@ class GrpcChannel:
         """
         if self._stood and not self.stands:
             raise CallError(FailureKind.AWAY, "the connection was closed")
-        with self._failures_told(len(message)):
+        with self._failures_told(message):
             call = self._calls.get(path)
             if call is None:
                 call = self._calls[path] = self._channel.unary_unary(path)
@@ -99,7 +99,7 @@ class GrpcChannel:
         self._stood = True
         return answer
 
-    def call_aside(self, path: str, messages: Sequence[bytes], timeout: float) -> bytes:
+    def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
         """As `call` with a stream of messages, for a thread other than the session's.
 
         It needs a connection that stands, makes none, and can be ended by `cancel_aside`.
@@ -109,9 +109,10 @@ class GrpcChannel:
         """
         if not self.stands:
             raise CallError(FailureKind.AWAY, "not connected")
-        with self._failures_told(sum(map(len, messages))):
+        sent = _Measured(messages)
+        with self._failures_told(sent):
             method: grpc.StreamUnaryMultiCallable[bytes, bytes] = self._channel.stream_unary(path)
-            call = method.future(iter(messages), timeout=timeout, metadata=self._metadata)
+            call = method.future(iter(sent), timeout=timeout, metadata=self._metadata)
             self._aside = call
             try:
                 answer: bytes = call.result()
@@ -130,7 +131,7 @@ class GrpcChannel:
         self._channel.close()
 
     @contextmanager
-    def _failures_told(self, message_bytes: int) -> Iterator[None]:
+    def _failures_told(self, sent: Sized) -> Iterator[None]:
         """Make grpc's exceptions ours."""
         try:
             yield
@@ -139,7 +140,7 @@ class GrpcChannel:
         except grpc.RpcError as error:
             code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
             text = (error.details() or "") if isinstance(error, grpc.Call) else str(error)
-            raise CallError(kind_of(code, text, message_bytes), self._told(code, text)) from None
+            raise CallError(kind_of(code, text, len(sent)), self._told(code, text)) from None
         except ValueError:
             raise CallError(FailureKind.AWAY, "the connection was closed") from None
 
@@ -147,6 +148,22 @@ class GrpcChannel:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return plain(f"{code}: {text}" if text else code)
+
+
+class _Measured:
+    """Messages that are made as they are sent; as long as the largest of them so far."""
+
+    def __init__(self, messages: Iterable[bytes]) -> None:
+        self._messages = messages
+        self._largest = 0
+
+    def __len__(self) -> int:
+        return self._largest
+
+    def __iter__(self) -> Iterator[bytes]:
+        for message in self._messages:
+            self._largest = max(self._largest, len(message))
+            yield message
 
 
 class GrpcDialer:

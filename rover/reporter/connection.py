@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rover.reporter.failures import CallError, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from rover.config.address import Endpoint
 
@@ -29,7 +29,7 @@ class Channel(Protocol):
             CallError: There is no usable answer within the time, seconds.
         """
 
-    def call_aside(self, path: str, messages: Sequence[bytes], timeout: float) -> bytes:
+    def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
         """Send a stream of messages and give the answer, for a thread other than the session's.
 
         Raises:
@@ -116,7 +116,7 @@ class Connection:
         self._timeouts = 0
         return answer
 
-    def call_aside(self, path: str, messages: Sequence[bytes], timeout: float) -> bytes:
+    def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
         """Make a call for a thread other than the session's; how it goes is nothing to the session.
 
         Raises:

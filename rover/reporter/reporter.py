@@ -17,10 +17,10 @@ from rover.reporter.session import Rest, Session
 from rover.reporter.state import ReporterState, SessionState, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from rover.config.settings import BackendSettings, DiscoverySettings
-    from rover.model import Changes, EntityKey
+    from rover.model import Changes, EntityKey, Process
     from rover.reporter.state import EntityState
 
 log = logging.getLogger("rover.reporter")
@@ -41,6 +41,8 @@ class Reporter:
         host_ip: What to tell as the host's address; empty to take that of the interface which
             leads to the backend.
         guard: Runs each step, so that a defect does not end the beats of all entities.
+        supports: Tells whether a process can be profiled, or raises RoverError; called by the
+            reporter's thread.
 
     Raises:
         BackendError: The address, a certificate or the token cannot be used.
@@ -54,6 +56,8 @@ class Reporter:
         agent_id: str,
         host_ip: str = "",
         guard: Guard | None = None,
+        *,
+        supports: Callable[[Process], bool] = lambda _process: False,
     ) -> None:
         pacing = Pacing(
             discovery.heartbeat_period,
@@ -62,7 +66,7 @@ class Reporter:
             backend.timeout,
         )
         dialer = GrpcDialer(backend, discovery.heartbeat_period, host_ip)
-        roster = Roster()
+        roster = Roster(supports)
         self._guard = guard or Guard()
         self._outbox = Outbox(roster, self._guard)
         self._session = Session(roster, dialer, agent_id, pacing, guard=self._guard)
@@ -83,7 +87,7 @@ class Reporter:
         self._session.complete = True
         self._outbox.nudge()
 
-    def call_aside(self, path: str, messages: Sequence[bytes]) -> bytes:
+    def call_aside(self, path: str, messages: Iterable[bytes]) -> bytes:
         """Make a call over the session's connection: a stream of messages, or one.
 
         For one thread other than the reporter's own. Nothing is tried again, and there must be a
