@@ -167,7 +167,7 @@ static inline int finish_on(struct rover_walk *walk)
 static inline int finish_off(struct rover_walk *walk)
 {
 	struct rover_start start = {
-		.at_ns = bpf_ktime_get_ns(),
+		.at_ns = bpf_ktime_get_boot_ns(),
 		.weight = walk->weight,
 	};
 	u32 tid = bpf_get_current_pid_tgid();
@@ -433,7 +433,7 @@ static inline u32 weight_of(struct rover_target *target)
 {
 	u32 first = 0;
 	struct rover_control *now = control.lookup(&first);
-	u64 at = bpf_ktime_get_ns();
+	u64 at = bpf_ktime_get_boot_ns();
 	if (!now || !now->most_switches)
 		return 1;
 	if (at - target->window_ns > ROVER_WINDOW_NS) {
@@ -455,7 +455,7 @@ static inline void end_wait(u32 tid)
 	struct rover_start *start = starts.lookup(&tid);
 	if (!start)
 		return;
-	u64 ns = (bpf_ktime_get_ns() - start->at_ns) * start->weight;
+	u64 ns = (bpf_ktime_get_boot_ns() - start->at_ns) * start->weight;
 	struct rover_stack_key key = start->stack;
 	u32 weight = start->weight, kept = start->kept;
 	struct rover_stack *stack = kept ? stacks.lookup(&key) : 0;

@@ -18,7 +18,7 @@
 /* A process that is sampled; value of `targets`, the key is its pid (tgid). */
 struct rover_target {
 	__u64 mm;         /* address space that the mappings speak of; 0 until the first sample */
-	__u64 window_ns;  /* CLOCK_MONOTONIC at which the window of `switches` began */
+	__u64 window_ns;  /* CLOCK_BOOTTIME at which the window of `switches` began */
 	__u64 unkept_on;  /* dumps for which `stacks` had no room */
 	__u64 unkept_off; /* switches for which `stacks` or `starts` had none */
 	__u64 unkept_ns;
@@ -80,7 +80,7 @@ struct rover_stack {
 
 /* A wait that has begun; value of `starts`, the key is its thread. */
 struct rover_start {
-	__u64 at_ns; /* CLOCK_MONOTONIC */
+	__u64 at_ns; /* CLOCK_BOOTTIME */
 	struct rover_stack_key stack;
 	__u32 weight;
 	__u32 kept; /* 0: `stacks` had no room for its stack */

@@ -26,6 +26,7 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f;]")
 def readable(name: bytes) -> str:
     """Return a function's name for people: demangled, one line, bounded."""
     found = None
+    name = name.partition(b"@")[0] or name  # a version: clock_nanosleep@@GLIBC_2.17
     if len(name) <= MAX_MANGLED:
         if name[:2] == b"_R":
             found = rust_names.readable(name)

@@ -88,20 +88,33 @@ class Reader:
             raise self._lost(f"no answer: {error!r}") from error
         return generation, found[:MAX_MAPPINGS]
 
-    def rows(self, image: int) -> Iterator[bytes]:
-        """Give the rows of an image, 8 bytes each, in parts.
+    def rows(self, image: int) -> tuple[int, Iterator[bytes]]:
+        """Return how many rows an image has, and the rows, 8 bytes each, in parts.
 
         Raises:
-            ReadError: see there.
+            ReadError: see there; also while the parts are taken.
         """
-        first, total = 0, 1
-        while first < total:
-            answer, text = self._ask(["rows", image, first])
-            total = min(int(answer.get("total", 0)), MAX_ROWS)
-            if len(text) > ROWS_AT_ONCE * 8 or (not text and total):
-                raise self._lost("rows that are none")
-            yield text[: len(text) // 8 * 8]
-            first += ROWS_AT_ONCE
+        total, first = self._some_rows(image, 0)
+
+        def parts() -> Iterator[bytes]:
+            yield first
+            for at in range(ROWS_AT_ONCE, total, ROWS_AT_ONCE):
+                again, text = self._some_rows(image, at)
+                if again != total:
+                    raise self._lost("another number of rows than before")
+                yield text
+
+        return total, parts()
+
+    def _some_rows(self, image: int, first: int) -> tuple[int, bytes]:
+        answer, text = self._ask(["rows", image, first])
+        try:
+            total = int(answer["total"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._lost(f"no answer: {error!r}") from error
+        if not 0 <= total <= MAX_ROWS or len(text) != 8 * max(0, min(total - first, ROWS_AT_ONCE)):
+            raise self._lost("rows that are none")
+        return total, text
 
     def names(self, pid: int, generation: int, addresses: Sequence[int]) -> list[str]:
         """Name addresses of a process, of the kernel for pid 0.
