@@ -18,8 +18,9 @@ from rover.status.client import ask
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(180)]
 
 SOURCE = r"""
+#include <signal.h>
 #include <stdlib.h>
-#include <sys/wait.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 static volatile unsigned long sink;
@@ -43,7 +44,10 @@ __attribute__((noinline)) void work(int naps) {
 }
 int main(int count, char **words) {
     int workers = count > 2 ? atoi(words[2]) : 0;
-    for (int i = 0; i < workers; i++) if (fork() == 0) work(0);
+    for (int i = 0; i < workers; i++) if (fork() == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        work(0);
+    }
     if (workers) for (;;) pause();
     work(count > 1 && words[1][0] == 'n');
 }
