@@ -38,7 +38,9 @@ class PerfMap:
         self._order: array[int] | None = None
         self._sorted = array("Q")
 
-    def __len__(self) -> int:
+    @property
+    def entries(self) -> int:
+        """How many pieces of code it has told of."""
         return len(self._starts)
 
     def close(self) -> None:
