@@ -79,7 +79,7 @@ class PerfMap:
                 first, extent = int(start, 16), int(size, 16)
             except ValueError:
                 continue
-            if 0 < extent and 0 <= first and first + extent < _MAX_ADDRESS:
+            if extent > 0 and first >= 0 and first + extent < _MAX_ADDRESS:
                 self._starts.append(first)
                 self._ends.append(first + extent)
                 self._names.append(place)

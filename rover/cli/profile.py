@@ -124,9 +124,7 @@ def profile(
         click.echo(path)
 
 
-def sample(
-    pid: int, target: Target, seconds: float, period_ns: int, stop: StopRequest
-) -> Profile:
+def sample(pid: int, target: Target, seconds: float, period_ns: int, stop: StopRequest) -> Profile:
     """Sample one process for some time, telling how far it is where a terminal listens.
 
     Raises:
