@@ -48,7 +48,7 @@ def main() -> None:
 class Answers:
     """What is said to each question."""
 
-    def __init__(self, processes: Processes, proc: str) -> None:  # noqa: D107
+    def __init__(self, processes: Processes, proc: str) -> None:
         self._processes = processes
         self._proc = proc
 
@@ -110,5 +110,3 @@ def _addresses(text: bytes) -> list[int]:
 
 def _joined(names: list[str]) -> bytes:
     return "\0".join(names).encode("utf-8", "replace")
-
-

@@ -131,7 +131,7 @@ def _frames(text: bytes, address: int, base: int) -> list[tuple[int, int, int, i
             if cie is not None and (frame := _frame(text, body + 4, stop, cie, address)):
                 start, extent, instructions = frame
                 start -= base
-                if extent and 0 <= start and start + extent < MAX_PC:
+                if extent and start >= 0 and start + extent < MAX_PC:
                     found.append((start, extent, instructions, stop, cie))
         at = stop
     found.sort(key=lambda frame: frame[0])
@@ -184,9 +184,7 @@ def _cie(text: bytes, at: int) -> _Cie | None:
     return cie
 
 
-def _frame(
-    text: bytes, at: int, stop: int, cie: _Cie, address: int
-) -> tuple[int, int, int] | None:
+def _frame(text: bytes, at: int, stop: int, cie: _Cie, address: int) -> tuple[int, int, int] | None:
     """Return a function's start, size, and where its instructions begin."""
     width = {0: 8, 2: 2, 3: 4, 4: 8}.get(cie.encoding & 7)
     if width is None or at + 2 * width > stop:

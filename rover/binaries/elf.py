@@ -62,7 +62,7 @@ class Section:
 
     __slots__ = ("entry", "flags", "kind", "link", "offset", "size", "vaddr")
 
-    def __init__(  # noqa: D107
+    def __init__(
         self, kind: int, flags: int, vaddr: int, offset: int, size: int, link: int, entry: int
     ) -> None:
         self.kind = kind
@@ -126,7 +126,9 @@ class Elf:
         headers = list(_SECTION.iter_unpack(text[:whole]))
         if self._names_index >= len(headers):
             return {}
-        names = self.read(headers[self._names_index][4], min(headers[self._names_index][5], MAX_NAMES))
+        names = self.read(
+            headers[self._names_index][4], min(headers[self._names_index][5], MAX_NAMES)
+        )
         found: dict[bytes, Section] = {}
         self.by_index: list[Section] = []
         for name, kind, flags, vaddr, offset, size, link, _, _, entry in headers:

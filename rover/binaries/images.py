@@ -7,7 +7,7 @@ import os
 import stat
 from bisect import bisect_right
 
-from rover.binaries import demangle, eh_frame, symbols
+from rover.binaries import demangle, eh_frame, go_rows, symbols
 from rover.binaries.elf import EM_X86_64, Elf, ElfError, file_reader, memory_reader
 
 TYPE_CHECKING = False
@@ -65,7 +65,10 @@ class Image:
             text = b""
             if section and section.size <= MAX_ROW_BYTES and self.elf.machine == EM_X86_64:
                 text = self.elf.content(section)
-            self._rows = eh_frame.rows_of(text, section.vaddr if section else 0, self.elf.base)
+            rows = eh_frame.rows_of(text, section.vaddr if section else 0, self.elf.base)
+            if self.elf.machine == EM_X86_64:
+                rows = go_rows.merged(rows, go_rows.rows_of(self.elf, self.elf.base))
+            self._rows = rows
         return self._rows
 
     def forget_rows(self) -> None:
@@ -168,7 +171,7 @@ class Ranges:
 
     __slots__ = ("_ends", "_starts", "_values")
 
-    def __init__(self, ranges: list[tuple[int, int, object]]) -> None:  # noqa: D107
+    def __init__(self, ranges: list[tuple[int, int, object]]) -> None:
         self._starts = [start for start, _, _ in ranges]
         self._ends = [end for _, end, _ in ranges]
         self._values = [value for _, _, value in ranges]

@@ -20,7 +20,7 @@ class Mapping:
 
     __slots__ = ("device", "end", "inode", "label", "offset", "start")
 
-    def __init__(  # noqa: D107
+    def __init__(
         self, start: int, end: int, offset: int, device: bytes, inode: int, label: bytes
     ) -> None:
         self.start = start

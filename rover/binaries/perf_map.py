@@ -38,7 +38,9 @@ class PerfMap:
         self._order: array[int] | None = None
         self._sorted = array("Q")
 
-    def __len__(self) -> int:
+    @property
+    def entries(self) -> int:
+        """How many pieces of code it has told of."""
         return len(self._starts)
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class PerfMap:
                 first, extent = int(start, 16), int(size, 16)
             except ValueError:
                 continue
-            if 0 < extent and 0 <= first and first + extent < _MAX_ADDRESS:
+            if extent > 0 and first >= 0 and first + extent < _MAX_ADDRESS:
                 self._starts.append(first)
                 self._ends.append(first + extent)
                 self._names.append(place)

@@ -307,5 +307,3 @@ class Processes:
             return os.read(descriptor, 65_536)
         finally:
             os.close(descriptor)
-
-

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.binaries")
 
-ANSWER_S: Final = 10.0
+ANSWER_S: Final = 5.0
 """Seconds that one answer may take: rows of the largest files take 2 s on a busy host."""
 MAX_LEFT: Final = 4
 """Children that could not be ended, for the kernel holds them; no more are started beside them."""

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from typing import Final
 
 MAX_KEPT: Final = 4_096
-_TABLES: Final = (b".symtab", b".dynsym", b".gopclntab", b".data.rel.ro.gopclntab", b".gnu_debugdata")
+_TABLES: Final = (
+    b".symtab",
+    b".dynsym",
+    b".gopclntab",
+    b".data.rel.ro.gopclntab",
+    b".gnu_debugdata",
+)
 _ONE_ENTRY: Final = 24
 """Bytes of a symbol table's first entry, which names nothing."""
 

@@ -9,6 +9,8 @@ import struct
 from array import array
 from bisect import bisect_right
 
+from rover.binaries import go_rows
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,18 +35,13 @@ _NO_TYPE: Final = 0
 _SHF_EXECINSTR: Final = 4
 _MAX_SIZE: Final = (1 << 32) - 1
 
-_GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
-_GO_MAGIC: Final = (0xFFFFFFF0, 0xFFFFFFF1)
-"""Go 1.18 and 1.20; older ones write their tables otherwise."""
-_GO_HEADER: Final = struct.Struct("<IHBBQQQQQQQQ")
 _GO_FUNCTION: Final = struct.Struct("<Ii")
-_POINTER_BYTES: Final = 8
 
 
 class SymbolTable:
     """Functions of one of ELF's tables, by address."""
 
-    def __init__(self, elf: Elf, section: Section) -> None:  # noqa: D107
+    def __init__(self, elf: Elf, section: Section) -> None:
         self._elf = elf
         self._addresses = array("Q")
         self._sizes = array("I")
@@ -52,11 +49,7 @@ class SymbolTable:
         strings = elf.by_index[section.link] if section.link < len(elf.by_index) else None
         self._strings_at = strings.offset if strings else 0
         self._strings_size = strings.size if strings else 0
-        code = {
-            index
-            for index, each in enumerate(elf.by_index)
-            if each.flags & _SHF_EXECINSTR
-        }
+        code = {index for index, each in enumerate(elf.by_index) if each.flags & _SHF_EXECINSTR}
         self._fill(section, code)
 
     def __len__(self) -> int:
@@ -134,11 +127,11 @@ class GoTable:
         self._elf = elf
         self._at = section.offset
         self._size = section.size
-        head = elf.read(section.offset, _GO_HEADER.size)
-        if len(head) < _GO_HEADER.size:
+        head = elf.read(section.offset, go_rows.HEADER.size)
+        if len(head) < go_rows.HEADER.size:
             raise ValueError("Go's table is cut off")
-        magic, _, _, width, functions, _, text, names, _, _, _, index = _GO_HEADER.unpack(head)
-        if magic not in _GO_MAGIC or width != _POINTER_BYTES:
+        magic, _, _, width, functions, _, text, names, _, _, _, index = go_rows.HEADER.unpack(head)
+        if magic not in go_rows.FLAGS_AT or width != go_rows.POINTER_BYTES:
             raise ValueError(f"an unknown table of Go: {magic:#x}")
         if not text and (section_of_text := elf.sections.get(b".text")):
             text = section_of_text.vaddr
@@ -181,7 +174,7 @@ def tables_of(elf: Elf, names: Iterable[bytes] = (b".symtab", b".dynsym")) -> li
 
 def go_table_of(elf: Elf) -> GoTable | None:
     """Return Go's own table where there is one that is understood."""
-    for name in _GO_TABLES:
+    for name in go_rows.TABLES:
         if section := elf.sections.get(name):
             try:
                 return GoTable(elf, section)

@@ -199,7 +199,13 @@ def _run_child(
         with ours, theirs:
             child = subprocess.Popen(
                 [
-                    *(python, "-I", "-c", LOADER.format(module=module), str(Path(__file__).parents[2])),
+                    *(
+                        python,
+                        "-I",
+                        "-c",
+                        LOADER.format(module=module),
+                        str(Path(__file__).parents[2]),
+                    ),
                     *(str(theirs.fileno()), json.dumps(request)),
                 ],
                 pass_fds=(theirs.fileno(),),

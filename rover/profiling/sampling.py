@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,9 @@ MOST_SWITCHES: Final = 20_000
 """Of a process in a second; above, one of several is taken and weighs as much."""
 LOOK_S: Final = 0.5
 """Between two looks whether processes have come to code that is not known."""
+BLAMED_S: Final = 300.0
+"""Seconds for which a process whose files held up the child is not sampled."""
+MAX_BLAMED: Final = 1_024
 UNKEPT: Final = "[not kept: too many stacks at once]"
 
 _BITS: Final = {Target.ON_CPU: layout.ON_CPU, Target.OFF_CPU: layout.OFF_CPU}
@@ -127,6 +131,7 @@ class KernelSampler:
         self._loaded: _Loaded | None = None
         self._followed: dict[int, _Followed] = {}
         self._totals = Totals()
+        self._blamed: dict[tuple[int, int], float] = {}
         self._child = 0
         self._watch: threading.Thread | None = None
         self._end_watch = threading.Event()
@@ -236,10 +241,14 @@ class KernelSampler:
                 followed = _Followed(start_ticks(pid), targets)
             except (OSError, ValueError, IndexError):
                 return "it has ended"
+            if self._blamed.get((pid, followed.ticks), 0.0) > time.monotonic():
+                return "what reads its code was held up by it lately"
             try:
                 self._enter(loaded, pid, followed)
             except (ReadError, OSError) as error:
                 loaded.code.leave(pid)
+                if isinstance(error, ChildLost):
+                    self._blame(pid, followed)
                 return str(error)
             self._followed[pid] = followed
         elif followed.wanted != targets:
@@ -249,6 +258,12 @@ class KernelSampler:
             if not followed.ended:
                 self._rewrite(loaded, pid, followed)
         return ""
+
+    def _blame(self, pid: int, followed: _Followed) -> None:
+        """Leave a process alone for a while: it held up the child that reads its files."""
+        if len(self._blamed) >= MAX_BLAMED:
+            self._blamed.clear()
+        self._blamed[pid, followed.ticks] = time.monotonic() + BLAMED_S
 
     def _enter(self, loaded: _Loaded, pid: int, followed: _Followed) -> None:
         """Make the code of a process known to the kernel, as it is now.
@@ -260,6 +275,8 @@ class KernelSampler:
         if self._child != self._reader.started:
             self._child = self._reader.started
             loaded.code.forget_rows()
+            for other in self._followed.values():
+                other.value.generation = 0  # entered anew at the next look
         if not loaded.programs.not_unwound:
             first, amount = loaded.code.enter(pid, mappings)
             followed.value.mappings, followed.value.amount = first, amount
@@ -298,8 +315,9 @@ class KernelSampler:
                 news = {}
                 for pid, followed in self._followed.items():
                     value = self._value(loaded, pid)
-                    if value is not None and value.news != followed.value.news:
-                        followed.value.news = value.news
+                    if value is not None and (
+                        value.news != followed.value.news or not followed.value.generation
+                    ):
                         news[pid] = followed
                 try:
                     self._look_again(loaded, news)
@@ -327,6 +345,7 @@ class KernelSampler:
                 self._end(loaded, pid, each)
             except ChildLost as error:
                 log.warning("process %d is sampled no longer, for its code: %s", pid, error)
+                self._blame(pid, each)
                 self._end(loaded, pid, each)
             except ReadError as error:
                 log.warning("the code of process %d cannot be read again: %s", pid, error)

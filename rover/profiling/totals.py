@@ -35,9 +35,7 @@ class Totals:
         self._names: dict[str, str] = {}
         self._stacks = 0
 
-    def of(
-        self, pid: int, target: Target, kernel: tuple[str, ...], user: tuple[str, ...]
-    ) -> Total:
+    def of(self, pid: int, target: Target, kernel: tuple[str, ...], user: tuple[str, ...]) -> Total:
         """Return the counts of a stack, to be added to."""
         stacks = self._of.setdefault((pid, target), {})
         found = stacks.get((kernel, user))
