@@ -30,7 +30,6 @@ from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.probes.programs import Way
 from rover.profiling.profiler import Profiler
-from rover.profiling.sampling import KernelSampler
 from rover.profiling.support import Supports
 from rover.redaction import Redaction
 from rover.reporter import Reporter
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from rover.model import Changes, ProcessKey
     from rover.naming.judge import Judge
     from rover.probes.settling import Probes
+    from rover.profiling.records import Sampler
 
 log = logging.getLogger("rover.agent")
 
@@ -222,18 +222,21 @@ class Agent:
 
     def _profiler(self) -> Profiler:
         """Build what carries out the backend's profiling tasks; nothing is loaded without one."""
-        profiling = self._settings.profiling
         return Profiler(
-            profiling,
+            self._settings.profiling,
             self.agent_id,
             backend=self.reporter,
             members=self._members,
-            sampler=KernelSampler(
-                round(profiling.task.on_cpu.dump_period * NANOSECONDS),
-                given_up=self._stopping.is_set,
-            ),
+            make_sampler=self._sampler,
             guard=self._guard,
         )
+
+    def _sampler(self) -> Sampler:
+        # most agents never sample anything
+        from rover.profiling.sampling import KernelSampler  # noqa: PLC0415
+
+        period = self._settings.profiling.task.on_cpu.dump_period
+        return KernelSampler(round(period * NANOSECONDS), given_up=self._stopping.is_set)
 
     def _members(self, process_ids: Collection[str]) -> Mapping[str, Sequence[ProcessKey]]:
         """Find the live processes of entities by the backend's ids.

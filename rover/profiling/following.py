@@ -14,7 +14,7 @@ from rover.guard import Defect
 from rover.profiling.merge import Amount, Source, Stack, summed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rover.guard import Guard
     from rover.model import ProcessKey
@@ -40,12 +40,14 @@ class Following:
     """The sampler, with the processes that it follows; of one thread.
 
     Args:
-        sampler: Samples by pid.
+        make_sampler: Gives what samples by pid; called once there is something to sample, so that
+            an agent without tasks need not hold it. May raise RoverError.
         guard: Calls it.
     """
 
-    def __init__(self, sampler: Sampler, guard: Guard) -> None:
-        self._sampler = sampler
+    def __init__(self, make_sampler: Callable[[], Sampler], guard: Guard) -> None:
+        self._make_sampler = make_sampler
+        self._sampler: Sampler | None = None
         self._guard = guard
         self._keys: dict[int, ProcessKey] = {}
         self._targets: dict[int, frozenset[Target]] = {}
@@ -91,7 +93,7 @@ class Following:
 
     def counts(self) -> dict[Source, Counts] | None:
         """Give what has been counted so far; None where the sampler does not say."""
-        if not self._keys:
+        if self._sampler is None or not self._keys:
             return {}
         counted = self._guard.one("sampler counts", "", self._sampler.counts)
         if isinstance(counted, Defect):
@@ -108,7 +110,8 @@ class Following:
     def close(self) -> None:
         """Detach everything."""
         self._keys, self._targets = {}, {}
-        self._guard.one("sampler close", "", self._sampler.close)
+        if self._sampler is not None:
+            self._guard.one("sampler close", "", self._sampler.close)
 
     def _possible(
         self, wanted: Wanted, now: float
@@ -127,6 +130,8 @@ class Following:
 
     def _follow(self, targets: Mapping[int, frozenset[Target]]) -> dict[int, str]:
         try:
+            if self._sampler is None:
+                self._sampler = self._make_sampler()
             return self._sampler.follow(targets)
         except RoverError as error:  # nothing can be sampled on this host, or not now
             return dict.fromkeys(targets, str(error))

@@ -44,8 +44,8 @@ MOST_PROCESSES: Final = 64
 """Processes of one entity that are sampled, the oldest."""
 LOOK: Final = 1.0
 """Seconds between two looks at who has the entities, while a task runs."""
-RETRY: Final = 2.0
-"""Seconds until the backend is asked again that did not answer."""
+RETRY: Final = 1.0
+"""Seconds until the backend is asked again that did not answer; doubles up to the usual pause."""
 PATIENCE: Final = 60.0
 """Seconds after its end for which what was counted for a task waits for a backend that is away."""
 UNANSWERED_TOLD: Final = 2
@@ -64,7 +64,8 @@ class Profiler:
         backend: Where tasks come from and profiles go.
         members: Gives the live processes of entities by the backend's ids, the leader first; may
             raise RoverError. The thread calls it.
-        sampler: Of this thread alone from `start` on; closed by it.
+        make_sampler: Gives what samples, when the first task comes; of this thread alone, which
+            closes it.
         guard: Runs each step, so that a defect costs that step alone.
     """
 
@@ -75,7 +76,7 @@ class Profiler:
         *,
         backend: Backend,
         members: Callable[[Collection[str]], Mapping[str, Sequence[ProcessKey]]],
-        sampler: Sampler,
+        make_sampler: Callable[[], Sampler],
         guard: Guard,
     ) -> None:
         self._settings = settings
@@ -83,7 +84,7 @@ class Profiler:
         self._backend = backend
         self._members = members
         self._guard = guard
-        self._following = Following(sampler, guard)
+        self._following = Following(make_sampler, guard)
         self._tasks = Tasks()
         self._runs: dict[TaskKey, Run] = {}
         self._processes: Mapping[str, Sequence[ProcessKey]] = {}
@@ -91,6 +92,7 @@ class Profiler:
         self._sender = Sender(backend)
         self._asking = False
         """Whether the call under way asks for tasks."""
+        self._answered = False
         self._unanswered = 0
         """Questions in a row that the backend gave no answer to."""
         self._stopping = threading.Event()
@@ -182,7 +184,8 @@ class Profiler:
         try:
             commands = messages.commands(self._backend.call_aside(QUERY_TASKS, [question]))
         except (BackendError, ValueError) as error:
-            self._next_poll = time.monotonic() + min(RETRY, self._settings.check_interval)
+            pause = min(RETRY * 2 ** min(self._unanswered, 10), self._settings.check_interval)
+            self._next_poll = time.monotonic() + pause
             self._unanswered += 1
             if self._unanswered == UNANSWERED_TOLD:
                 log.info("profiling tasks cannot be asked for: %s", error)
@@ -193,15 +196,16 @@ class Profiler:
         if self._unanswered >= UNANSWERED_TOLD:
             log.info("profiling tasks are asked for again")
         self._unanswered = 0
-        past = 0
-        for refusal in self._tasks.take(commands, time.time()):
-            if refusal.reason is Reason.OVER:
-                metrics.PROFILING_TASKS.labels(refusal.reason.value).inc()
-                past += 1
-            else:
-                self._refuse(refusal)
-        if past:  # after a start the backend gives every task there ever was
-            log.info("profiling tasks ignored that are over: count=%d", past)
+        refused = self._tasks.take(commands, time.time())
+        if not self._answered:  # at first the backend gives every task there ever was
+            self._answered = True
+            past = sum(refusal.reason is Reason.OVER for refusal in refused)
+            refused = [refusal for refusal in refused if refusal.reason is not Reason.OVER]
+            metrics.PROFILING_TASKS.labels(Reason.OVER.value).inc(past)
+            if past:
+                log.info("profiling tasks of before are over: count=%d", past)
+        for refusal in refused:
+            self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Count a refusal and name it, once."""

@@ -83,7 +83,7 @@ class Rig:
             AGENT,
             backend=self.reporter,
             members=self._members,
-            sampler=self.sampler,
+            make_sampler=lambda: self.sampler,
             guard=self.guard,
         )
 

@@ -289,14 +289,43 @@ def test_what_a_backend_does_not_take_in_a_minute_after_the_end_is_given_up_and_
         assert rig.profiler._runs == {}
 
 
-def test_tasks_that_are_over_are_named_by_their_number_alone(backend, caplog):
+def test_tasks_of_before_are_named_by_their_number_alone(backend, caplog):
     caplog.set_level("INFO")
     with profiling(backend) as rig:
-        process_id = rig.knows(1, 11)
-        for number in range(5):
-            rig.task(process_id, seconds=60, start=time.time() - 1000 - number)
-        task = rig.task(process_id)
-        rig.hit(11, "hot", count=1)
-        rig.wait_for(task, lambda profile: profile.count == 1)
-    assert sum("are over: count=" in each.getMessage() for each in caplog.records) <= 5
+        rig.knows(1, 11)
+        process_id = rig.task(rig.knows(2, 12), seconds=60).process_id
+    for number in range(5):
+        rig.task(process_id, seconds=60, start=time.time() - 1000 - number)
+    caplog.clear()
+    with profiling(backend) as rig:
+        rig.knows(2, 12)
+        rig.hit(12, "hot", count=1)
+    told = [each.getMessage() for each in caplog.records if "are over" in each.getMessage()]
+    assert told == ["profiling tasks of before are over: count=5"]
     assert "refused" not in caplog.text
+
+
+def test_a_task_that_is_over_when_it_comes_is_named_with_what_the_clocks_say(rig, caplog):
+    process_id = rig.knows(1, 11)
+    first = rig.task(process_id)
+    rig.hit(11, "hot", count=1)
+    rig.wait_for(first, lambda profile: profile.count == 1)
+    late = rig.task(process_id, seconds=60, start=time.time() - 100)
+    deadline = time.monotonic() + 5
+    while late.id not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert f"task={late.id}" in caplog.text
+    assert "it ended 40 s ago by this host's clock" in caplog.text
+
+
+def test_a_backend_without_the_service_is_told_once_and_asked_in_the_usual_pause(
+    backend, caplog, eventually
+):
+    caplog.set_level("INFO")
+    backend.faults.error("UNIMPLEMENTED", method="queryTasks")
+    with profiling(backend) as rig:
+        rig.knows(1, 11)
+        eventually(lambda: rig.profiler._unanswered > 4)
+    told = [each.getMessage() for each in caplog.records if "cannot be asked" in each.getMessage()]
+    assert len(told) == 1
+    assert "unimplemented" in told[0]
