@@ -173,7 +173,7 @@ def test_a_child_that_dies_is_replaced(tmp_path: Path):
 
 def test_a_perf_map_of_another_user_and_a_pipe_in_its_place_are_left_alone(reader: Reader):
     with running("/bin/sleep", "600", user=65534) as process:
-        path = Path(f"/tmp/perf-{process.pid}.map")
+        path = Path("/", "tmp", f"perf-{process.pid}.map")
         os.mkfifo(path)
         try:
             generation, _ = reader.look(process.pid, start_ticks(process.pid))

@@ -255,7 +255,7 @@ def test_an_exec_in_mid_task_is_followed_and_what_came_before_keeps_its_names(
         assert counted(stacks, "before_exec", "work") == 0
 
 
-def test_a_forked_worker_is_sampled_as_a_process_of_its_own(tmp_path: Path, sampler: KernelSampler):
+def test_a_forked_worker_is_sampled_as_a_process_of_its_own(sampler: KernelSampler):
     code = "import os,time\npid=os.fork()\nwhile pid: time.sleep(9)\nwhile 1: sum(range(1000))"
     with running("/usr/bin/python3", "-c", code) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -307,9 +307,11 @@ def test_a_process_that_is_gone_is_refused_by_name(sampler: KernelSampler):
     assert not sampler.is_loaded
 
 
-def test_at_rest_nothing_is_loaded(tmp_path: Path, sampler: KernelSampler):
+def test_at_rest_nothing_is_loaded(sampler: KernelSampler):
     def held() -> int:
-        names = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        names = [
+            str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()
+        ]
         return sum("bpf" in name or "perf_event" in name for name in names)
 
     before = held()
@@ -325,7 +327,7 @@ def test_at_rest_nothing_is_loaded(tmp_path: Path, sampler: KernelSampler):
     assert held() == before
 
 
-def test_very_many_switches_are_weighed(tmp_path: Path):
+def test_very_many_switches_are_weighed():
     code = (
         "import os\na,b=os.pipe();c,d=os.pipe()\n"
         "if os.fork():\n  while 1: os.write(b,b'x'); os.read(c,1)\n"
