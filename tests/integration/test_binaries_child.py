@@ -12,8 +12,9 @@ from pathlib import Path
 
 import fuse
 import pytest
-from profiled import ON, SPLIT_C, built, counted, running, sampled
+from profiled import ON, counted, sampled
 
+from bench.rig.profiled import SPLIT_C, built, running
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
 from rover.profiling.sampling import KernelSampler, start_ticks
 from rover.profiling.support import Supports
