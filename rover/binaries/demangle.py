@@ -52,7 +52,7 @@ def _demangler() -> Callable[[bytes], str | None]:
         return lambda _: None
     free = ctypes.CDLL(None).free
     free.argtypes, free.restype = (ctypes.c_void_p,), None
-    demangle = library.__cxa_demangle
+    demangle = library["__cxa_demangle"]
     demangle.restype = ctypes.c_void_p
     demangle.argtypes = (
         ctypes.c_char_p,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from array import array
 
+from rover.binaries.leb128 import sleb, uleb
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,19 @@ class _Cie:
         self.signal = False
         self.lsda_aug = False
         self.initial = (0, 0)
+
+
+class _Function:
+    """Where a function is, and where it is described."""
+
+    __slots__ = ("cie", "size", "span", "start")
+
+    def __init__(self, start: int, size: int, span: tuple[int, int], cie: _Cie) -> None:
+        self.start = start
+        self.size = size
+        self.span = span
+        """Of its instructions, in the section."""
+        self.cie = cie
 
 
 class _State:
@@ -88,16 +103,16 @@ def rows_of(text: bytes, address: int, base: int) -> array[int]:
         address: where that is mapped, of the file's own addresses.
         base: what rows count from.
     """
-    frames = _frames(text, address, base)
+    functions = _functions(text, address, base)
     rows = array("Q")
     end = -1
-    for start, size, at, stop, cie in frames:
-        if start < end:
+    for function in functions:
+        if function.start < end:
             continue  # described twice; the first counts
-        if start > end >= 0:
+        if function.start > end >= 0:
             rows.append(end << 32 | FRAME)
-        _rows_of_frame(text, at, stop, cie, start, size, rows)
-        end = start + size
+        _append_rows(text, function, rows)
+        end = function.start + function.size
         if len(rows) > MAX_ROWS:
             break
     if 0 <= end < MAX_PC:
@@ -105,9 +120,9 @@ def rows_of(text: bytes, address: int, base: int) -> array[int]:
     return rows
 
 
-def _frames(text: bytes, address: int, base: int) -> list[tuple[int, int, int, int, _Cie]]:
-    """Return start, size, instructions and CIE of each function, sorted by start."""
-    found: list[tuple[int, int, int, int, _Cie]] = []
+def _functions(text: bytes, address: int, base: int) -> list[_Function]:
+    """Return what is described, sorted by where it starts."""
+    found: list[_Function] = []
     cies: dict[int, _Cie | None] = {}
     at, length = 0, len(text)
     while at + 8 <= length and len(found) < MAX_FRAMES:
@@ -132,9 +147,9 @@ def _frames(text: bytes, address: int, base: int) -> list[tuple[int, int, int, i
                 start, extent, instructions = frame
                 start -= base
                 if extent and start >= 0 and start + extent < MAX_PC:
-                    found.append((start, extent, instructions, stop, cie))
+                    found.append(_Function(start, extent, (instructions, stop), cie))
         at = stop
-    found.sort(key=lambda frame: frame[0])
+    found.sort(key=lambda function: function.start)
     return found
 
 
@@ -155,33 +170,39 @@ def _cie(text: bytes, at: int) -> _Cie | None:
     names = text[body + 5 : names_end]
     cie = _Cie()
     at = names_end + 1
-    cie.code, at = _uleb(text, at, stop)
-    cie.aligned, at = _sleb(text, at, stop)
+    cie.code, at = uleb(text, at, stop)
+    cie.aligned, at = sleb(text, at, stop)
     if version == 1:
         cie.returns = text[at] if at < stop else 0
         at += 1
     else:
-        cie.returns, at = _uleb(text, at, stop)
+        cie.returns, at = uleb(text, at, stop)
     if names[:1] == b"z":
-        extent, at = _uleb(text, at, stop)
+        extent, at = uleb(text, at, stop)
         after = min(at + extent, stop)
-        cie.lsda_aug = True
-        for letter in names[1:]:
-            if letter == ord("R") and at < after:
-                cie.encoding = text[at]
-                at += 1
-            elif letter == ord("P") and at < after:
-                encoding = text[at]
-                at += 1 + {0: 8, 2: 2, 3: 4, 4: 8}.get(encoding & 7, 8)
-            elif letter == ord("L"):
-                at += 1
-            elif letter == ord("S"):
-                cie.signal = True
+        _augment(cie, text[at:after], names[1:])
         at = after
     elif names:
         return None
     cie.initial = (at, stop)
     return cie
+
+
+def _augment(cie: _Cie, text: bytes, names: bytes) -> None:
+    """Take what a CIE says beyond the standard's: of it the encoding of addresses, and signals."""
+    cie.lsda_aug = True
+    at = 0
+    for letter in names:
+        if letter == ord("R"):
+            cie.encoding = text[at] if at < len(text) else 0
+            at += 1
+        elif letter == ord("P"):
+            encoding = text[at] if at < len(text) else 0
+            at += 1 + {0: 8, 2: 2, 3: 4, 4: 8}.get(encoding & 7, 8)
+        elif letter == ord("L"):
+            at += 1
+        elif letter == ord("S"):
+            cie.signal = True
 
 
 def _frame(text: bytes, at: int, stop: int, cie: _Cie, address: int) -> tuple[int, int, int] | None:
@@ -200,15 +221,13 @@ def _frame(text: bytes, at: int, stop: int, cie: _Cie, address: int) -> tuple[in
     extent = int.from_bytes(text[at + width : at + 2 * width], "little")
     at += 2 * width
     if cie.lsda_aug:
-        skipped, at = _uleb(text, at, stop)
+        skipped, at = uleb(text, at, stop)
         at += skipped
     return start, extent, at
 
 
-def _rows_of_frame(
-    text: bytes, at: int, stop: int, cie: _Cie, start: int, size: int, rows: array[int]
-) -> None:
-    """Append a function's rows."""
+def _append_rows(text: bytes, function: _Function, rows: array[int]) -> None:
+    cie, start = function.cie, function.start
     if cie.signal:
         rows.append(start << 32 | SIGNAL)
         return
@@ -216,17 +235,17 @@ def _rows_of_frame(
         rows.append(start << 32 | LOST)
         return
     state = _State()
-    for _ in _run(text, *cie.initial, cie, state, state):
+    for _ in _run(text, cie.initial, cie, state, state):
         pass
     initial = state.copy()
     pc, last = start, -1
-    for step in _run(text, at, stop, cie, state, initial):
+    for step in _run(text, function.span, cie, state, initial):
         row = state.packed()
         if row != last:
             rows.append(pc << 32 | row)
             last = row
         pc += step
-        if pc >= start + size:
+        if pc >= start + function.size:
             return
     row = state.packed()
     if row != last:
@@ -234,9 +253,10 @@ def _rows_of_frame(
 
 
 def _run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
-    text: bytes, at: int, stop: int, cie: _Cie, state: _State, initial: _State
+    text: bytes, span: tuple[int, int], cie: _Cie, state: _State, initial: _State
 ) -> Iterator[int]:
     """Change the state by instructions; yield each step forward before it is made."""
+    at, stop = span
     remembered: list[_State] = []
     aligned = cie.aligned
     while at < stop:
@@ -246,7 +266,7 @@ def _run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
         if high == 0x40:  # advance_loc
             yield low * cie.code
         elif high == 0x80:  # offset
-            offset, at = _uleb(text, at, stop)
+            offset, at = uleb(text, at, stop)
             _saved(state, low, offset * aligned)
         elif high == 0xC0:  # restore
             _restored(state, low, initial)
@@ -257,15 +277,15 @@ def _run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
             yield int.from_bytes(text[at : at + width], "little") * cie.code
             at += width
         elif byte == 0x0E:  # def_cfa_offset
-            state.offset, at = _uleb(text, at, stop)
+            state.offset, at = uleb(text, at, stop)
             if state.rule not in {RSP, RBP}:
                 state.lose()
         elif byte == 0x0C:  # def_cfa
-            register, at = _uleb(text, at, stop)
-            state.offset, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            state.offset, at = uleb(text, at, stop)
             _cfa_register(state, register)
         elif byte == 0x0D:  # def_cfa_register
-            register, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
             _cfa_register(state, register)
         elif byte == 0x0A:  # remember_state
             if len(remembered) >= MAX_REMEMBERED:
@@ -276,12 +296,12 @@ def _run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
                 return
             state.take(remembered.pop())
         elif byte == 0x0F:  # def_cfa_expression
-            size, at = _uleb(text, at, stop)
+            size, at = uleb(text, at, stop)
             _cfa_expression(state, text[at : min(at + size, stop)])
             at += size
         elif byte in {0x10, 0x16}:  # expression, val_expression
-            register, at = _uleb(text, at, stop)
-            size, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            size, at = uleb(text, at, stop)
             if register == _RBP:
                 at_rbp = byte == 0x10 and text[at : at + size] == b"\x76\x00"
                 state.rbp = RBP_AT_RBP if at_rbp else RBP_LOST
@@ -289,42 +309,42 @@ def _run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
                 state.lose()
             at += size
         elif byte in {0x07, 0x08}:  # undefined, same_value
-            register, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
             if register == _RIP:
                 state.ended = byte == 0x07
             elif register == _RBP:
                 state.rbp = RBP_LOST if byte == 0x07 else RBP_KEPT
         elif byte == 0x06:  # restore_extended
-            register, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
             _restored(state, register, initial)
         elif byte in {0x05, 0x14}:  # offset_extended, val_offset
-            register, at = _uleb(text, at, stop)
-            offset, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            offset, at = uleb(text, at, stop)
             if byte == 0x05:
                 _saved(state, register, offset * aligned)
         elif byte in {0x11, 0x15}:  # offset_extended_sf, val_offset_sf
-            register, at = _uleb(text, at, stop)
-            offset, at = _sleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            offset, at = sleb(text, at, stop)
             if byte == 0x11:
                 _saved(state, register, offset * aligned)
         elif byte == 0x09:  # register
-            register, at = _uleb(text, at, stop)
-            _, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            _, at = uleb(text, at, stop)
             if register == _RBP:
                 state.rbp = RBP_LOST
         elif byte == 0x12:  # def_cfa_sf
-            register, at = _uleb(text, at, stop)
-            offset, at = _sleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            offset, at = sleb(text, at, stop)
             state.offset = offset * aligned
             _cfa_register(state, register)
         elif byte == 0x13:  # def_cfa_offset_sf
-            offset, at = _sleb(text, at, stop)
+            offset, at = sleb(text, at, stop)
             state.offset = offset * aligned
         elif byte == 0x2E:  # GNU_args_size
-            _, at = _uleb(text, at, stop)
+            _, at = uleb(text, at, stop)
         elif byte == 0x2F:  # GNU_negative_offset_extended
-            register, at = _uleb(text, at, stop)
-            offset, at = _uleb(text, at, stop)
+            register, at = uleb(text, at, stop)
+            offset, at = uleb(text, at, stop)
             _saved(state, register, -offset * aligned)
         else:  # set_loc and whatever is unknown: what follows cannot be told
             state.lose()
@@ -363,14 +383,14 @@ def _restored(state: _State, register: int, initial: _State) -> None:
 def _cfa_expression(state: _State, expression: bytes) -> None:
     """Take the few expressions that compilers and assembly make for a CFA."""
     if expression.startswith(_PLT_EXPRESSION):
-        # ... + ((rip & 15) >= n) << 3
+        # what follows: 8 more where the lowest four bits of rip are n or higher
         literal = expression[6:7]
         state.rule, state.offset = PLT, (literal[0] - _OP_LIT0) * 8 if literal else 8
         if not 0 <= state.offset < 16 * 8:
             state.lose()
         return
     opcode = expression[0] - _OP_BREG0 if expression else -1
-    offset, at = _sleb(expression, 1, len(expression))
+    offset, at = sleb(expression, 1, len(expression))
     rest = expression[at:]
     if opcode == _RBP and rest == bytes([_OP_DEREF]):
         state.rule, state.offset = AT_RBP, offset
@@ -378,27 +398,3 @@ def _cfa_expression(state: _State, expression: bytes) -> None:
         state.rule, state.offset = AT_RSP, offset
     else:
         state.lose()
-
-
-def _uleb(text: bytes, at: int, stop: int) -> tuple[int, int]:
-    """Read an unsigned LEB128 number; return it and where the next byte is."""
-    value = shift = 0
-    while at < stop:
-        byte = text[at]
-        at += 1
-        if shift < 64:
-            value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return value, at
-
-
-def _sleb(text: bytes, at: int, stop: int) -> tuple[int, int]:
-    """Read a signed LEB128 number."""
-    began = at
-    value, at = _uleb(text, at, stop)
-    bits = min(7 * (at - began), 70)
-    if bits and text[at - 1] & 0x40:
-        value -= 1 << bits
-    return value, at

@@ -62,7 +62,7 @@ class Section:
 
     __slots__ = ("entry", "flags", "kind", "link", "offset", "size", "vaddr")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  the columns of the header
         self, kind: int, flags: int, vaddr: int, offset: int, size: int, link: int, entry: int
     ) -> None:
         self.kind = kind

@@ -34,6 +34,40 @@ _SIGNAL_RETURNS: Final = (b"runtime.sigreturn__sigaction", b"runtime.sigreturn")
 _SAVED_RBP: Final = (-2 & 0xFF) << 24
 
 
+class _Table:
+    """The table's header, checked."""
+
+    __slots__ = ("amount", "flags_at", "index", "pctab", "quantum", "signals", "start", "text")
+
+    def __init__(self, text: bytes, elf: Elf, base: int) -> None:
+        """Read it.
+
+        Raises:
+            ValueError: it is none of Go 1.18 or later.
+        """
+        if len(text) < HEADER.size:
+            raise ValueError("cut off")
+        magic, _, quantum, width, amount, _, start, names, _, _, pctab, index = HEADER.unpack_from(
+            text
+        )
+        if magic not in FLAGS_AT or width != POINTER_BYTES:
+            raise ValueError(f"an unknown table of Go: {magic:#x}")
+        amount = min(amount, MAX_FUNCTIONS, max(len(text) - index, 0) // 8 - 1)
+        if amount <= 0:
+            raise ValueError("no functions")
+        if not start and (code := elf.sections.get(b".text")):
+            start = code.vaddr
+        self.text = text
+        self.start = start - base
+        self.amount, self.quantum, self.index, self.pctab = amount, quantum or 1, index, pctab
+        self.flags_at = FLAGS_AT[magic]
+        self.signals = {_name_at(text, names, name) for name in _SIGNAL_RETURNS}
+
+    def number(self, at: int) -> int:
+        """Return the number of 32 bits at a place."""
+        return int.from_bytes(self.text[at : at + 4], "little")
+
+
 def rows_of(elf: Elf, base: int) -> array[int]:
     """Make the rows of a Go program, sorted; empty where it is none that is understood.
 
@@ -43,47 +77,41 @@ def rows_of(elf: Elf, base: int) -> array[int]:
     """
     rows = array("Q")
     section = next((elf.sections[name] for name in TABLES if name in elf.sections), None)
-    if section is None or not HEADER.size < section.size <= MAX_TABLE:
+    if section is None or section.size > MAX_TABLE:
         return rows
-    table = elf.content(section)
-    if len(table) < HEADER.size:
+    try:
+        table = _Table(elf.content(section), elf, base)
+    except ValueError:
         return rows
-    magic, _, quantum, width, amount, _, text, names, _, _, pctab, index = HEADER.unpack_from(table)
-    if magic not in FLAGS_AT or width != POINTER_BYTES:
-        return rows
-    if not text and (code := elf.sections.get(b".text")):
-        text = code.vaddr
-    amount = min(amount, MAX_FUNCTIONS, max(len(table) - index, 0) // 8 - 1)
-    if amount <= 0 or index + amount * 8 + 4 > len(table):
-        return rows
-    signals = {_name_at(table, names, name) for name in _SIGNAL_RETURNS}
-    places = array("I", table[index : index + amount * 8])
     last = 0
-    for at in range(0, len(places), 2):
-        start = text - base + places[at]
-        function = index + places[at + 1]
-        if start < last or start >= MAX_PC or function + 44 > len(table):
+    for at in range(table.index, table.index + table.amount * 8, 8):
+        start = table.start + table.number(at)
+        function = table.index + table.number(at + 4)
+        if not last <= start < MAX_PC or function + 44 > len(table.text):
             continue
-        last = start
         if len(rows) > MAX_ROWS:
             rows.append(start << 32 | FRAME)
             return rows
-        flags = table[function + FLAGS_AT[magic]]
-        name = int.from_bytes(table[function + 4 : function + 8], "little")
-        if flags & _TOP_FRAME:
-            rows.append(start << 32 | END)
-        elif name in signals:
-            rows.append(start << 32 | SIGNAL)
-        elif flags & _WRITES_SP:
-            # goes over to another stack, with the frame pointer kept
-            rows.append(start << 32 | FRAME)
-        else:
-            pcsp = int.from_bytes(table[function + _PCSP_AT : function + _PCSP_AT + 4], "little")
-            last = _steps(table, pctab + pcsp, start, quantum or 1, rows)
-    end = int.from_bytes(table[index + amount * 8 : index + amount * 8 + 4], "little")
-    if rows and last <= text - base + end < MAX_PC:
-        rows.append(text - base + end << 32 | FRAME)
+        last = _append_rows(table, function, start, rows)
+    end = table.start + table.number(table.index + table.amount * 8)
+    if rows and last <= end < MAX_PC:
+        rows.append(end << 32 | FRAME)
     return rows
+
+
+def _append_rows(table: _Table, function: int, start: int, rows: array[int]) -> int:
+    """Append the rows of one function; return where the last begins."""
+    flags = table.text[function + table.flags_at]
+    if flags & _TOP_FRAME:
+        rows.append(start << 32 | END)
+    elif table.number(function + 4) in table.signals:
+        rows.append(start << 32 | SIGNAL)
+    elif flags & _WRITES_SP:
+        # goes over to another stack, with the frame pointer kept
+        rows.append(start << 32 | FRAME)
+    else:
+        return _steps(table, table.pctab + table.number(function + _PCSP_AT), start, rows)
+    return start
 
 
 def merged(first: array[int], second: array[int]) -> array[int]:
@@ -109,28 +137,24 @@ def _name_at(table: bytes, names: int, name: bytes) -> int:
     return -1
 
 
-def _steps(table: bytes, at: int, pc: int, quantum: int, rows: array[int]) -> int:
-    """Append the rows of one function: pairs of a change of the distance, and for how long it holds.
-
-    Returns:
-        Where its last row begins.
-    """
+def _steps(table: _Table, at: int, pc: int, rows: array[int]) -> int:
+    """Append rows by pairs of a change of the distance, and for how long it holds."""
     distance, first, last, known = -1, True, pc, -1
     for _ in range(MAX_STEPS):
-        change, at = _varint(table, at)
+        change, at = _varint(table.text, at)
         if not change and not first:
             break
         first = False
         distance += -(change >> 1) - 1 if change & 1 else change >> 1
-        lasts, at = _varint(table, at)
+        lasts, at = _varint(table.text, at)
         if not lasts or not 0 <= distance < 1 << 23 or distance % 8:
             break
-        saved = _SAVED_RBP if distance >= 8 else 0  # noqa: PLR2004  one word, of rbp itself
+        saved = _SAVED_RBP if distance >= 8 else 0  # of which one word is rbp
         row = RSP | (distance // 8 + 1) << 3 | saved
         if row != known:
             rows.append(pc << 32 | row)
             known, last = row, pc
-        pc += lasts * quantum
+        pc += lasts * table.quantum
         if pc >= MAX_PC:
             break
     return last
@@ -138,11 +162,11 @@ def _steps(table: bytes, at: int, pc: int, quantum: int, rows: array[int]) -> in
 
 def _varint(table: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
-    while at < len(table) and shift < 35:  # noqa: PLR2004  five bytes hold 32 bits
+    while at < len(table) and shift < 35:  # five bytes hold 32 bits
         byte = table[at]
         at += 1
         value |= (byte & 0x7F) << shift
         shift += 7
-        if byte < 0x80:  # noqa: PLR2004  the last byte of a number
+        if byte < 0x80:
             break
     return value, at

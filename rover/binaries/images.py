@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
 import stat
@@ -29,34 +30,33 @@ MAX_NAMES: Final = 16_384
 class Image:
     """One file with code, held open."""
 
-    def __init__(self, descriptor: int, label: bytes, pid: int) -> None:
+    def __init__(self, descriptor: int, label: bytes, pid: int, elf: Elf | None = None) -> None:
         """Take over an open file.
+
+        Args:
+            descriptor: of the file, -1 where it lies in memory alone.
+            label: its path.
+            pid: a process that has it.
+            elf: its reader, where it lies in memory.
 
         Raises:
             ElfError: it is none that is understood.
             OSError: it cannot be read.
         """
         self.descriptor = descriptor
-        self.label = demangle.printable(os.path.basename(label).decode("utf-8", "replace"))  # noqa: PTH119
+        self.label = demangle.printable(os.path.basename(label).decode("utf-8", "replace"))  # noqa: PTH119  pathlib is large
         self.path = label
         self.pid = pid
         """A process that has it, and below whose root its debug file may lie."""
-        self.elf = Elf(file_reader(descriptor))
+        self.elf = elf or Elf(file_reader(descriptor))
         self._tables: list[symbols.SymbolTable | symbols.GoTable] | None = None
         self._names: dict[int, str] = {}
         self._rows: array[int] | None = None
 
     @classmethod
-    def of_memory(cls, text: bytes, label: str, pid: int) -> Image:
+    def of_memory(cls, text: bytes, label: bytes, pid: int) -> Image:
         """Return an image that lies in memory alone, as [vdso] does."""
-        image = cls.__new__(cls)
-        image.descriptor = -1
-        image.label, image.path, image.pid = label, label.encode(), pid
-        image.elf = Elf(memory_reader(text))
-        image._tables = None
-        image._names = {}
-        image._rows = None
-        return image
+        return cls(-1, label, pid, Elf(memory_reader(text)))
 
     def rows(self) -> array[int]:
         """Return its rows; empty where it has none. Kept until `forget_rows`."""
@@ -108,15 +108,11 @@ class Image:
         found += symbols.tables_of(self.elf, (b".symtab",))
         if not found and (descriptor := debug_file(self)) is not None:
             # the descriptor lives as long as the tables that read names by it
-            try:
+            with contextlib.suppress(ElfError):
                 found += symbols.tables_of(Elf(_Held(descriptor)), (b".symtab",))
-            except ElfError:
-                pass
         if not found and (text := _debugdata(self.elf)):
-            try:
+            with contextlib.suppress(ElfError):
                 found += symbols.tables_of(Elf(memory_reader(text)), (b".symtab",))
-            except ElfError:
-                pass
         if go := symbols.go_table_of(self.elf):
             found.append(go)
         found += symbols.tables_of(self.elf, (b".dynsym",))

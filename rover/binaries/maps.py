@@ -20,7 +20,7 @@ class Mapping:
 
     __slots__ = ("device", "end", "inode", "label", "offset", "start")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  the columns of the line
         self, start: int, end: int, offset: int, device: bytes, inode: int, label: bytes
     ) -> None:
         self.start = start
@@ -64,10 +64,10 @@ def mappings_of(lines: list[bytes]) -> tuple[list[Mapping], int]:
     found = []
     for line in lines:
         fields = line.split(None, 5)
-        if len(fields) < 5:  # noqa: PLR2004  range, rights, offset, device, inode
+        if len(fields) < 5:
             continue
         start, _, end = fields[0].partition(b"-")
-        label = fields[5] if len(fields) > 5 else b""  # noqa: PLR2004  and a name
+        label = fields[5] if len(fields) > 5 else b""
         if label == b"[vsyscall]":
             continue
         mapping = Mapping(

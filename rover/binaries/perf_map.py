@@ -1,4 +1,4 @@
-"""/tmp/perf-PID.map: what runtimes say of code that they have compiled themselves.
+"""Perf maps, perf-PID.map in /tmp: what runtimes say of code that they have compiled themselves.
 
 Lines of START SIZE NAME, numbers in hexadecimal; they are only ever added to. Whoever runs the
 process writes it, so it is read in bounded pieces, and names lie in the file until they are asked

@@ -91,7 +91,8 @@ class Processes:
         """Look at a process's mappings.
 
         Returns:
-            Which look it is, from 1, and of each mapping: start, end, bias, image, trampoline's row.
+            Which look it is, from 1, and of each mapping: start, end, bias, image, row of a
+            trampoline.
 
         Raises:
             Gone: see there.
@@ -199,7 +200,7 @@ class Processes:
             os.close(descriptor)
         fields = text.rpartition(b") ")[2].split()
         # state is the first of these; the start time is field 22 of the whole (proc(5))
-        if len(fields) < 20 or fields[:1] == [b"Z"] or int(fields[19]) != process.ticks:  # noqa: PLR2004
+        if len(fields) < 20 or fields[:1] == [b"Z"] or int(fields[19]) != process.ticks:
             raise Gone("it has ended")
 
     def _range(self, process: _Process, mapping: Mapping) -> _Range:
@@ -267,7 +268,7 @@ class Processes:
         key = (b"[vdso]", hash(text))
         index = self._by_key.get(key)
         if index is None:
-            image = Image.of_memory(text, "[vdso]", process.pid)
+            image = Image.of_memory(text, b"[vdso]", process.pid)
             index = self._by_key[key] = self._add(image)
         # one segment, mapped from its beginning
         found.image, found.bias = index, mapping.start

@@ -1,4 +1,4 @@
-"""The child as the agent sees it: started when it is needed, asked, and ended when it is held up."""
+"""The child as the agent sees it: started when needed, asked, and ended when it is held up."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Reader:
         self._answer_s = answer_s
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._left: list[subprocess.Popen[bytes]] = []
+        self._left: list[int] = []
         self.started = 0
         """Children started so far; indices of images hold for one child."""
 
@@ -159,7 +159,9 @@ class Reader:
             try:
                 child.wait(0.5)
             except subprocess.TimeoutExpired:
-                self._left.append(child)
+                # the kernel holds it; what is left is to take its exit status, some day
+                self._left.append(child.pid)
+                child.returncode = 0
 
     def _ask(self, words: list[Any], text: bytes = b"") -> tuple[dict[str, Any], bytes]:
         peer = self._socket or self._start()
@@ -184,7 +186,7 @@ class Reader:
         return ChildLost(why)
 
     def _start(self) -> socket.socket:
-        self._left = [each for each in self._left if each.poll() is None]
+        self._left = [pid for pid in self._left if _is_there(pid)]
         if len(self._left) >= MAX_LEFT:
             raise ChildLost(f"{MAX_LEFT} children are held up by what they read")
         ours, theirs = socket.socketpair()
@@ -217,3 +219,11 @@ class Reader:
         self._socket = ours
         self.started += 1
         return ours
+
+
+def _is_there(pid: int) -> bool:
+    """Tell whether a child has not ended yet, and take its exit status where it has."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return False

@@ -44,7 +44,7 @@ def readable_legacy(name: bytes) -> str | None:
         at += len(digits[0]) if digits else 1
         parts.append(text[at : at + length])
         at += length
-    if len(parts) < 2 or text[at : at + 1] != "E":  # noqa: PLR2004  a path and its hash
+    if len(parts) < 2 or text[at : at + 1] != "E":
         return None
     return "::".join(_unescaped(part) for part in parts[:-1])
 
@@ -234,14 +234,14 @@ class _Reader:
             end = self._text.index("_", self._at)
             digits = self._text[self._at : end]
             self._at = end + 1
-            if kind not in _BASIC or len(digits) > 32:  # noqa: PLR2004  128 bits
+            if kind not in _BASIC or len(digits) > 32:
                 raise _Unreadable
             value = int(digits or "0", 16)
             said = str(bool(value)).lower() if kind == "b" else str(value)
             self._write(("-" if negative else "") + said)
         self._depth -= 1
 
-    def type_(self) -> None:
+    def type_(self) -> None:  # noqa: C901, PLR0912  one letter a branch
         """Write a type."""
         self._enter()
         kind = self._next()

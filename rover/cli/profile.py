@@ -168,7 +168,7 @@ def write(path: str, content: bytes) -> None:
     try:
         # made anew and for its owner: names of functions are not everybody's
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     except OSError as error:
         raise RoverError(

@@ -17,8 +17,8 @@ from rover.probes.refusals import LoadError
 
 MAPS: Final = ("targets", "mappings", "rows", "stacks", "starts", "control", "profile_counters")
 STEPS: Final = {"on_steps": "on_step", "off_steps": "off_step"}
-"""Arrays with the program that walks stacks. The agent holds them: when nobody outside of the kernel
-does, it empties them."""
+"""Arrays with the program that walks stacks. The agent holds them: when nobody outside of the
+kernel does, it empties them."""
 OFFSETS: Final = {
     "ROVER_TASK_PID": ("task_struct", "pid"),
     "ROVER_TASK_FLAGS": ("task_struct", "flags"),

@@ -1,4 +1,4 @@
-"""What the kernel knows of code: rows of files, mappings of processes, and where they lie in maps."""
+"""What the kernel knows of code: rows of files, mappings of processes, where they lie in maps."""
 
 from __future__ import annotations
 

@@ -125,8 +125,7 @@ class Drain:
 
     def forget(self, pid: int) -> None:
         """Delete what there is of a process."""
-        mine = [key for key in self._stacks_of(pid)]
-        if mine:
+        if mine := self._stacks_of(pid):
             libbpf.delete_all(self._maps["stacks"], (StackKey * len(mine))(*mine), len(mine))
         for key in [key for key in self._kept if key.tgid == pid]:
             del self._kept[key]

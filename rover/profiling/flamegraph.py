@@ -33,6 +33,13 @@ _STYLE: Final = (
 )
 
 
+_SVG: Final = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+    'viewBox="0 0 {width} {height}">'
+)
+_HINT: Final = "names and shares are shown under the pointer"
+
+
 class _Frame:
     __slots__ = ("above", "value")
 
@@ -62,13 +69,11 @@ def svg(stacks: Iterable[StackCount], title: str, target: Target) -> str:
     height = HEAD + (depth + 1) * ROW + MARGIN
     said = f"{root.value:,} {UNITS[target]}"
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}">',
+        _SVG.format(width=WIDTH, height=height),
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fdfdfb"/>',
         f'<text class="t" x="{MARGIN}" y="20">{escape(title)}</text>',
-        f'<text class="s" x="{MARGIN}" y="36">{said}; names and shares are shown under the '
-        "pointer</text>",
+        f'<text class="s" x="{MARGIN}" y="36">{said}; {_HINT}</text>',
     ]
     drawn += [_box(box, height, root.value) for box in boxes]
     drawn.append("</svg>\n")

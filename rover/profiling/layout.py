@@ -157,7 +157,7 @@ def static_assertions() -> str:
         for word in words:
             hold(f"ROVER_{prefix}_{word.name} == {word.value}")
     hold(f"ROVER_SAMPLED_SLOTS == {len(Sampled)}")
-    for word, value in (
+    for constant, value in (
         ("ON_CPU", ON_CPU),
         ("OFF_CPU", OFF_CPU),
         ("KERNEL_FRAMES", KERNEL_FRAMES),
@@ -165,5 +165,5 @@ def static_assertions() -> str:
         ("MAPPINGS", MAPPINGS),
         ("WINDOW_NS", WINDOW_NS),
     ):
-        hold(f"ROVER_{word} == {value}")
+        hold(f"ROVER_{constant} == {value}")
     return "\n".join(lines) + "\n"

@@ -66,7 +66,7 @@ def pprof(
 
 def _varint(value: int) -> bytes:
     found = bytearray()
-    while value > 0x7F:
+    while value > 0x7F:  # noqa: PLR2004  seven bits a byte
         found.append(value & 0x7F | 0x80)
         value >>= 7
     found.append(value)

@@ -1,10 +1,9 @@
-"""The sampler of the kernel's programs: which processes are sampled, and what was counted of them."""
+"""The kernel's sampler: which processes are sampled, and what was counted of them."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import threading
 import time
 from collections import Counter
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
 from rover.errors import ProbeError
-from rover.probes import libbpf, profile_programs
+from rover.probes import libbpf
 from rover.profiling import layout
-from rover.profiling.code_space import CodeSpace
-from rover.profiling.draining import Drain
+from rover.profiling.frames import called, without_tracing
 from rover.profiling.layout import TargetValue, Walk
-from rover.profiling.perf_events import CpuClock
+from rover.profiling.loaded import Loaded
 from rover.profiling.records import StackCount, Target
 from rover.profiling.totals import Totals
 
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("rover.profiling")
 
 PERIOD_NS: Final = 10_100_000
-"""Between two dumps on a CPU: not a whole number of milliseconds, for programs keep time in those."""
+"""Between two dumps on a CPU: no whole number of milliseconds, for programs keep time in those."""
 MOST_SWITCHES: Final = 20_000
 """Of a process in a second; above, one of several is taken and weighs as much."""
 LOOK_S: Final = 0.5
@@ -57,47 +55,6 @@ class _Followed:
     unkept: dict[Target, tuple[int, int]] = field(default_factory=dict)
     """Counted without its stack, and how much of it was given."""
     walks: Counter[Walk] = field(default_factory=Counter)
-
-
-class _Loaded:
-    """What is there while any process is followed."""
-
-    def __init__(
-        self, reader: Reader, most_switches: int, *, unwind: bool, given_up: Callable[[], bool]
-    ) -> None:
-        libbpf.library()
-        request = {} if unwind else {"unwind": False}
-        self.programs = profile_programs.load(layout.sizes(), given_up=given_up, **request)
-        maps = self.programs.maps
-        self.code = CodeSpace(maps, reader)
-        self.drain = Drain(maps, most_switches * layout.WINDOW_NS // 1_000_000_000)
-        self.clock: CpuClock | None = None
-        self.switches: int | None = None
-
-    def attach(self, wanted: frozenset[Target], period_ns: int) -> str:
-        """Attach what is wanted and detach what is not; say why dumps cannot be had."""
-        if Target.OFF_CPU in wanted and self.switches is None:
-            self.switches = libbpf.attach_raw(self.programs.off_cpu, "sched_switch")
-        elif Target.OFF_CPU not in wanted and self.switches is not None:
-            os.close(self.switches)
-            self.switches = None
-        if Target.ON_CPU not in wanted and self.clock:
-            self.clock.close()
-            self.clock = None
-        if Target.ON_CPU in wanted:
-            try:
-                if self.clock:
-                    self.clock.follow_cpus()
-                else:
-                    self.clock = CpuClock(self.programs.on_cpu, period_ns)
-            except ProbeError as error:
-                return str(error)
-        return ""
-
-    def close(self) -> None:
-        """Detach and free all."""
-        self.attach(frozenset(), 0)
-        self.programs.close()
 
 
 class KernelSampler:
@@ -128,7 +85,7 @@ class KernelSampler:
         self._reader = reader or Reader()
         self._given_up = given_up
         self._lock = threading.RLock()
-        self._loaded: _Loaded | None = None
+        self._loaded: Loaded | None = None
         self._followed: dict[int, _Followed] = {}
         self._totals = Totals()
         self._blamed: dict[tuple[int, int], float] = {}
@@ -173,19 +130,21 @@ class KernelSampler:
                 if why := self._want(loaded, pid, targets):
                     refused[pid] = why
                     self._forget(pid)
-            every = frozenset().union(*(each.wanted for each in self._followed.values()))
-            try:
-                why_no_dumps = loaded.attach(every, self._period_ns)
-            except OSError as error:
-                why_no_dumps = f"the tracepoint of switches cannot be attached: {error}"
-            if why_no_dumps:
-                for pid, followed in list(self._followed.items()):
-                    if Target.ON_CPU in followed.wanted or loaded.switches is None:
-                        refused[pid] = why_no_dumps
-                        self._forget(pid)
+            self._attach(loaded, refused)
             if not self._followed:
                 self._unload()
             return refused
+
+    def _attach(self, loaded: Loaded, refused: dict[int, str]) -> None:
+        """Attach what is wanted of all, and note whom that is refused to."""
+        wanted = frozenset().union(*(each.wanted for each in self._followed.values()))
+        no_switches = loaded.attach_switches(wanted=Target.OFF_CPU in wanted)
+        no_dumps = loaded.attach_clock(self._period_ns if Target.ON_CPU in wanted else None)
+        for target, why in ((Target.OFF_CPU, no_switches), (Target.ON_CPU, no_dumps)):
+            for pid in [pid for pid, each in self._followed.items() if target in each.wanted]:
+                if why:
+                    refused[pid] = why
+                    self._forget(pid)
 
     def counts(self) -> Sequence[StackCount]:
         """Give all that was counted of the processes followed; see `Sampler`."""
@@ -209,8 +168,8 @@ class KernelSampler:
                 self._forget(pid)
             self._unload()
 
-    def _load(self) -> _Loaded:
-        loaded = self._loaded = _Loaded(
+    def _load(self) -> Loaded:
+        loaded = self._loaded = Loaded(
             self._reader, self._most_switches, unwind=self._unwind, given_up=self._given_up
         )
         if loaded.programs.not_unwound and self._unwind:
@@ -231,7 +190,7 @@ class KernelSampler:
         self._reader.close()
         self._child = 0
 
-    def _want(self, loaded: _Loaded, pid: int, targets: frozenset[Target]) -> str:
+    def _want(self, loaded: Loaded, pid: int, targets: frozenset[Target]) -> str:
         """Begin or go on with a process; say why not."""
         followed = self._followed.get(pid)
         if followed is None:
@@ -265,7 +224,7 @@ class KernelSampler:
             self._blamed.clear()
         self._blamed[pid, followed.ticks] = time.monotonic() + BLAMED_S
 
-    def _enter(self, loaded: _Loaded, pid: int, followed: _Followed) -> None:
+    def _enter(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
         """Make the code of a process known to the kernel, as it is now.
 
         Raises:
@@ -285,7 +244,7 @@ class KernelSampler:
         followed.value.mm = 0
         self._rewrite(loaded, pid, followed)
 
-    def _rewrite(self, loaded: _Loaded, pid: int, followed: _Followed) -> None:
+    def _rewrite(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
         value, key = TargetValue(), ctypes.c_uint32(pid)
         if libbpf.lookup(loaded.programs.maps["targets"], key, value):
             for name in ("unkept_on", "unkept_off", "unkept_ns", "window_ns", "switches", "every"):
@@ -324,12 +283,12 @@ class KernelSampler:
                 except OSError as error:
                     log.warning("mappings of processes cannot be renewed: %s", error)
 
-    def _value(self, loaded: _Loaded, pid: int) -> TargetValue | None:
+    def _value(self, loaded: Loaded, pid: int) -> TargetValue | None:
         value = TargetValue()
         found = libbpf.lookup(loaded.programs.maps["targets"], ctypes.c_uint32(pid), value)
         return value if found else None
 
-    def _look_again(self, loaded: _Loaded, followed: dict[int, _Followed]) -> None:
+    def _look_again(self, loaded: Loaded, followed: dict[int, _Followed]) -> None:
         """Renew what is known of the code of processes, where it has changed."""
         for pid, each in list(followed.items()):
             if each.ended:
@@ -350,7 +309,7 @@ class KernelSampler:
             except ReadError as error:
                 log.warning("the code of process %d cannot be read again: %s", pid, error)
 
-    def _end(self, loaded: _Loaded, pid: int, followed: _Followed) -> None:
+    def _end(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
         """Sample a process no longer; what was counted stays."""
         value = self._value(loaded, pid)
         if value is not None:
@@ -358,7 +317,7 @@ class KernelSampler:
             libbpf.delete(loaded.programs.maps["targets"], ctypes.c_uint32(pid))
         followed.ended = True
 
-    def _count(self, loaded: _Loaded, part: list[Met]) -> None:
+    def _count(self, loaded: Loaded, part: list[Met]) -> None:
         """Name stacks and add to their totals."""
         new = [met for met in part if loaded.drain.total_of(met.key) is None]
         names = self._names(new)
@@ -373,10 +332,10 @@ class KernelSampler:
             total = loaded.drain.total_of(met.key)
             if total is None:
                 place = met.key.tgid, met.key.generation
-                kernel = tuple([names[0, 0][address] for address in _called(met.kernel)])
-                user = tuple([names[place][address] for address in _called(met.user)])
+                kernel = tuple([names[0, 0][address] for address in called(met.kernel)])
+                user = tuple([names[place][address] for address in called(met.user)])
                 if target is Target.OFF_CPU:
-                    kernel = _without_tracing(kernel)
+                    kernel = without_tracing(kernel)
                 total = self._totals.of(met.key.tgid, target, kernel, user)
                 loaded.drain.keep_total(met.key, total)
             total.count += met.count
@@ -386,9 +345,9 @@ class KernelSampler:
         """Return names by process and look, and those of the kernel under (0, 0)."""
         wanted: dict[tuple[int, int], set[int]] = {(0, 0): set()}
         for met in new:
-            wanted[0, 0].update(_called(met.kernel))
+            wanted[0, 0].update(called(met.kernel))
             place = met.key.tgid, met.key.generation
-            wanted.setdefault(place, set()).update(_called(met.user))
+            wanted.setdefault(place, set()).update(called(met.user))
         names = {}
         for (pid, generation), addresses in wanted.items():
             asked = sorted(addresses)
@@ -400,7 +359,7 @@ class KernelSampler:
             names[pid, generation] = dict(zip(asked, told, strict=True))
         return names
 
-    def _count_unkept(self, loaded: _Loaded) -> None:
+    def _count_unkept(self, loaded: Loaded) -> None:
         """Add what the kernel had no room for, and tell where one of several is taken."""
         for pid, followed in self._followed.items():
             value = followed.value if followed.ended else self._value(loaded, pid)
@@ -436,16 +395,3 @@ def start_ticks(pid: int) -> int:
     """
     text = Path(f"/proc/{pid}/stat").read_bytes()
     return int(text.rpartition(b") ")[2].split()[19])
-
-
-def _called(addresses: tuple[int, ...]) -> list[int]:
-    """Return addresses inside of the instructions that made the calls, not after them."""
-    return [address - 1 if at else address for at, address in enumerate(addresses)]
-
-
-def _without_tracing(kernel: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out what the sampling itself put above the scheduler."""
-    for at, name in enumerate(kernel[:8]):
-        if name in {"__schedule", "schedule", "preempt_schedule_common"}:
-            return kernel[at:]
-    return kernel

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import fuse
 import pytest
-from profiled import ON, SPLIT_C, built, counted, running, sampled
+from profiled import ON, counted, sampled
 
+from bench.rig.profiled import SPLIT_C, built, running
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
 from rover.profiling.sampling import KernelSampler, start_ticks
 from rover.profiling.support import Supports
@@ -173,7 +174,7 @@ def test_a_child_that_dies_is_replaced(tmp_path: Path):
 
 def test_a_perf_map_of_another_user_and_a_pipe_in_its_place_are_left_alone(reader: Reader):
     with running("/bin/sleep", "600", user=65534) as process:
-        path = Path(f"/tmp/perf-{process.pid}.map")
+        path = Path("/", "tmp", f"perf-{process.pid}.map")
         os.mkfifo(path)
         try:
             generation, _ = reader.look(process.pid, start_ticks(process.pid))

@@ -5,27 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from profiled import (
+from profiled import OFF, ON, counted, sampled, total
+
+from bench.rig.profiled import (
     DEEP_C,
     NAP_C,
-    OFF,
-    ON,
     SPLIT_C,
     built,
-    counted,
+    built_cc,
+    built_go,
+    built_rust,
     cpu_seconds,
     running,
-    sampled,
     switches,
-    total,
 )
-
 from rover.profiling.layout import Walk
 from rover.profiling.records import Target
 from rover.profiling.sampling import PERIOD_NS, KernelSampler
@@ -129,65 +127,26 @@ def test_a_hundred_frames_are_whole(tmp_path: Path, sampler: KernelSampler):
         assert whole(sampler, process.pid) >= 0.99
 
 
-THROWS = """
-#include <stdexcept>
-volatile long sink;
-struct Worker {
-  __attribute__((noinline)) void leaf(int n) { for (int i = 0; i < 20000; i++) sink += i;
-    if (n % 2) throw std::runtime_error("odd"); sink++; }
-  __attribute__((noinline)) void run() { for (int i = 0;; i++)
-    try { leaf(i); } catch (std::exception &e) { sink += e.what()[0]; } }
-};
-int main() { Worker w; w.run(); }
-"""
-
-
 def test_cpp_with_exceptions_has_whole_demangled_stacks(tmp_path: Path, sampler: KernelSampler):
-    (tmp_path / "a.cc").write_text(THROWS)
-    subprocess.run(["g++", "-O2", "-o", tmp_path / "a", tmp_path / "a.cc"], check=True)
-    with running(tmp_path / "a") as process:
+    with running(built_cc(tmp_path)) as process:
         sampler.follow({process.pid: ON})
         stacks = sampled(sampler, process.pid, lambda found: total(found) >= 300)
         assert counted(stacks, "Worker::", "main", "_start") >= 0.97 * total(stacks)
 
 
-RUST = """
-use std::hint::black_box;
-#[inline(never)] fn leaf(n: u64) -> u64 { (0..n).fold(0, |s, i| black_box(s + i * i)) }
-#[inline(never)] fn branch(n: u64) -> u64 { black_box(leaf(n)) + 1 }
-fn main() { loop { black_box(branch(100000)); } }
-"""
-
-
 @pytest.mark.skipif(not shutil.which("rustc"), reason="needs rustc")
 def test_rust_has_whole_named_stacks(tmp_path: Path, sampler: KernelSampler):
-    (tmp_path / "a.rs").write_text(RUST)
-    subprocess.run(["rustc", "-O", "-o", tmp_path / "a", tmp_path / "a.rs"], check=True)
-    with running(tmp_path / "a") as process:
+    with running(built_rust(tmp_path)) as process:
         sampler.follow({process.pid: ON})
         stacks = sampled(sampler, process.pid, lambda found: total(found) >= 150)
-        names = ("a::leaf", "a::branch", "a::main", "_start")
+        names = ("::leaf", "::branch", "::main", "_start")
         assert counted(stacks, *names) >= 0.99 * total(stacks)
-
-
-GO = """package main
-var sink int
-//go:noinline
-func leaf(n int) { for i := 0; i < n; i++ { sink += i * i } }
-//go:noinline
-func branch(n int) { leaf(n); leaf(n); sink++ }
-func main() { for { branch(2000000) } }
-"""
 
 
 @pytest.mark.skipif(not shutil.which("go"), reason="needs go")
 @pytest.mark.parametrize("flags", ["", "-s -w"], ids=["as built", "stripped"])
 def test_go_has_whole_named_stacks(tmp_path: Path, sampler: KernelSampler, flags: str):
-    (tmp_path / "main.go").write_text(GO)
-    (tmp_path / "go.mod").write_text("module x\ngo 1.20\n")
-    command = ["go", "build", "-ldflags", flags, "-o", "a", "."]
-    subprocess.run(command, check=True, cwd=tmp_path)
-    with running(tmp_path / "a") as process:
+    with running(built_go(tmp_path, flags)) as process:
         sampler.follow({process.pid: ON})
         stacks = sampled(sampler, process.pid, lambda found: total(found) >= 150)
         names = ("main.leaf", "main.branch", "main.main", "runtime.goexit")
@@ -255,7 +214,7 @@ def test_an_exec_in_mid_task_is_followed_and_what_came_before_keeps_its_names(
         assert counted(stacks, "before_exec", "work") == 0
 
 
-def test_a_forked_worker_is_sampled_as_a_process_of_its_own(tmp_path: Path, sampler: KernelSampler):
+def test_a_forked_worker_is_sampled_as_a_process_of_its_own(sampler: KernelSampler):
     code = "import os,time\npid=os.fork()\nwhile pid: time.sleep(9)\nwhile 1: sum(range(1000))"
     with running("/usr/bin/python3", "-c", code) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -307,9 +266,11 @@ def test_a_process_that_is_gone_is_refused_by_name(sampler: KernelSampler):
     assert not sampler.is_loaded
 
 
-def test_at_rest_nothing_is_loaded(tmp_path: Path, sampler: KernelSampler):
+def test_at_rest_nothing_is_loaded(sampler: KernelSampler):
     def held() -> int:
-        names = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        names = [
+            str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()
+        ]
         return sum("bpf" in name or "perf_event" in name for name in names)
 
     before = held()
@@ -325,7 +286,7 @@ def test_at_rest_nothing_is_loaded(tmp_path: Path, sampler: KernelSampler):
     assert held() == before
 
 
-def test_very_many_switches_are_weighed(tmp_path: Path):
+def test_very_many_switches_are_weighed():
     code = (
         "import os\na,b=os.pipe();c,d=os.pipe()\n"
         "if os.fork():\n  while 1: os.write(b,b'x'); os.read(c,1)\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import time
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -33,8 +35,7 @@ def walk(elf: Elf) -> None:
 
 
 def true_program() -> bytes:
-    with open("/bin/true", "rb") as file:
-        return file.read()
+    return Path("/bin/true").read_bytes()
 
 
 def test_a_real_program_has_its_parts():
@@ -74,8 +75,8 @@ def test_a_file_cut_anywhere_is_read_as_far_as_it_goes(size: int):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 63), st.integers(0, 255)), max_size=12), st.randoms())
-def test_headers_that_lie_are_bounded(changes: list[tuple[int, int]], random: object):
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(0, 255)), max_size=12))
+def test_headers_that_lie_are_bounded(changes: list[tuple[int, int]]):
     text = bytearray(true_program())
     table = int.from_bytes(text[40:48], "little")
     for at, value in changes:
@@ -120,7 +121,7 @@ def test_any_table_of_go_is_bounded(text: bytes):
     head = struct.pack("<IHBB", 0xFFFFFFF1, 0, 1, 8)
 
     class Whole:
-        sections: dict[bytes, object] = {}
+        sections: ClassVar[dict[bytes, object]] = {}
 
         @staticmethod
         def read(offset: int, size: int) -> bytes:
@@ -131,7 +132,7 @@ def test_any_table_of_go_is_bounded(text: bytes):
         size = len(head + text)
 
     class Named(Whole):
-        sections = {b".gopclntab": Section}
+        sections: ClassVar[dict[bytes, object]] = {b".gopclntab": Section}
 
         @staticmethod
         def content(_: object) -> bytes:

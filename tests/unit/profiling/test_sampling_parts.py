@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 
@@ -90,7 +91,7 @@ def test_pieces_of_room_never_overlap_and_all_come_back(steps: list[tuple[bool, 
         elif (first := room.take(amount)) is not None:
             held.append((first, amount))
         places = sorted(held)
-        for (first, size), (after, _) in zip(places, places[1:], strict=False):
+        for (first, size), (after, _) in itertools.pairwise(places):
             assert first + size <= after
         assert all(first + size <= 100 for first, size in held)
     for piece in held:
