@@ -57,7 +57,9 @@ class Result:
     stop_seconds: float = 0.0
     stop_status: int | None = None
     neighbours: dict[str, str] = field(default_factory=dict)
-    """Kinds that could not be, or gave up, and what they said."""
+    """Kinds that could not be, or gave up."""
+    said: str = ""
+    """What neighbours had to say."""
     log: str = ""
 
 
@@ -79,32 +81,34 @@ def neighbours(
     result: Result,
 ) -> Iterator[None]:
     """Run one neighbour of each kind; tell which of them failed."""
-    running = {
-        kind: subprocess.Popen(
-            [
-                *(sys.executable, "-m", "bench.neighbours", kind),
-                *("--seconds", str(seconds), "--seed", str(seed)),
-                *("--status", status, "--state-dir", state_dir),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for kind in kinds
-    }
-    try:
-        yield
-    finally:
-        for process in running.values():
-            process.terminate()
-        for kind, process in running.items():
-            try:
-                said = process.communicate(timeout=20)[1]
-            except subprocess.TimeoutExpired:
-                process.kill()
-                said = process.communicate()[1]
-            if process.returncode:
-                last = said.strip().rpartition("\n")[2]
-                result.neighbours[kind] = f"status {process.returncode} {last}"
+    with tempfile.TemporaryFile() as words:
+        running = {
+            kind: subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "bench.neighbours", kind),
+                    *("--seconds", str(seconds), "--seed", str(seed)),
+                    *("--status", status, "--state-dir", state_dir),
+                ],
+                stderr=words,
+                start_new_session=True,
+            )
+            for kind in kinds
+        }
+        try:
+            yield
+        finally:
+            for process in running.values():
+                process.terminate()
+            for kind, process in running.items():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                # what it has left of its own
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if process.wait() not in {0, -signal.SIGTERM}:
+                    result.neighbours[kind] = f"status {process.returncode}"
+            words.seek(0)
+            result.said = words.read().decode(errors="replace")
 
 
 def ask_health(address: str, result: Result) -> None:
@@ -231,10 +235,11 @@ def main() -> None:
     figures.limit("SIGTERM to the end", result.stop_seconds, "s", 5)
     figures.limit("exit status", abs(result.stop_status or 0), "", 0)
     for kind, said in result.neighbours.items():
-        figures.add(f"neighbour {kind} gave up: {said[:60]}", 1, "")
+        figures.add(f"neighbour {kind} gave up: {said}", 1, "")
     figures.end()
     for text in dict.fromkeys(result.unhealthy[:10]):
         print(text, file=sys.stderr)
+    print(result.said, end="", file=sys.stderr)
     if asked.log:
         print(result.log, file=sys.stderr)
 
