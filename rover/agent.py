@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rover import __version__, metrics
 from rover.clock import NANOSECONDS
 from rover.config.settings import ScanMode, kubernetes_active
+from rover.directory import Directory
 from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import trees_here
 from rover.discovery.loop import Discovery
@@ -29,6 +30,7 @@ from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.probes.programs import Way
+from rover.profiling.continuous import Continuous
 from rover.profiling.profiler import Profiler
 from rover.profiling.support import Supports
 from rover.redaction import Redaction
@@ -40,10 +42,10 @@ from rover.stopping import StopRequest
 from rover.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable
 
     from rover.config.settings import Settings
-    from rover.model import Changes, ProcessKey
+    from rover.model import Changes
     from rover.naming.judge import Judge
     from rover.probes.settling import Probes
     from rover.profiling.records import Sampler
@@ -222,13 +224,18 @@ class Agent:
 
     def _profiler(self) -> Profiler:
         """Build what carries out the backend's profiling tasks; nothing is loaded without one."""
+        settings = self._settings.profiling
+        directory = Directory(self.reporter, self.discovery)
         return Profiler(
-            self._settings.profiling,
+            settings,
             self.agent_id,
             backend=self.reporter,
-            members=self._members,
+            members=directory.members,
             make_sampler=self._sampler,
             guard=self._guard,
+            continuous=Continuous(
+                settings.continuous, settings.check_interval, self.reporter, directory
+            ),
         )
 
     def _sampler(self) -> Sampler:
@@ -237,22 +244,6 @@ class Agent:
 
         period = self._settings.profiling.task.on_cpu.dump_period
         return KernelSampler(round(period * NANOSECONDS), given_up=self._stopping.is_set)
-
-    def _members(self, process_ids: Collection[str]) -> Mapping[str, Sequence[ProcessKey]]:
-        """Find the live processes of entities by the backend's ids.
-
-        Raises:
-            RoverError: the discovery thread gives no answer.
-        """
-        entities = self.reporter.entities_of(process_ids)
-        if not entities:
-            return {}
-        return self.discovery.inspect(
-            lambda census: {
-                process_id: census.table.claimants(key) for process_id, key in entities.items()
-            },
-            about="who is profiled",
-        )
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""

@@ -151,6 +151,19 @@ PROFILING_LOST: Final = Counter(
     registry=REGISTRY,
 )
 
+CONTINUOUS: Final = Counter(
+    "rover_continuous_profiling_total",
+    "Rules of policies that are not held (refused), thresholds passed that the backend was told of"
+    " (triggered), or could not be (failed).",
+    ["result"],
+    registry=REGISTRY,
+)
+CONTINUOUS_LEFT_OUT: Final = Gauge(
+    "rover_continuous_profiling_left_out",
+    "Entities of services with a policy that are not watched, for there are too many.",
+    registry=REGISTRY,
+)
+
 # Status: "port" is status.addr, "socket" the Unix socket
 
 STATUS_CONNECTIONS: Final = Gauge(

@@ -27,6 +27,8 @@ class ProfilingTask:
     start: int
     seconds: int
     updated: int
+    causes: tuple[str, ...] = ()
+    """What an agent made it for, as ``PROCESS_CPU 120 >= 80``; none for a user's."""
 
     @property
     def end(self) -> int:
@@ -44,6 +46,7 @@ class ProfilingTask:
             "start": self.start,
             "seconds": self.seconds,
             "updated": self.updated,
+            "causes": list(self.causes),
         }
 
 

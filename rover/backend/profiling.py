@@ -9,9 +9,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rover._proto.ebpf.profiling.Continuous_pb2 import ContinuousProfilingTriggeredMonitorType
 from rover._proto.ebpf.profiling.Profile_pb2 import PROCESS_KERNEL_SPACE
 from rover.backend.commands import Command
-from rover.backend.ids import service_id
+from rover.backend.ids import process_id, service_id
+from rover.backend.policies import Policies
 from rover.backend.profiles import Frame, Profile, ProfilingTask, Schedule, StackRow, tree
 from rover.backend.records import Rule, Stamp, Violation
 from rover.errors import ConfigError
@@ -19,6 +21,7 @@ from rover.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from rover._proto.ebpf.profiling.Continuous_pb2 import ContinuousProfilingReport
     from rover._proto.ebpf.profiling.Profile_pb2 import (
         EBPFProfilingData,
         EBPFProfilingStackMetadata,
@@ -78,9 +81,13 @@ class Profiling:
 
     Args:
         state: Knows the processes and takes violations.
+
+    Attributes:
+        policies: Of continuous profiling.
     """
 
     def __init__(self, state: State) -> None:
+        self.policies = Policies()
         self._state = state
         self._changed = threading.Condition()
         self._tasks: dict[str, ProfilingTask] = {}
@@ -197,10 +204,41 @@ class Profiling:
             if process.agent_id == request.roverInstanceId
         ]
         with self._changed:
-            new = [task for task in self._tasks.values() if task.updated > request.latestUpdateTime]
+            new = [
+                task
+                for task in self._tasks.values()
+                if task.updated > request.latestUpdateTime and not task.causes
+            ]
         return tuple(
             _command(task, process) for task in new for process in mine if _matches(task, process)
         )
+
+    def triggered(self, report: ContinuousProfilingReport) -> Command:
+        """Make a task of what an agent says; it is never given out by `query`."""
+        now = int(time.time() * 1_000)
+        process = process_id(report.serviceName, report.instanceName, report.processName)
+        target: Target = "OFF_CPU" if report.HasField("offCPU") else "ON_CPU"
+        causes = tuple(
+            f"{ContinuousProfilingTriggeredMonitorType.Name(cause.type)} "
+            f"{cause.singleValue.current:g} >= {cause.singleValue.threshold:g}"
+            for cause in report.causes
+        )
+        task = ProfilingTask(
+            id=hashlib.sha256(f"{process}_{target}_{now}".encode()).hexdigest(),
+            target=target,
+            service_id=service_id(report.serviceName),
+            labels=(),
+            process_id=process,
+            start=now,
+            seconds=report.duration,
+            updated=now,
+            causes=causes or ("none was named",),
+        )
+        with self._changed:
+            if len(self._tasks) < TASKS_KEPT:
+                self._tasks[task.id] = task
+            self._changed.notify_all()
+        return Command("ContinuousProfilingReportTask", {"TaskId": task.id})
 
     def schedule(self, task: EBPFProfilingTaskMetadata) -> None:
         """Take note that an agent profiles a process for a task."""
@@ -252,7 +290,8 @@ class Profiling:
         self._state.violated(Violation(rule, detail, "collectProfilingData", "", Stamp.now()))
 
     def forget(self) -> None:
-        """Lose all tasks and stacks."""
+        """Lose all tasks, stacks and policies."""
+        self.policies.forget()
         with self._changed:
             self._tasks.clear()
             self._schedules.clear()

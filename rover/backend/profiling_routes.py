@@ -39,6 +39,7 @@ class ProfilingRoutes:
             ("GET", "/profiling/tasks"): self._tasks,
             ("POST", "/profiling/tasks"): self._create,
             ("POST", "/profiling/profile"): self._profile,
+            ("POST", "/profiling/policies"): self._policy,
         }
 
     def _tasks(self, _: Json) -> Json:
@@ -70,6 +71,13 @@ class ProfilingRoutes:
         task_id = text_of(body, "task_id")
         nothing_else(body)
         return self._backend.profiling.profile(task_id).as_dict()
+
+    def _policy(self, body: Json) -> Json:
+        service, rules = text_of(body, "service"), body.pop("rules", {})
+        nothing_else(body)
+        if not isinstance(rules, dict):
+            raise ConfigError("rules is an object, by target and by what is watched")
+        return {"uuid": self._backend.profiling.policies.set(service, rules)}
 
     def _process(self, body: Json) -> str:
         """Find the one process with this name or pid."""

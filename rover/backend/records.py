@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 
     from rover.model import Entity
 
-Method = Literal["reportProcesses", "keepAlive", "queryTasks", "collectProfilingData"]
-"""Of EBPFProcessService and EBPFProfilingService."""
+Method = Literal[
+    "reportProcesses",
+    "keepAlive",
+    "queryTasks",
+    "collectProfilingData",
+    "queryPolicies",
+    "reportProfilingTask",
+]
+"""Of EBPFProcessService, EBPFProfilingService and ContinuousProfilingService."""
 
 Kind = Literal["", "VM", "KUBERNETES"]
 """The server's detect type; empty for a process known from beats alone."""

@@ -18,7 +18,7 @@ from rover.backend.gate import Gate
 from rover.backend.injection import Faults
 from rover.backend.profiling import Profiling
 from rover.backend.relay import Relay
-from rover.backend.service import ProcessService, ProfilingService
+from rover.backend.service import ContinuousService, ProcessService, ProfilingService
 from rover.backend.state import State
 from rover.config.layers import LAYERS_10_1
 from rover.errors import BackendError
@@ -227,6 +227,7 @@ class EmbeddedBackend:
             handlers=[
                 ProcessService(gate, self.state, self.faults, self.script).handlers(),
                 ProfilingService(gate, self.profiling).handlers(),
+                ContinuousService(gate, self.profiling).handlers(),
             ],
             options=(
                 ("grpc.max_receive_message_length", options.message_limit + HEADROOM),

@@ -1,4 +1,4 @@
-"""The two services as the server runs them.
+"""The services as the server runs them.
 
 Messages are decoded here rather than by gRPC: bytes that do not decode answer UNKNOWN, as on the
 server, where gRPC for Python would answer INTERNAL.
@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from rover._proto.ebpf.profiling.Continuous_pb2 import (
+    ContinuousProfilingPolicyQuery,
+    ContinuousProfilingReport,
+)
 from rover._proto.ebpf.profiling.Process_pb2 import (
     EBPFProcessPingPkgList,
     EBPFProcessReportList,
 )
 from rover._proto.ebpf.profiling.Profile_pb2 import EBPFProfilingData, EBPFProfilingTaskQuery
-from rover._proto.service import PROFILING_SERVICE, SERVICE
+from rover._proto.service import CONTINUOUS_SERVICE, PROFILING_SERVICE, SERVICE
 from rover.backend.commands import message_of
 from rover.backend.gate import APPLICATION_ERROR, Note, RefusedError, fail_after
 from rover.backend.profiling import Stream
@@ -143,3 +147,51 @@ class ProfilingService:
             return b""
 
         return self._gate.serve("collectProfilingData", note, context, work)
+
+
+class ContinuousService:
+    """ContinuousProfilingService; one object serves all threads.
+
+    Args:
+        gate: What calls come through.
+        profiling: The policies, and where tasks are made.
+    """
+
+    def __init__(self, gate: Gate, profiling: Profiling) -> None:
+        self._gate = gate
+        self._profiling = profiling
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What a grpc.Server is given."""
+        return grpc.method_handlers_generic_handler(
+            CONTINUOUS_SERVICE,
+            {
+                "queryPolicies": grpc.unary_unary_rpc_method_handler(self._query_policies),
+                "reportProfilingTask": grpc.unary_unary_rpc_method_handler(self._report),
+            },
+        )
+
+    def _query_policies(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        note = Note(size=len(payload))
+
+        def work(injection: Injection) -> bytes:
+            request = ContinuousProfilingPolicyQuery()
+            self._gate.decode(request, payload, "queryPolicies")
+            note.items = len(request.policies)
+            commands = self._profiling.policies.query(request)
+            fail_after(injection)
+            return message_of(commands).SerializeToString()
+
+        return self._gate.serve("queryPolicies", note, context, work)
+
+    def _report(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        note = Note(items=1, size=len(payload))
+
+        def work(injection: Injection) -> bytes:
+            request = ContinuousProfilingReport()
+            self._gate.decode(request, payload, "reportProfilingTask")
+            command = self._profiling.triggered(request)
+            fail_after(injection)
+            return message_of([command]).SerializeToString()
+
+        return self._gate.serve("reportProfilingTask", note, context, work)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rover.config.settings import ProfilingSettings
     from rover.guard import Guard
     from rover.model import ProcessKey
+    from rover.profiling.continuous import Continuous
     from rover.profiling.following import Wanted
     from rover.profiling.merge import Counts, Source
     from rover.profiling.records import Sampler
@@ -67,6 +68,7 @@ class Profiler:
         make_sampler: Gives what samples, when the first task comes; of this thread alone, which
             closes it.
         guard: Runs each step, so that a defect costs that step alone.
+        continuous: Makes tasks of thresholds that are passed; None: nobody does.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class Profiler:
         members: Callable[[Collection[str]], Mapping[str, Sequence[ProcessKey]]],
         make_sampler: Callable[[], Sampler],
         guard: Guard,
+        continuous: Continuous | None = None,
     ) -> None:
         self._settings = settings
         self._agent_id = agent_id
         self._backend = backend
         self._members = members
         self._guard = guard
+        self._continuous = continuous
         self._following = Following(make_sampler, guard)
         self._tasks = Tasks()
         self._runs: dict[TaskKey, Run] = {}
@@ -138,6 +142,8 @@ class Profiler:
             return PAUSE_AFTER_DEFECT
         now = time.monotonic()
         rests = [self._next_poll - now]
+        if self._continuous:
+            rests.append(self._continuous.next_due() - now)
         if self._runs:
             rests += [self._next_flush - now, self._next_look - now]
         change = self._tasks.next_change(wall := time.time())
@@ -150,6 +156,9 @@ class Profiler:
         now, wall = time.monotonic(), time.time()
         if now >= self._next_poll:
             self._poll()
+            now, wall = time.monotonic(), time.time()
+        if self._continuous and now >= self._continuous.next_due():
+            self._guard.one("continuous profiling", "", self._watch, self._continuous, now)
             now, wall = time.monotonic(), time.time()
         self._tasks.forget_over(wall)
         changed = self._begin(wall)
@@ -176,6 +185,15 @@ class Profiler:
         self._flush(time.time())
         self._end(list(self._runs.values()), float("inf"))
         self._show()
+
+    def _watch(self, continuous: Continuous, now: float) -> None:
+        """Have policies held, and begin what comes of it."""
+        self._asking = True
+        try:
+            for task in continuous.turn(now):
+                self._tasks.add(task)
+        finally:
+            self._asking = False
 
     def _poll(self) -> None:
         """Ask for tasks."""

@@ -190,6 +190,11 @@ class Tasks:
             self.latest = max(self.latest, updated(command, now))
         return refused
 
+    def add(self, task: Task) -> None:
+        """Take over a task that the agent itself has asked for."""
+        if len(self._tasks) < MOST_WAITING:
+            self._tasks[task.key] = task
+
     def forget_over(self, now: float) -> None:
         """Drop what has ended."""
         for key in [key for key, task in self._tasks.items() if task.end <= now]:

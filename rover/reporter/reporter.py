@@ -17,10 +17,10 @@ from rover.reporter.session import Rest, Session
 from rover.reporter.state import ReporterState, SessionState, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from rover.config.settings import BackendSettings, DiscoverySettings
-    from rover.model import Changes, EntityKey, Process
+    from rover.model import Changes, Entity, EntityKey, Process
     from rover.reporter.state import EntityState
 
 log = logging.getLogger("rover.reporter")
@@ -105,6 +105,18 @@ class Reporter:
     def entities_of(self, process_ids: Iterable[str]) -> dict[str, EntityKey]:
         """Find the live entities that the backend gave these ids; costs a walk over all of them."""
         return self._outbox.entities_of(process_ids)
+
+    def services(self) -> set[str]:
+        """Name the services of all entities; costs a walk over them."""
+        return {entry.report.entity.service for entry in self._outbox.entries()}
+
+    def entities_in(self, services: Collection[str]) -> dict[str, Entity]:
+        """Give the entities of some services by the ids that the backend gave them."""
+        return {
+            entry.process_id: entry.report.entity
+            for entry in self._outbox.entries()
+            if entry.kept_id and entry.report.entity.service in services
+        }
 
     def stop(self, timeout: float = 4.0) -> bool:
         """Report what is new once more, then end; tell whether that went within the time."""

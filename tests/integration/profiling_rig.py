@@ -12,8 +12,10 @@ from rover.config.settings import BackendSettings, ProfilingSettings
 from rover.errors import RoverError
 from rover.guard import Guard
 from rover.model import ProcessKey
+from rover.profiling.continuous import Continuous
 from rover.profiling.profiler import Profiler
 from rover.profiling.records import StackCount, Target
+from rover.profiling.watching import Watched
 from rover.reporter import Reporter
 
 QUICK = ProfilingSettings(check_interval=0.1, flush_interval=0.2)
@@ -69,7 +71,7 @@ class ScriptedSampler:
 class Rig:
     """An agent that knows the processes it is told of, and profiles them."""
 
-    def __init__(self, backend, settings=QUICK, **more):
+    def __init__(self, backend, settings=QUICK, *, watching=False, **more):
         self.backend = backend
         self.sampler = ScriptedSampler()
         self.members = {}
@@ -85,6 +87,9 @@ class Rig:
             members=self._members,
             make_sampler=lambda: self.sampler,
             guard=self.guard,
+            continuous=Continuous(settings.continuous, settings.check_interval, self.reporter, self)
+            if watching
+            else None,
         )
 
     def _members(self, process_ids):
@@ -94,6 +99,15 @@ class Rig:
         return {
             process_id: self.members.get(key.process, ()) for process_id, key in entities.items()
         }
+
+    def services(self):
+        return self.reporter.services()
+
+    def entities(self, services):
+        return [
+            Watched(process_id, entity, self.members.get(entity.process, ()))
+            for process_id, entity in self.reporter.entities_in(services).items()
+        ]
 
     def knows(self, number, *pids):
         """Report an entity, whose processes are these; give the backend's id of it."""

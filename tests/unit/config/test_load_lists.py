@@ -113,7 +113,7 @@ def test_rovers_latest_file_means_the_same_three():
         "access_log",
         "pprof",
         "profiling.task.network",
-        "profiling.continuous",
+        "profiling.continuous.meter_prefix",
     )
     assert result.warnings == ()
 
