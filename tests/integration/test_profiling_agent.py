@@ -183,6 +183,22 @@ def test_sixteen_tasks_at_once_each_have_their_own(agent, backend, program, spaw
     assert figures(agent)["rover_profiling_processes"] == 16
 
 
+def test_what_a_policy_speaks_of_is_profiled_once_it_passes_the_threshold(
+    agent, backend, program, spawn, eventually
+):
+    process = agent.wait_for(spawn(program, "b").pid)
+    rule = {"Threshold": "20", "Period": 10, "Count": 2}
+    backend.profiling.policies.set("test", {"ON_CPU": {"PROCESS_CPU": rule}})
+    task = eventually(
+        lambda: next(
+            (one for one in backend.profiling.tasks if one.process_id == process.id), None
+        ),
+        30,
+    )
+    assert task.causes[0].startswith("ProcessCPU ")
+    backend.profiling.wait_for(task.id, lambda profile: profile.of("heavy")[0] > 20, 30)
+
+
 def test_sigterm_in_mid_task_sends_the_rest_and_leaves_nothing_behind(
     backend, tmp_path, program, spawn
 ):

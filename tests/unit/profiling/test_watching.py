@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -153,7 +154,7 @@ def test_several_figures_in_one_second_count_once():
 
 
 def test_what_this_process_uses_is_read_from_the_kernel():
-    text = open("/proc/self/stat").read()  # noqa: PTH123, SIM115
+    text = Path("/proc/self/stat").read_text()
     ticks = int(text.rpartition(")")[2].split()[19])
     before = usage(ProcessKey(os.getpid(), ticks))
     end = time.thread_time() + 0.1
