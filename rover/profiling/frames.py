@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def called(addresses: tuple[int, ...]) -> list[int]:
     """Return addresses inside of the instructions that made the calls, not after them."""
-    return [address - 1 if at else address for at, address in enumerate(addresses)]
+    return [max(address - 1, 0) if at else address for at, address in enumerate(addresses)]
 
 
 def without_tracing(kernel: tuple[str, ...]) -> tuple[str, ...]:

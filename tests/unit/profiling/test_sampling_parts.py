@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rover.probes import programs
 from rover.profiling import layout
 from rover.profiling.code_space import Room
+from rover.profiling.frames import called, without_tracing
 from rover.profiling.perf_events import cpus_of
 from rover.profiling.records import StackCount, Target
 from rover.profiling.totals import TOO_MANY, Totals
@@ -80,6 +81,18 @@ def test_a_process_that_is_forgotten_leaves_the_others():
     totals.of(2, Target.ON_CPU, (), ("f",)).count += 1
     totals.forget(1, Target.ON_CPU)
     assert [stack.pid for stack in totals.counts()] == [2]
+
+
+def test_callers_are_looked_up_inside_of_their_calls_whatever_was_taken_for_an_address():
+    assert called((5, 6, 0, 2**64 - 1)) == [5, 5, 0, 2**64 - 2]
+
+
+def test_what_the_sampling_puts_above_the_scheduler_is_left_out():
+    assert without_tracing(("bpf_prog_1", "bpf_trace_run4", "__schedule", "schedule")) == (
+        "__schedule",
+        "schedule",
+    )
+    assert without_tracing(("vfs_read",)) == ("vfs_read",)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 40)), max_size=60))
