@@ -17,6 +17,7 @@ BENCHES = (
     "scale",
     "storm",
     "kernel",
+    "profile",
     "reading",
     "changes",
     "beat",

@@ -13,11 +13,17 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.descriptor_pb2 import EnumDescriptorProto
 
 SOURCE: Final = Path(__file__).resolve().parent
 TARGET: Final = SOURCE.parent / "rover" / "_proto"
@@ -95,8 +101,16 @@ def module_text(file: FileDescriptorProto) -> str:
             f'{message.name} = _pool.message(DESCRIPTOR, "{message.name}", __name__)'
             for message in file.message_type
         ),
+        *chain.from_iterable(map(enum_lines, file.enum_type)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def enum_lines(enum: EnumDescriptorProto) -> Iterator[str]:
+    """Name an enum and, as protoc does, each of its values."""
+    yield f'{enum.name} = _pool.enum(DESCRIPTOR, "{enum.name}")'
+    for value in enum.value:
+        yield f'{value.name} = {enum.name}.Value("{value.name}")'
 
 
 def import_line(proto: str) -> str:

@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
+from rover.clock import NANOSECONDS
 from rover.config.settings import ScanMode, kubernetes_active
+from rover.directory import Directory
 from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import trees_here
 from rover.discovery.loop import Discovery
@@ -28,6 +30,9 @@ from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
 from rover.probes import settling
 from rover.probes.programs import Way
+from rover.profiling.continuous import Continuous
+from rover.profiling.profiler import Profiler
+from rover.profiling.support import Supports
 from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from rover.model import Changes
     from rover.naming.judge import Judge
     from rover.probes.settling import Probes
+    from rover.profiling.records import Sampler
 
 log = logging.getLogger("rover.agent")
 
@@ -50,6 +56,8 @@ NO_WAY: Final = "none"
 """Beside the ways of attaching programs."""
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
+LAST_PROFILES: Final = 0.6
+"""Share of them for naming and sending the last samples, where a process is profiled: most."""
 
 
 class Agent:
@@ -76,6 +84,8 @@ class Agent:
         self._guard = Guard()
         self._stopping = stopping or StopRequest()
         self._undo: list[Callable[[], object]] = []
+        self._stop_by = 0.0
+        """time.monotonic() at which all should have ended."""
 
     def start(self) -> None:
         """Start all parts; programs are attached before the first scan, so that none is missed.
@@ -135,11 +145,17 @@ class Agent:
         status = StatusService(settings.status.addr, settings.core.state_dir)
         self._undo.append(status.close)
 
+        supports = Supports()
+        self._undo.append(supports.close)
         self.reporter = Reporter(
-            settings.core.backend, settings.process_discovery, identity.id, guard=self._guard
+            settings.core.backend,
+            settings.process_discovery,
+            identity.id,
+            guard=self._guard,
+            supports=supports.supports_profiling,
         )
         self.reporter.start()
-        self._undo.append(lambda: self.reporter.stop(STOP_WITHIN / 2))
+        self._undo.append(lambda: self.reporter.stop(self._time_left()))
 
         # its child has begun by the time that the programs are attached
         reads = ForeignReads()
@@ -186,7 +202,11 @@ class Agent:
             self._undo.append(cluster.stop)
             host.name = cluster.node_name
         self.discovery.start()
-        self._undo.append(lambda: self.discovery.stop(STOP_WITHIN / 2))
+        self._undo.append(lambda: self.discovery.stop(self._time_left() / 2))
+        if settings.profiling.active:
+            profiler = self._profiler()
+            profiler.start()
+            self._undo.append(lambda: profiler.stop(self._time_left() * LAST_PROFILES))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
         self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
@@ -201,6 +221,29 @@ class Agent:
             ),
             (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
         )
+
+    def _profiler(self) -> Profiler:
+        """Build what carries out the backend's profiling tasks; nothing is loaded without one."""
+        settings = self._settings.profiling
+        directory = Directory(self.reporter, self.discovery)
+        return Profiler(
+            settings,
+            self.agent_id,
+            backend=self.reporter,
+            members=directory.members,
+            make_sampler=self._sampler,
+            guard=self._guard,
+            continuous=Continuous(
+                settings.continuous, settings.check_interval, self.reporter, directory
+            ),
+        )
+
+    def _sampler(self) -> Sampler:
+        # most agents never sample anything
+        from rover.profiling.sampling import KernelSampler  # noqa: PLC0415
+
+        period = self._settings.profiling.task.on_cpu.dump_period
+        return KernelSampler(round(period * NANOSECONDS), given_up=self._stopping.is_set)
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
@@ -235,7 +278,12 @@ class Agent:
         self._defect = error
         self._stopping.set()
 
+    def _time_left(self) -> float:
+        """Give the seconds that are left of a stop; enough for one call in any case."""
+        return max(self._stop_by - time.monotonic(), 1.0)
+
     def _unwind(self) -> None:
+        self._stop_by = time.monotonic() + STOP_WITHIN
         while self._undo:
             undo = self._undo.pop()
             try:

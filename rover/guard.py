@@ -116,6 +116,10 @@ class Guard:
         """Return the step of a thread that has failed for longest; None where all succeed."""
         return min(self._failing.copy().values(), default=None)
 
+    def failing_at(self, where: str) -> bool:
+        """Tell whether a step of a thread failed when it ran last."""
+        return where in self._failing
+
     def _note(self, where: str, about: str, error: Exception) -> Defect:
         place = _place(error.__traceback__)
         defect = Defect(where, f"{_words(error)} at {place}")

@@ -105,6 +105,65 @@ COMMANDS: Final = Counter(
     registry=REGISTRY,
 )
 
+# Profiling
+
+PROFILING_TASKS: Final = Counter(
+    "rover_profiling_tasks_total",
+    "Profiling tasks of the backend, one for each process: begun, or why they were refused.",
+    ["result"],
+    registry=REGISTRY,
+)
+PROFILING_RUNNING: Final = Gauge(
+    "rover_profiling_tasks_running",
+    "Profiling tasks that are carried out, or whose last samples wait for the backend.",
+    registry=REGISTRY,
+)
+PROFILING_PROCESSES: Final = Gauge(
+    "rover_profiling_processes",
+    "Processes that are sampled.",
+    registry=REGISTRY,
+)
+PROFILING_SAMPLES: Final = Counter(
+    "rover_profiling_samples_total",
+    "Dumps (ON_CPU) and switches (OFF_CPU) that the backend accepted.",
+    ["target"],
+    registry=REGISTRY,
+)
+PROFILING_STACKS: Final = Counter(
+    "rover_profiling_stacks_total",
+    "Stacks, merged by their symbols, that the backend accepted.",
+    registry=REGISTRY,
+)
+PROFILING_FLUSHES: Final = Counter(
+    "rover_profiling_flushes_total",
+    "Sends of what was sampled, by their result; what failed is sent again.",
+    ["result"],
+    registry=REGISTRY,
+)
+PROFILING_WAITING: Final = Gauge(
+    "rover_profiling_waiting_stacks",
+    "Stacks that the backend has not accepted yet.",
+    registry=REGISTRY,
+)
+PROFILING_LOST: Final = Counter(
+    "rover_profiling_lost_samples_total",
+    "Samples that found no room, or that the backend had not taken a minute after the task's end.",
+    registry=REGISTRY,
+)
+
+CONTINUOUS: Final = Counter(
+    "rover_continuous_profiling_total",
+    "Rules of policies that are not held (refused), thresholds passed that the backend was told of"
+    " (triggered), or could not be (failed).",
+    ["result"],
+    registry=REGISTRY,
+)
+CONTINUOUS_LEFT_OUT: Final = Gauge(
+    "rover_continuous_profiling_left_out",
+    "Entities of services with a policy that are not watched, for there are too many.",
+    registry=REGISTRY,
+)
+
 # Status: "port" is status.addr, "socket" the Unix socket
 
 STATUS_CONNECTIONS: Final = Gauge(

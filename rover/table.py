@@ -20,6 +20,8 @@ from rover.model import Changes, EntityKey, Process, Reason, Report, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rover.model import ProcessKey
+
 
 class Row(NamedTuple):
     """One live process with what the finders say of it."""
@@ -147,6 +149,20 @@ class Table:
         for key in keys:
             self._published[key] = None
             self._touched.add(key)
+
+    def claimants(self, key: EntityKey) -> tuple[ProcessKey, ...]:
+        """Name the live processes that are one entity, its leader first.
+
+        Those that merely say so themselves are of it only where they run as its leader does.
+        """
+        claims = self._claims.get(key)
+        if claims is None:
+            return ()
+        return tuple(
+            each.process.key
+            for each in claims
+            if not each.own_word or each.process.uid == claims[0].process.uid
+        )
 
     def take_out_all(self) -> list[Row]:
         """Empty the table and return its rows, to be put in again one by one.

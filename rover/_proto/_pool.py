@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message_factory import GetMessageClass
 
 if TYPE_CHECKING:
@@ -30,3 +31,8 @@ def message(file: FileDescriptor, name: str, module: str) -> type[Message]:
     made = GetMessageClass(file.message_types_by_name[name])
     made.__module__ = module
     return made
+
+
+def enum(file: FileDescriptor, name: str) -> EnumTypeWrapper:
+    """Give one top-level enum of a file, as protoc's own modules do."""
+    return EnumTypeWrapper(file.enum_types_by_name[name])

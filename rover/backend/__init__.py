@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rover.backend.commands import Command
     from rover.backend.faults import Fault, parse_fault
     from rover.backend.injection import Faults
+    from rover.backend.profiles import Frame, Node, Profile, ProfilingTask, Schedule
+    from rover.backend.profiling import Profiling
     from rover.backend.records import (
         Call,
         Change,
@@ -48,7 +50,13 @@ __all__ = [
     "EmbeddedBackend",
     "Fault",
     "Faults",
+    "Frame",
+    "Node",
+    "Profile",
+    "Profiling",
+    "ProfilingTask",
     "Rule",
+    "Schedule",
     "Snapshot",
     "Stamp",
     "State",
@@ -64,6 +72,8 @@ _NAMES_BY_MODULE: Final = {
     "rover.backend.commands": ("Command",),
     "rover.backend.faults": ("Fault", "parse_fault"),
     "rover.backend.injection": ("Faults",),
+    "rover.backend.profiles": ("Frame", "Node", "Profile", "ProfilingTask", "Schedule"),
+    "rover.backend.profiling": ("Profiling",),
     "rover.backend.records": (
         "Call",
         "Change",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rover._proto.common.Command_pb2 import Commands
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SCRIPT_LIMIT: Final = 10_000
 """Beats that may be scripted ahead."""
@@ -55,14 +55,19 @@ class Script:
 
     def answer(self, agent_id: str) -> Commands:
         """Take the next answer that is scripted for an agent."""
-        message = Commands()
         with self._lock:
             found = next((one for one in self._scripted if one.agent_id in {"", agent_id}), None)
             if found is None:
-                return message
+                return Commands()
             self._scripted.remove(found)
-        for command in found.commands:
-            added = message.commands.add(command=command.name)
-            for key, value in command.args.items():
-                added.args.add(key=key, value=value)
-        return message
+        return message_of(found.commands)
+
+
+def message_of(commands: Iterable[Command]) -> Commands:
+    """Make the message that carries commands, their arguments in order."""
+    message = Commands()
+    for command in commands:
+        added = message.commands.add(command=command.name)
+        for key, value in command.args.items():
+            added.args.add(key=key, value=value)
+    return message

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rover.backend.commands import SCRIPT_LIMIT, Command
 from rover.backend.faults import KINDS, kind_of, make_fault
+from rover.backend.profiling_routes import ProfilingRoutes
+from rover.backend.questions import Json, flag_of, nothing_else, number_of
 from rover.backend.relay import unusable
 from rover.errors import ConfigError, RoverError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.backend.injection import Faults
+    from rover.backend.profiling import Profiling
     from rover.backend.state import State
 
 HOST: Final = "127.0.0.1"
@@ -37,8 +40,6 @@ LONGEST_DOWNTIME: Final = 3_600.0
 """Seconds."""
 
 log = logging.getLogger("rover.backend")
-
-Json = dict[str, Any]
 
 
 class Backend(Protocol):
@@ -55,6 +56,10 @@ class Backend(Protocol):
     @property
     def faults(self) -> Faults:
         """Those in force."""
+
+    @property
+    def profiling(self) -> Profiling:
+        """Its tasks and profiles."""
 
     def restart(self, *, keep_memory: bool, downtime: float) -> None:
         """Go down and come back on the same port; returns when it is up again."""
@@ -132,6 +137,7 @@ class Endpoints:
             ("DELETE", "/faults"): self._clear_faults,
             ("POST", "/restart"): self._restart,
             ("POST", "/commands"): self._command,
+            **ProfilingRoutes(backend).routes,
         }
 
     def _overview(self, _: Json) -> Json:
@@ -160,7 +166,7 @@ class Endpoints:
 
     def _clear_faults(self, body: Json) -> Json:
         kind = body.pop("kind", None)
-        _nothing_else(body)
+        nothing_else(body)
         if kind is None:
             self._backend.faults.clear()
             return self._faults({})
@@ -172,17 +178,17 @@ class Endpoints:
         return self._faults({})
 
     def _restart(self, body: Json) -> Json:
-        keep_memory = _flag(body, "keep_memory", default=True)
-        downtime = _number(body, "downtime", default=0.0, most=LONGEST_DOWNTIME)
-        _nothing_else(body)
+        keep_memory = flag_of(body, "keep_memory", default=True)
+        downtime = number_of(body, "downtime", default=0.0, most=LONGEST_DOWNTIME)
+        nothing_else(body)
         self._backend.restart(keep_memory=keep_memory, downtime=downtime)
         return {"address": self._backend.address}
 
     def _command(self, body: Json) -> Json:
         commands = _commands(body)
-        beats = int(_number(body, "beats", default=1, most=SCRIPT_LIMIT))
+        beats = int(number_of(body, "beats", default=1, most=SCRIPT_LIMIT))
         agent_id = str(body.pop("agent_id", ""))
-        _nothing_else(body)
+        nothing_else(body)
         self._backend.command(*commands, beats=beats, agent_id=agent_id)
         return {"scripted": beats}
 
@@ -266,22 +272,3 @@ def _commands(body: Json) -> list[Command]:
             raise ConfigError("a command is an object with a name and an object of args")
         commands.append(Command(one["name"], {str(key): str(args[key]) for key in args}))
     return commands
-
-
-def _flag(body: Json, name: str, *, default: bool) -> bool:
-    value = body.pop(name, default)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} is true or false, not {value!r}")
-    return value
-
-
-def _number(body: Json, name: str, *, default: float, most: float) -> float:
-    value = body.pop(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise ConfigError(f"{name} is a number from 0 to {most:g}, not {value!r}")
-    return value
-
-
-def _nothing_else(body: Json) -> None:
-    if body:
-        raise ConfigError(f"unknown: {', '.join(map(str, body))}")

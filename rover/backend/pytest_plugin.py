@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rover.backend import BackendOptions, EmbeddedBackend, Faults
+    from rover.backend import BackendOptions, EmbeddedBackend, Faults, Profiling
 
 VIOLATIONS_SHOWN: Final = 20
 
@@ -43,6 +43,12 @@ def skywalking_faults(skywalking_backend: EmbeddedBackend) -> Iterator[Faults]:
     """
     yield skywalking_backend.faults
     skywalking_backend.faults.clear()
+
+
+@pytest.fixture
+def skywalking_profiling(skywalking_backend: EmbeddedBackend) -> Profiling:
+    """The profiling tasks of ``skywalking_backend``, and the profiles that agents send."""
+    return skywalking_backend.profiling
 
 
 @pytest.fixture

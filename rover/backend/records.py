@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 
     from rover.model import Entity
 
-Method = Literal["reportProcesses", "keepAlive"]
-"""Of EBPFProcessService."""
+Method = Literal[
+    "reportProcesses",
+    "keepAlive",
+    "queryTasks",
+    "collectProfilingData",
+    "queryPolicies",
+    "reportProfilingTask",
+]
+"""Of EBPFProcessService, EBPFProfilingService and ContinuousProfilingService."""
 
 Kind = Literal["", "VM", "KUBERNETES"]
 """The server's detect type; empty for a process known from beats alone."""
@@ -174,6 +181,9 @@ class Rule(Enum):
     TOO_LONG = "over a limit: the server loses the row or the label in silence"
     EMPTY_ITEM = "an item with neither hostProcess nor k8sProcess"
     BAD_PID = "a pid that no process has"
+    NO_PROFILING_TASK = "stacks of a process for a task that it was never given"
+    EMPTY_PROFILING = "a message with neither onCPU nor offCPU fails the stream"
+    STACK_TWICE = "two stacks of one flush have the same ids: the server keeps one"
     BAD_MESSAGE = "bytes that do not decode, or text that is not UTF-8"
 
 

@@ -14,9 +14,11 @@ import grpc
 
 from rover.backend.commands import Script
 from rover.backend.control import Control
+from rover.backend.gate import Gate
 from rover.backend.injection import Faults
+from rover.backend.profiling import Profiling
 from rover.backend.relay import Relay
-from rover.backend.service import ProcessService
+from rover.backend.service import ContinuousService, ProcessService, ProfilingService
 from rover.backend.state import State
 from rover.config.layers import LAYERS_10_1
 from rover.errors import BackendError
@@ -100,6 +102,7 @@ class EmbeddedBackend:
         self.state = State(self.options.layers)
         self.faults = Faults(self._relay, self.options.seed)
         self.script = Script()
+        self.profiling = Profiling(self.state)
         self._control: Control | None = None
         self._running: _Running | None = None
         self._lock = threading.RLock()
@@ -183,6 +186,7 @@ class EmbeddedBackend:
             self._end_server(None)
             if not keep_memory:
                 self.state.forget()
+                self.profiling.forget()
             if tls is not None:
                 self.options = replace(self.options, tls=tls)
             if self._stopped.wait(downtime):
@@ -210,10 +214,9 @@ class EmbeddedBackend:
         """Start a gRPC server and forward clients to it."""
         options = self.options
         stopping = threading.Event()
-        service = ProcessService(
+        gate = Gate(
             self.state,
             self.faults,
-            self.script,
             token=options.token,
             message_limit=options.message_limit,
             stopping=stopping,
@@ -221,7 +224,11 @@ class EmbeddedBackend:
         pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="rover-backend")
         server = grpc.server(
             pool,
-            handlers=[service.handlers()],
+            handlers=[
+                ProcessService(gate, self.state, self.faults, self.script).handlers(),
+                ProfilingService(gate, self.profiling).handlers(),
+                ContinuousService(gate, self.profiling).handlers(),
+            ],
             options=(
                 ("grpc.max_receive_message_length", options.message_limit + HEADROOM),
                 # an answer is as large as its request

@@ -1,4 +1,4 @@
-"""EBPFProcessService as the server runs it, with the faults that are injected into it.
+"""The services as the server runs them.
 
 Messages are decoded here rather than by gRPC: bytes that do not decode answer UNKNOWN, as on the
 server, where gRPC for Python would answer INTERNAL.
@@ -6,73 +6,52 @@ server, where gRPC for Python would answer INTERNAL.
 
 from __future__ import annotations
 
-import hmac
 import logging
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING
 
 import grpc
-from google.protobuf.message import DecodeError
 
+from rover._proto.ebpf.profiling.Continuous_pb2 import (
+    ContinuousProfilingPolicyQuery,
+    ContinuousProfilingReport,
+)
 from rover._proto.ebpf.profiling.Process_pb2 import (
     EBPFProcessPingPkgList,
     EBPFProcessReportList,
 )
-from rover._proto.service import SERVICE
-from rover.backend.records import Call, Stamp
+from rover._proto.ebpf.profiling.Profile_pb2 import EBPFProfilingData, EBPFProfilingTaskQuery
+from rover._proto.service import CONTINUOUS_SERVICE, PROFILING_SERVICE, SERVICE
+from rover.backend.commands import message_of
+from rover.backend.gate import APPLICATION_ERROR, Note, RefusedError, fail_after
+from rover.backend.profiling import Stream
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from rover.backend.commands import Script
+    from rover.backend.gate import Gate
     from rover.backend.injection import Faults, Injection
-    from rover.backend.records import Method
+    from rover.backend.profiling import Profiling
     from rover.backend.state import State
-
-APPLICATION_ERROR: Final = "Application error processing RPC"
-"""What the server says of any exception in its own code."""
-TOKEN_KEY: Final = "authentication"  # noqa: S105  the key, not a token
 
 log = logging.getLogger("rover.backend")
 
 
-class _Refused(Exception):  # noqa: N818  it carries a gRPC status, which may be no error here
-    """The call ends with this status."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-
-
 class ProcessService:
-    """The two methods; one object serves all threads.
+    """EBPFProcessService; one object serves all threads.
 
     Args:
-        state: Where calls are stored.
-        faults: What is injected into them.
+        gate: What calls come through.
+        state: Where they are stored.
+        faults: Of answers.
         script: Commands for the answers to beats.
-        token: Calls must carry it; empty: none needed.
-        message_limit: Largest request in bytes.
-        stopping: Set when the server stops, which ends delays.
     """
 
-    def __init__(
-        self,
-        state: State,
-        faults: Faults,
-        script: Script,
-        *,
-        token: str,
-        message_limit: int,
-        stopping: threading.Event,
-    ) -> None:
+    def __init__(self, gate: Gate, state: State, faults: Faults, script: Script) -> None:
+        self._gate = gate
         self._state = state
         self._faults = faults
         self._script = script
-        self._token = token
-        self._message_limit = message_limit
-        self._stopping = stopping
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What a grpc.Server is given."""
@@ -85,105 +64,134 @@ class ProcessService:
         )
 
     def _report_processes(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
-        request = EBPFProcessReportList()
+        note = Note(size=len(payload))
 
         def work(injection: Injection) -> bytes:
-            self._decode(request, payload, "reportProcesses")
+            request = EBPFProcessReportList()
+            self._gate.decode(request, payload, "reportProcesses")
+            note.agent_id, note.items = request.ebpfAgentID, len(request.processes)
             answer = self._state.report(self._faults.drop_items(injection, request))
-            _fail_after(injection)
+            fail_after(injection)
             return self._faults.alter_answer(injection, answer).SerializeToString()
 
-        return self._serve("reportProcesses", payload, request, context, work)
+        return self._gate.serve("reportProcesses", note, context, work)
 
     def _keep_alive(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
-        request = EBPFProcessPingPkgList()
+        note = Note(size=len(payload))
 
         def work(injection: Injection) -> bytes:
-            self._decode(request, payload, "keepAlive")
+            request = EBPFProcessPingPkgList()
+            self._gate.decode(request, payload, "keepAlive")
+            note.agent_id, note.items = request.ebpfAgentID, len(request.processes)
             failed = self._state.beat(request)
             if failed is not None:
                 log.debug("beat failed item=%d layer=%r", failed.at_item, failed.layer)
-                raise _Refused(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR)
-            _fail_after(injection)
+                raise RefusedError(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR)
+            fail_after(injection)
             return self._script.answer(request.ebpfAgentID).SerializeToString()
 
-        return self._serve("keepAlive", payload, request, context, work)
+        return self._gate.serve("keepAlive", note, context, work)
 
-    def _serve(
-        self,
-        method: Method,
-        payload: bytes,
-        request: EBPFProcessReportList | EBPFProcessPingPkgList,
-        context: grpc.ServicerContext,
-        work: Callable[[Injection], bytes],
-    ) -> bytes:
-        refused = None
-        answer = b""
-        try:
-            injection = self._faults.inject(method)
-            self._authenticate(injection, context)
-            self._limit(injection, len(payload))
-            if injection.delay:
-                self._stopping.wait(injection.delay)
-            _fail_before(injection)
-            answer = work(injection)
-        except _Refused as refusal:
-            refused = refusal
-        self._state.answered(
-            Call(
-                method=method,
-                at=Stamp.now(),
-                agent_id=request.ebpfAgentID,
-                items=len(request.processes),
-                size=len(payload),
-                code=refused.code.name if refused else "OK",
-            )
+
+class ProfilingService:
+    """EBPFProfilingService; one object serves all threads.
+
+    Args:
+        gate: What calls come through.
+        profiling: The tasks, and where stacks are stored.
+    """
+
+    def __init__(self, gate: Gate, profiling: Profiling) -> None:
+        self._gate = gate
+        self._profiling = profiling
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What a grpc.Server is given."""
+        return grpc.method_handlers_generic_handler(
+            PROFILING_SERVICE,
+            {
+                "queryTasks": grpc.unary_unary_rpc_method_handler(self._query_tasks),
+                "collectProfilingData": grpc.stream_unary_rpc_method_handler(self._collect),
+            },
         )
-        if refused:
-            context.abort(refused.code, refused.details)
-        return answer
 
-    def _authenticate(self, injection: Injection, context: grpc.ServicerContext) -> None:
-        wanted = (self._token, *injection.tokens) if self._token else injection.tokens
-        if not wanted:
-            return
-        metadata = {pair[0]: pair[1] for pair in context.invocation_metadata()}
-        given = metadata.get(TOKEN_KEY, "")
-        shown = given.encode() if isinstance(given, str) else given
-        if not all(hmac.compare_digest(shown, token.encode()) for token in wanted):
-            raise _Refused(grpc.StatusCode.PERMISSION_DENIED, "")
+    def _query_tasks(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        note = Note(size=len(payload))
 
-    def _limit(self, injection: Injection, size: int) -> None:
-        if injection.limit is not None and size > injection.limit.size:
-            details = f"message larger than max ({size} vs. {injection.limit.size})"
-            raise _Refused(grpc.StatusCode[injection.limit.code], details)
-        if size > self._message_limit:
-            # what a client of the server sees when its message is too large
-            raise _Refused(grpc.StatusCode.CANCELLED, "")
+        def work(injection: Injection) -> bytes:
+            request = EBPFProfilingTaskQuery()
+            self._gate.decode(request, payload, "queryTasks")
+            note.agent_id = request.roverInstanceId
+            commands = self._profiling.query(request)
+            note.items = len(commands)
+            fail_after(injection)
+            return message_of(commands).SerializeToString()
 
-    def _decode(
-        self,
-        request: EBPFProcessReportList | EBPFProcessPingPkgList,
-        payload: bytes,
-        method: Method,
-    ) -> None:
-        try:
-            request.ParseFromString(payload)
-        except (DecodeError, UnicodeDecodeError) as error:
-            request.Clear()
-            self._state.undecodable(method, str(error))
-            raise _Refused(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR) from error
+        return self._gate.serve("queryTasks", note, context, work)
 
+    def _collect(self, payloads: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        note = Note()
+        stream = Stream(self._profiling)
 
-def _fail_before(injection: Injection) -> None:
-    if injection.error is not None and not injection.error.stored:
-        _fail(injection.error.code, injection.error.details)
+        def work(injection: Injection) -> bytes:
+            # each message takes effect as it comes, also of a stream that fails later
+            for payload in payloads:
+                note.size += len(payload)
+                self._gate.limit(injection, len(payload))
+                data = EBPFProfilingData()
+                self._gate.decode(data, payload, "collectProfilingData")
+                if not stream.take(data):
+                    raise RefusedError(grpc.StatusCode.UNKNOWN, APPLICATION_ERROR)
+                note.items += 1
+            fail_after(injection)
+            return b""
+
+        return self._gate.serve("collectProfilingData", note, context, work)
 
 
-def _fail_after(injection: Injection) -> None:
-    if injection.error is not None and injection.error.stored:
-        _fail(injection.error.code, injection.error.details)
+class ContinuousService:
+    """ContinuousProfilingService; one object serves all threads.
 
+    Args:
+        gate: What calls come through.
+        profiling: The policies, and where tasks are made.
+    """
 
-def _fail(code: str, details: str) -> NoReturn:
-    raise _Refused(grpc.StatusCode[code], details)
+    def __init__(self, gate: Gate, profiling: Profiling) -> None:
+        self._gate = gate
+        self._profiling = profiling
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What a grpc.Server is given."""
+        return grpc.method_handlers_generic_handler(
+            CONTINUOUS_SERVICE,
+            {
+                "queryPolicies": grpc.unary_unary_rpc_method_handler(self._query_policies),
+                "reportProfilingTask": grpc.unary_unary_rpc_method_handler(self._report),
+            },
+        )
+
+    def _query_policies(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        note = Note(size=len(payload))
+
+        def work(injection: Injection) -> bytes:
+            request = ContinuousProfilingPolicyQuery()
+            self._gate.decode(request, payload, "queryPolicies")
+            note.items = len(request.policies)
+            commands = self._profiling.policies.query(request)
+            fail_after(injection)
+            return message_of(commands).SerializeToString()
+
+        return self._gate.serve("queryPolicies", note, context, work)
+
+    def _report(self, payload: bytes, context: grpc.ServicerContext) -> bytes:
+        note = Note(items=1, size=len(payload))
+
+        def work(injection: Injection) -> bytes:
+            request = ContinuousProfilingReport()
+            self._gate.decode(request, payload, "reportProfilingTask")
+            command = self._profiling.triggered(request)
+            fail_after(injection)
+            return message_of([command]).SerializeToString()
+
+        return self._gate.serve("reportProfilingTask", note, context, work)

@@ -82,6 +82,12 @@ class State:
             self._add_violations([self._rules.undecodable(method, why, Stamp.now())])
             self._changed()
 
+    def violated(self, violation: Violation) -> None:
+        """Take note of a broken rule that another part of the backend found."""
+        with self._condition:
+            self._add_violations([violation])
+            self._changed()
+
     def answered(self, call: Call) -> None:
         """Take note of how a call was answered."""
         with self._condition:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "start": "discover this host's processes and report them",
     "backend": "run a backend of our own that speaks SkyWalking's protocol",
     "ps": "show what would be reported, and why the rest would not",
+    "profile": "sample the stacks of a process: a flame graph, without a backend",
     "id": "print this host's agent id",
     "config": "check and show the configuration",
     "version": "print the version",

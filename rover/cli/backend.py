@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rover.cli.backend_profile import profile
 from rover.cli.live import GONE_AFTER, mute, show
 from rover.errors import BackendError, ConfigError
 from rover.host_limits import ensure_room
@@ -30,7 +31,7 @@ _FILE: Final = click.Path(path_type=Path)
 _PORT: Final = click.IntRange(0, 65_535)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--address", default="127.0.0.1", show_default=True, help="Listen here; 0.0.0.0: everywhere."
 )
@@ -93,6 +94,8 @@ def backend(
     details, stored), fewer (items, stored), reorder, drop-ids, wrong-ids, message-limit (size,
     code), token (token). Those that strike calls take method, rate and count as well.
     """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
     # gRPC is imported here: --help needs none
     from rover.backend import EmbeddedBackend  # noqa: PLC0415
 
@@ -116,6 +119,9 @@ def backend(
         _print_state(running)
     if strict:
         _judge(running)
+
+
+backend.add_command(profile)
 
 
 def _options(

@@ -29,8 +29,17 @@ log = logging.getLogger("rover.cli")
 @click.option(
     "--embedded", is_flag=True, help="Report to a backend in this command, and show what it holds."
 )
-def start(loaded: Loaded, *, embedded: bool) -> None:
+@click.option(
+    "--control",
+    "control_port",
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="With --embedded: serve that backend's control interface on this port of 127.0.0.1.",
+)
+def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
     """Discover this host's processes and report them, until SIGTERM or Ctrl-C."""
+    if control_port is not None and not embedded:
+        raise click.UsageError("--control is the embedded backend's: give --embedded as well")
     settings = loaded.settings
     write_logs(settings.logger.level, tracebacks=stands_apart(output=embedded))
     for warning in loaded.warnings:
@@ -43,7 +52,7 @@ def start(loaded: Loaded, *, embedded: bool) -> None:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()
     if embedded:
-        _run_embedded(settings)
+        _run_embedded(settings, control_port)
     else:
         _run(settings)
 
@@ -59,12 +68,12 @@ def _run(settings: Settings) -> None:
             agent.stop()
 
 
-def _run_embedded(settings: Settings) -> None:
+def _run_embedded(settings: Settings, control_port: int | None) -> None:
     # drawn only here: an agent alone need not hold a server and what draws tables
     from rover.backend import BackendOptions, EmbeddedBackend  # noqa: PLC0415
     from rover.cli.live import show  # noqa: PLC0415
 
-    with EmbeddedBackend(BackendOptions()) as backend:
+    with EmbeddedBackend(BackendOptions(control_port=control_port)) as backend:
         core = settings.core
         core = replace(core, backend=replace(core.backend, addr=backend.address, enable_tls=False))
         changes: queue.SimpleQueue[Changes] = queue.SimpleQueue()

@@ -18,6 +18,7 @@ from rover.config.origin import DEFAULT, Origin, Source
 from rover.config.reading import MAX_ITEMS, read_value
 from rover.config.sections import pod_analyzers, regex_finders
 from rover.config.settings import (
+    FOREIGN_BELOW,
     FOREIGN_SECTIONS,
     AnalyzerSettings,
     Key,
@@ -55,7 +56,7 @@ class Loaded:
     origins: Mapping[str, Origin]
     """By the key's name in the file; items of lists have their number, as in ``analyzers[0]``."""
     ignored: tuple[str, ...] = ()
-    """Top-level keys that configure modules of SkyWalking Rover which this agent does not have."""
+    """Sections that configure modules of SkyWalking Rover which this agent does not have."""
     warnings: tuple[str, ...] = ()
     """What is likely a mistake, and is obeyed all the same."""
     file: Path | None = None
@@ -65,7 +66,8 @@ class Loaded:
     @property
     def unknown(self) -> tuple[str, ...]:
         """Those of the ignored keys that no version of SkyWalking Rover is known to have."""
-        return tuple(key for key in self.ignored if key.lower() not in FOREIGN_SECTIONS)
+        known = {*FOREIGN_SECTIONS, *FOREIGN_BELOW}
+        return tuple(key for key in self.ignored if key.lower() not in known)
 
 
 def find_file(given: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -109,13 +111,14 @@ def load(
     if findings.problems:
         in_order = sorted(findings.problems, key=lambda problem: problem[0])
         raise ConfigError(_joined([what for _, what in in_order]))
-    ignored = tuple(entry.key for entry in document.entries.values() if _is_foreign(entry))
+    ignored = [entry.key for entry in document.entries.values() if _is_foreign(entry)]
+    ignored += [path for path in FOREIGN_BELOW if sources.node(path) is not None]
     in_file = (origin.source is Source.FILE for origin in findings.origins.values())
     listed = (sources.node(path) is not None for path in (REGEX, ANALYZERS))
     return Loaded(
         settings,
         findings.origins,
-        ignored,
+        tuple(ignored),
         tuple(findings.warnings),
         file,
         sets_nothing=file is not None and not any((*in_file, *listed)),
@@ -218,6 +221,8 @@ def _check_entry(parent: str, entry: Entry, sources: Sources, findings: Findings
     path = f"{parent}.{entry.key}" if parent else entry.key
     # Numbers tell items of a list apart in messages; their keys are the same.
     generic = re.sub(r"\[[0-9]+\]", "[]", path)
+    if path.lower() in FOREIGN_BELOW:
+        return
     if entry.key.lower() not in children(generic.rpartition(".")[0]):
         origin = Origin(Source.FILE, sources.file, entry.line)
         inside = entry.value.entries.keys() if isinstance(entry.value, Section) else set()

@@ -270,17 +270,90 @@ class StatusSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OnCpuSettings:
+    """``profiling.task.on_cpu``."""
+
+    dump_period: float = key(
+        Kind.SECONDS,
+        0.0101,
+        "ROVER_PROFILING_TASK_ON_CPU_DUMP_PERIOD",
+        minimum=0.001,
+        maximum=60,
+    )
+    """CPU time between two dumps of a running thread's stack. Rover's default is 9 ms, which beats
+    with programs of a rhythm in whole milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """``profiling.task``."""
+
+    on_cpu: OnCpuSettings = OnCpuSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerSettings:
+    """``profiling.continuous.trigger``."""
+
+    execute_duration: float = key(
+        Kind.SECONDS,
+        600.0,
+        "ROVER_PROFILING_CONTINUOUS_TRIGGER_EXECUTE_DURATION",
+        minimum=1,
+        maximum=86_400,
+    )
+    """How long something is profiled once it passed a threshold."""
+    silence_duration: float = key(
+        Kind.SECONDS, 1_200.0, "ROVER_PROFILING_CONTINUOUS_TRIGGER_SILENCE_DURATION", minimum=1
+    )
+    """From one such task to the next of the same process and target, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousSettings:
+    """``profiling.continuous``: processes watched by policies of the backend."""
+
+    fetch_interval: float = key(
+        Kind.SECONDS, 1.0, "ROVER_PROFILING_CONTINUOUS_FETCH_INTERVAL", minimum=0.1
+    )
+    """Pause between two readings of what watched processes use."""
+    check_interval: float = key(
+        Kind.SECONDS, 5.0, "ROVER_PROFILING_CONTINUOUS_CHECK_INTERVAL", minimum=0.1
+    )
+    """Pause between two looks at thresholds, and at who is to be watched."""
+    trigger: TriggerSettings = TriggerSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilingSettings:
+    """``profiling``: tasks that the backend sets for the processes reported."""
+
+    active: bool = key(Kind.FLAG, default=True, env="ROVER_PROFILING_ACTIVE")
+    check_interval: float = key(Kind.SECONDS, 10.0, "ROVER_PROFILING_CHECK_INTERVAL", minimum=0.1)
+    """Pause between two questions for tasks."""
+    flush_interval: float = key(
+        Kind.SECONDS, 5.0, "ROVER_PROFILING_FLUSH_INTERVAL", minimum=0.1, maximum=60
+    )
+    """Pause between two sends of what was sampled."""
+    task: TaskSettings = TaskSettings()
+    continuous: ContinuousSettings = ContinuousSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole tree."""
 
     logger: LoggerSettings = LoggerSettings()
     core: CoreSettings = CoreSettings()
     process_discovery: DiscoverySettings = DiscoverySettings()
+    profiling: ProfilingSettings = ProfilingSettings()
     status: StatusSettings = StatusSettings()
 
 
-FOREIGN_SECTIONS: Final = ("profiling", "pprof", "access_log")
+FOREIGN_SECTIONS: Final = ("pprof", "access_log")
 """Top-level keys of SkyWalking Rover's file whose modules this agent does not have."""
+FOREIGN_BELOW: Final = ("profiling.task.network", "profiling.continuous.meter_prefix")
+"""What it has for such modules below keys of ours."""
 
 IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 """Variable that every container of a pod has."""

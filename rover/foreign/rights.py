@@ -22,6 +22,8 @@ _CAPABILITY_VERSION: Final = 0x20080522
 _KEPT: Final = (1 << 2) | (1 << 19)
 """CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, as far as the agent has them."""
 _LAST_CAPABILITY: Final = 63
+CHECKPOINT_RESTORE: Final = 1 << 40
+"""CAP_CHECKPOINT_RESTORE: opens what lies behind a mapping (/proc/PID/map_files)."""
 _ADDRESS_SPACE: Final = 256 * 1_048_576
 _DESCRIPTORS: Final = 128
 _FILE_SIZE: Final = 0
@@ -39,7 +41,13 @@ class _Sets(ctypes.Structure):
     )
 
 
-def give_up_rights(parent: int) -> None:
+def give_up_rights(
+    parent: int,
+    *,
+    beside: int = 0,
+    address_space: int = _ADDRESS_SPACE,
+    descriptors: int = _DESCRIPTORS,
+) -> None:
     """End with the parent, and keep only what reading takes; call it in the first thread.
 
     Capabilities belong to a thread: those started later have what this one has then. What the
@@ -47,7 +55,11 @@ def give_up_rights(parent: int) -> None:
 
     Args:
         parent: the agent's pid; where it is gone already, the child ends.
+        beside: further capabilities to keep, a bit each.
+        address_space: bytes of memory at most.
+        descriptors: open files at most.
     """
+    keep = _KEPT | beside
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -55,19 +67,19 @@ def give_up_rights(parent: int) -> None:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     for capability in range(_LAST_CAPABILITY + 1):
-        if not _KEPT >> capability & 1:
+        if not keep >> capability & 1:
             libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     header, sets = _Header(_CAPABILITY_VERSION, 0), (_Sets * 2)()
     if libc.capget(ctypes.byref(header), sets) == 0:
         for at, each in enumerate(sets):
-            kept = _KEPT >> (32 * at) & 0xFFFFFFFF
+            kept = keep >> (32 * at) & 0xFFFFFFFF
             each.effective &= kept
             each.permitted &= kept
             each.inheritable = 0
         libc.capset(ctypes.byref(header), sets)
     for limit, most in (
-        (resource.RLIMIT_AS, _ADDRESS_SPACE),
-        (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+        (resource.RLIMIT_AS, address_space),
+        (resource.RLIMIT_NOFILE, descriptors),
         (resource.RLIMIT_FSIZE, _FILE_SIZE),
         (resource.RLIMIT_CORE, 0),
     ):

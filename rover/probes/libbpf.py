@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rover.errors import ProbeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LIBRARY: Final = "libbpf.so.1"
 
@@ -48,6 +48,8 @@ def library() -> ctypes.CDLL:
             (number, pointer, pointer, pointer, pointer, counted, pointer),
         ),
         ("bpf_map_update_batch", number, (number, pointer, pointer, counted, pointer)),
+        ("bpf_map_delete_batch", number, (number, pointer, counted, pointer)),
+        ("bpf_raw_tracepoint_open", number, (ctypes.c_char_p, number)),
         ("bpf_obj_get_info_by_fd", number, (number, pointer, counted)),
         ("ring_buffer__new", pointer, (number, _SAMPLE, pointer, pointer)),
         ("ring_buffer__consume", number, (pointer,)),
@@ -75,7 +77,7 @@ def possible_cpus() -> int:
     return _checked(library().libbpf_num_possible_cpus())
 
 
-def lookup(descriptor: int, key: ctypes.c_uint32, value: Any) -> bool:  # noqa: ANN401 - any ctypes
+def lookup(descriptor: int, key: Any, value: Any) -> bool:  # noqa: ANN401 - any ctypes
     """Read one value into `value`; False where the key is not in the map."""
     try:
         _checked(library().bpf_map_lookup_elem(descriptor, ctypes.byref(key), ctypes.byref(value)))
@@ -86,12 +88,12 @@ def lookup(descriptor: int, key: ctypes.c_uint32, value: Any) -> bool:  # noqa: 
     return True
 
 
-def update(descriptor: int, key: ctypes.c_uint32, value: Any) -> None:  # noqa: ANN401 - any ctypes
+def update(descriptor: int, key: Any, value: Any) -> None:  # noqa: ANN401 - any ctypes
     """Write one value; OSError E2BIG where the map is full."""
     _checked(library().bpf_map_update_elem(descriptor, ctypes.byref(key), ctypes.byref(value), 0))
 
 
-def delete(descriptor: int, key: ctypes.c_uint32) -> bool:
+def delete(descriptor: int, key: Any) -> bool:  # noqa: ANN401 - any ctypes
     """Delete one key; False where it was not in the map."""
     try:
         _checked(library().bpf_map_delete_elem(descriptor, ctypes.byref(key)))
@@ -144,6 +146,54 @@ def update_all(descriptor: int, keys: Any, values: Any, amount: int) -> int:  # 
         number = ctypes.get_errno() or -result
         raise OSError(number, os.strerror(number))
     return count.value
+
+
+def batches(descriptor: int, keys: Any, values: Any) -> Iterator[int]:  # noqa: ANN401
+    """Read a hash map by parts into two arrays of one length; give how many entries each part has.
+
+    A part is overwritten by the next. What another adds or removes meanwhile may be missed.
+    """
+    position, count = ctypes.c_uint32(), ctypes.c_uint32()
+    first = True
+    while True:
+        count.value = len(keys)
+        result = library().bpf_map_lookup_batch(
+            descriptor,
+            None if first else ctypes.byref(position),
+            ctypes.byref(position),
+            ctypes.byref(keys),
+            ctypes.byref(values),
+            ctypes.byref(count),
+            None,
+        )
+        number = (ctypes.get_errno() or -result) if result < 0 else 0
+        if number not in {0, errno.ENOENT}:
+            raise OSError(number, os.strerror(number))
+        if count.value:
+            yield count.value
+        if number:
+            return
+        first = False
+
+
+def delete_all(descriptor: int, keys: Any, amount: int) -> None:  # noqa: ANN401
+    """Delete the first `amount` keys of an array; those that are not in the map are passed over."""
+    done = 0
+    size = ctypes.sizeof(keys._type_)
+    while done < amount:
+        count = ctypes.c_uint32(amount - done)
+        result = library().bpf_map_delete_batch(
+            descriptor, ctypes.byref(keys, done * size), ctypes.byref(count), None
+        )
+        number = (ctypes.get_errno() or -result) if result < 0 else 0
+        if number not in {0, errno.ENOENT}:
+            raise OSError(number, os.strerror(number))
+        done += count.value + (1 if number else 0)
+
+
+def attach_raw(program: int, tracepoint: str) -> int:
+    """Attach a program to a raw tracepoint for as long as the descriptor returned is open."""
+    return _checked(library().bpf_raw_tracepoint_open(tracepoint.encode(), program))
 
 
 class _ProgramInfo(ctypes.Structure):

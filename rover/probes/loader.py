@@ -8,6 +8,8 @@ holds the descriptors.
 The programs are attached to raw tracepoints, which takes no right but to load them. Where that does
 not work, they are attached to the same tracepoints by perf events.
 
+What profiles is loaded by the same program under another request (rover/probes/profile_loader.py).
+
 Arguments are ``SOCKET_FD REQUEST_JSON``. The answer goes through the socket as one JSON object:
 ``{"maps": [...], "tracepoints": [...], ...}`` with the descriptors of the maps, then of the
 programs, then of the attachments, in the order of their names; or
@@ -25,10 +27,13 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rover.probes import btf, refusals, tracefs, trial
 from rover.probes.refusals import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAPS: Final = ("pending", "overflow", "spilled", "tracked", "armed", "counters", "events")
 
@@ -130,17 +135,22 @@ def map_descriptor(module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no 
     return descriptor
 
 
-def by_raw_tracepoints(request: dict[str, Any]) -> Loaded:
-    """Attach to raw tracepoints, and try what was read of the kernel's structures."""
+def kernel_offsets(request: dict[str, Any], wanted: dict[str, tuple[str, str]]) -> dict[str, int]:
+    """Return where fields of the kernel's structures lie, by the name that C has for each."""
     try:
         kernel = btf.read(Path(request.get("btf", btf.VMLINUX)))
-        offsets = {name: kernel.offset(*place) for name, place in OFFSETS.items()}
+        offsets = {name: kernel.offset(*place) for name, place in wanted.items()}
     except btf.BtfError as error:
         raise LoadError(
             f"no offsets of the kernel's structures: {error}",
             "a kernel built with CONFIG_DEBUG_INFO_BTF has them",
         ) from error
-    offsets.update(request.get("offsets", {}))
+    return offsets | dict(request.get("offsets", {}))
+
+
+def by_raw_tracepoints(request: dict[str, Any]) -> Loaded:
+    """Attach to raw tracepoints, and try what was read of the kernel's structures."""
+    offsets = kernel_offsets(request, OFFSETS)
     defines = ["-DROVER_RAW", *(f"-D{name}={value}" for name, value in offsets.items())]
     module, headers = compile_programs(request, definitions(request, list(TRACEPOINTS)) + defines)
     attached = {}
@@ -241,7 +251,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     raise LoadError(tried, other.advice)
 
 
-def main() -> None:
+def main(load: Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]] = load) -> None:
     """Answer the agent through the socket whose descriptor is the first argument."""
     descriptor, request = sys.argv[-2:]
     with socket.socket(fileno=int(descriptor)) as agent:

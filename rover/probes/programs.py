@@ -30,8 +30,8 @@ INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
 LOADER: Final = """
 import sys
 sys.path.append(sys.argv[1])
-from rover.probes import loader
-loader.main()
+from rover.probes import loader, {module}
+loader.main({module}.load)
 """
 """The child, in a Python that may know nothing of this package; its own libraries come first."""
 DISTRIBUTION_PYTHON: Final = "/usr/bin/python3"
@@ -74,12 +74,12 @@ class Programs:
             os.close(descriptor)
 
 
-def source() -> Path:
-    """Return the C program: beside this package in a checkout, inside it in a wheel."""
+def source(name: str = "process.c") -> Path:
+    """Return a C program: beside this package in a checkout, inside it in a wheel."""
     package = Path(__file__).parents[1]
     for place in (package / "_bpf", package.parent / "bpf"):
-        if (place / "process.c").is_file():
-            return place / "process.c"
+        if (place / name).is_file():
+            return place / name
     raise ProbeError(f"the eBPF programs are missing from {package}; install the package again")
 
 
@@ -139,12 +139,7 @@ def load(
         },
         **request,
     }
-    answer, descriptors, messages = _run_child(request, timeout, given_up)
-    if "error" in answer:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        said = f"\n{messages}" if messages else ""
-        raise ProbeError(f"{answer['error']}; {answer['advice']}{said}")
+    answer, descriptors = run_loader("loader", request, timeout, given_up)
     maps = dict(zip(answer["maps"], descriptors, strict=False))
     rest = descriptors[len(maps) :]
     attached = answer["tracepoints"]
@@ -171,8 +166,31 @@ def load(
     )
 
 
+def run_loader(
+    module: str, request: dict[str, Any], timeout: float, given_up: Callable[[], bool]
+) -> tuple[dict[str, Any], list[int]]:
+    """Have a child load what a request asks for; return its answer and the descriptors with it.
+
+    Args:
+        module: of this package, whose `load` the child calls.
+        request: JSON.
+        timeout: as in `load`.
+        given_up: as in `load`.
+
+    Raises:
+        ProbeError: as in `load`.
+    """
+    answer, descriptors, messages = _run_child(module, request, timeout, given_up)
+    if "error" in answer:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        said = f"\n{messages}" if messages else ""
+        raise ProbeError(f"{answer['error']}; {answer['advice']}{said}")
+    return answer, descriptors
+
+
 def _run_child(
-    request: dict[str, Any], timeout: float, given_up: Callable[[], bool]
+    module: str, request: dict[str, Any], timeout: float, given_up: Callable[[], bool]
 ) -> tuple[dict[str, Any], list[int], str]:
     """Return the child's answer, the descriptors that came with it and what it printed."""
     python = interpreter()
@@ -182,7 +200,13 @@ def _run_child(
         with ours, theirs:
             child = subprocess.Popen(
                 [
-                    *(python, "-I", "-c", LOADER, str(Path(__file__).parents[2])),
+                    *(
+                        python,
+                        "-I",
+                        "-c",
+                        LOADER.format(module=module),
+                        str(Path(__file__).parents[2]),
+                    ),
                     *(str(theirs.fileno()), json.dumps(request)),
                 ],
                 pass_fds=(theirs.fileno(),),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,7 @@ os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 import grpc  # reads both variables when it is loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sized
 
     from rover.config.address import Endpoint
     from rover.config.settings import BackendSettings
@@ -66,6 +67,7 @@ class GrpcChannel:
         self._secrets = tuple(filter(None, secrets))
         self._calls: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._stood = False
+        self._aside: grpc.Future[bytes] | None = None
 
     @property
     def stands(self) -> bool:
@@ -89,28 +91,79 @@ class GrpcChannel:
         """
         if self._stood and not self.stands:
             raise CallError(FailureKind.AWAY, "the connection was closed")
-        try:
+        with self._failures_told(message):
             call = self._calls.get(path)
             if call is None:
                 call = self._calls[path] = self._channel.unary_unary(path)
             answer: bytes = call(message, timeout=timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
-            text = (error.details() or "") if isinstance(error, grpc.Call) else str(error)
-            raise CallError(kind_of(code, text, len(message)), self._told(code, text)) from None
-        except ValueError:
-            raise CallError(FailureKind.AWAY, "the connection was closed") from None
         self._stood = True
         return answer
+
+    def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
+        """As `call` with a stream of messages, for a thread other than the session's.
+
+        It needs a connection that stands, makes none, and can be ended by `cancel_aside`.
+
+        Raises:
+            CallError: There is no usable answer within the time, seconds.
+        """
+        if not self.stands:
+            raise CallError(FailureKind.AWAY, "not connected")
+        sent = _Measured(messages)
+        with self._failures_told(sent):
+            method: grpc.StreamUnaryMultiCallable[bytes, bytes] = self._channel.stream_unary(path)
+            call = method.future(iter(sent), timeout=timeout, metadata=self._metadata)
+            self._aside = call
+            try:
+                answer: bytes = call.result()
+            finally:
+                self._aside = None
+        return answer
+
+    def cancel_aside(self) -> None:
+        """Make the `call_aside` under way fail, if there is one; from any thread."""
+        call = self._aside
+        if call is not None:
+            call.cancel()
 
     def close(self) -> None:
         """End it; from any thread, a call under way fails."""
         self._channel.close()
 
+    @contextmanager
+    def _failures_told(self, sent: Sized) -> Iterator[None]:
+        """Make grpc's exceptions ours."""
+        try:
+            yield
+        except grpc.FutureCancelledError:
+            raise CallError(FailureKind.AWAY, "the agent is stopping") from None
+        except grpc.RpcError as error:
+            code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
+            text = (error.details() or "") if isinstance(error, grpc.Call) else str(error)
+            raise CallError(kind_of(code, text, len(sent)), self._told(code, text)) from None
+        except ValueError:
+            raise CallError(FailureKind.AWAY, "the connection was closed") from None
+
     def _told(self, code: str, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return plain(f"{code}: {text}" if text else code)
+
+
+class _Measured:
+    """Messages that are made as they are sent; as long as the largest of them so far."""
+
+    def __init__(self, messages: Iterable[bytes]) -> None:
+        self._messages = messages
+        self._largest = 0
+
+    def __len__(self) -> int:
+        return self._largest
+
+    def __iter__(self) -> Iterator[bytes]:
+        for message in self._messages:
+            self._largest = max(self._largest, len(message))
+            yield message
 
 
 class GrpcDialer:

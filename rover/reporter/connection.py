@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rover.reporter.failures import CallError, FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rover.config.address import Endpoint
 
 MOST_TIMEOUTS: Final = 2
@@ -26,6 +28,16 @@ class Channel(Protocol):
         Raises:
             CallError: There is no usable answer within the time, seconds.
         """
+
+    def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
+        """Send a stream of messages and give the answer, for a thread other than the session's.
+
+        Raises:
+            CallError: There is no connection, or no usable answer within the time, seconds.
+        """
+
+    def cancel_aside(self) -> None:
+        """Make the `call_aside` under way fail, if there is one; from any thread."""
 
     def close(self) -> None:
         """End it; from any thread, a call under way fails."""
@@ -103,6 +115,23 @@ class Connection:
             raise
         self._timeouts = 0
         return answer
+
+    def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
+        """Make a call for a thread other than the session's; how it goes is nothing to the session.
+
+        Raises:
+            CallError: There is no connection, or no usable answer within the time, seconds.
+        """
+        channel = self._channel
+        if channel is None:
+            raise CallError(FailureKind.AWAY, "not connected")
+        return channel.call_aside(path, messages, timeout)
+
+    def cancel_aside(self) -> None:
+        """Make the `call_aside` under way fail, if there is one; from any thread."""
+        channel = self._channel
+        if channel is not None:
+            channel.cancel_aside()
 
     def fail_over(self) -> bool:
         """Move to the next address; false, and on the first one, after the last was tried."""

@@ -112,7 +112,9 @@ class Exchange:
         self._warn_of_layers({entry.report.entity.layer for entry in entries})
         framed = self._framed(
             entries,
-            lambda entry: messages.announcement(entry.report, self.host_ip, self._units),
+            lambda entry: messages.announcement(
+                entry.report, self.host_ip, self._units, supported=self._supported(entry)
+            ),
             beat,
         )
         silent: list[Entry] = []
@@ -148,6 +150,12 @@ class Exchange:
             else:
                 why = frame.what if isinstance(frame, Defect) else frame
                 self._set_aside([entry], plain(f"fits into no message: {why}"), beat)
+
+    def _supported(self, entry: Entry) -> bool:
+        """Tell whether an entity's process can be profiled; a defect does not hide the entity."""
+        about = f"pid={entry.report.process.pid}"
+        supported = self._guard.one("profiling support", about, self._roster.supported, entry)
+        return True if isinstance(supported, Defect) else supported
 
     def _delivered(
         self, call: Call, framed: Iterable[Framed], beat: int, *, trial: bool

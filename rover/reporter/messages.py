@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from rover.model import Entity, Report
 
 SUPPORT_PROFILING: Final = "support_ebpf_profiling"
-PROFILING_SUPPORTED: Final = "false"
-"""This agent cannot profile yet. The server keeps the first value it was told, so a promise made
-too early would last; a "false" will have to be overcome by a new row."""
+SUPPORTED: Final = {True: "true", False: "false"}
 
 LEAST_COMMAND_LINE: Final = 30_000
 """JSON units of the command line that further properties never take away."""
@@ -79,14 +77,19 @@ def told(report: Report) -> Told:
     )
 
 
-def properties(report: Report, host_ip: str, units: int) -> list[tuple[str, str]]:
+def properties(
+    report: Report, host_ip: str, units: int, *, supported: bool = False
+) -> list[tuple[str, str]]:
     """Give all properties of a report, within so many units of JSON.
+
+    Whether profiling is supported the server takes from the first report, for as long as it keeps
+    the process.
 
     A further property that does not fit is left out as a whole, since half a value would be a
     wrong one; then the command line is cut to what is left.
     """
     container, process = report.container, report.process
-    pid, support = ("pid", str(process.pid)), (SUPPORT_PROFILING, PROFILING_SUPPORTED)
+    pid, support = ("pid", str(process.pid)), (SUPPORT_PROFILING, SUPPORTED[supported])
     command_line = limits.clean(process.told)
     if container is None:
         pairs = [("host_ip", host_ip), pid]
@@ -112,7 +115,7 @@ def properties(report: Report, host_ip: str, units: int) -> list[tuple[str, str]
     return [*pairs, ("command_line", limits.json_prefix(command_line, left)), support, *further]
 
 
-def announcement(report: Report, host_ip: str, units: int) -> bytes:
+def announcement(report: Report, host_ip: str, units: int, *, supported: bool = False) -> bytes:
     """Serialise one item of reportProcesses as a frame of its list."""
     kind = EBPFHostProcessMetadata if report.container is None else EBPFKubernetesProcessMetadata
     metadata = kind(
@@ -120,7 +123,7 @@ def announcement(report: Report, host_ip: str, units: int) -> bytes:
         pid=report.process.pid,
         properties=[
             KeyStringValuePair(key=key, value=value)
-            for key, value in properties(report, host_ip, units)
+            for key, value in properties(report, host_ip, units, supported=supported)
         ],
     )
     if isinstance(metadata, EBPFHostProcessMetadata):
@@ -130,11 +133,11 @@ def announcement(report: Report, host_ip: str, units: int) -> bytes:
     return frame(item.SerializeToString())
 
 
-def beat(entity: Entity) -> bytes:
+def beat(entity: Entity, *, supported: bool = False) -> bytes:
     """Serialise one item of keepAlive as a frame of its list."""
     item = EBPFProcessPingPkg(
         entityMetadata=_entity(entity),
-        properties=[KeyStringValuePair(key=SUPPORT_PROFILING, value=PROFILING_SUPPORTED)],
+        properties=[KeyStringValuePair(key=SUPPORT_PROFILING, value=SUPPORTED[supported])],
     )
     return frame(item.SerializeToString())
 

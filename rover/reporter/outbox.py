@@ -6,8 +6,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from rover.guard import Guard
+from rover.reporter.roster import kept_form
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rover.model import Changes, EntityKey, Report
     from rover.reporter.roster import Entry, Roster
 
@@ -77,3 +80,13 @@ class Outbox:
     def entry(self, key: EntityKey) -> Entry | None:
         """Give one entry, for a thread other than the session's."""
         return self._roster.entries.get(key)
+
+    def entities_of(self, process_ids: Iterable[str]) -> dict[str, EntityKey]:
+        """Find the entities with these ids, for a thread other than the session's."""
+        wanted = {kept_form(each): each for each in process_ids}
+        # of 10,000 entities a few are asked for: their ids are compared as they are kept
+        return {
+            wanted[entry.kept_id]: entry.key
+            for entry in self.entries()
+            if entry.kept_id and entry.kept_id in wanted
+        }

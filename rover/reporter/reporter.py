@@ -17,8 +17,10 @@ from rover.reporter.session import Rest, Session
 from rover.reporter.state import ReporterState, SessionState, standing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
     from rover.config.settings import BackendSettings, DiscoverySettings
-    from rover.model import Changes, EntityKey
+    from rover.model import Changes, Entity, EntityKey, Process
     from rover.reporter.state import EntityState
 
 log = logging.getLogger("rover.reporter")
@@ -39,6 +41,8 @@ class Reporter:
         host_ip: What to tell as the host's address; empty to take that of the interface which
             leads to the backend.
         guard: Runs each step, so that a defect does not end the beats of all entities.
+        supports: Tells whether a process can be profiled, or raises RoverError; called by the
+            reporter's thread.
 
     Raises:
         BackendError: The address, a certificate or the token cannot be used.
@@ -52,6 +56,8 @@ class Reporter:
         agent_id: str,
         host_ip: str = "",
         guard: Guard | None = None,
+        *,
+        supports: Callable[[Process], bool] = lambda _process: False,
     ) -> None:
         pacing = Pacing(
             discovery.heartbeat_period,
@@ -60,10 +66,11 @@ class Reporter:
             backend.timeout,
         )
         dialer = GrpcDialer(backend, discovery.heartbeat_period, host_ip)
-        roster = Roster()
+        roster = Roster(supports)
         self._guard = guard or Guard()
         self._outbox = Outbox(roster, self._guard)
         self._session = Session(roster, dialer, agent_id, pacing, guard=self._guard)
+        self._timeout = backend.timeout
         self._stop_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="rover-reporter", daemon=True)
 
@@ -79,6 +86,37 @@ class Reporter:
         """Take note that all that ran at the start has been published; from any thread."""
         self._session.complete = True
         self._outbox.nudge()
+
+    def call_aside(self, path: str, messages: Iterable[bytes]) -> bytes:
+        """Make a call over the session's connection: a stream of messages, or one.
+
+        For one thread other than the reporter's own. Nothing is tried again, and there must be a
+        connection.
+
+        Raises:
+            BackendError: There is none, or no usable answer in time.
+        """
+        return self._session.connection.call_aside(path, messages, self._timeout)
+
+    def cancel_aside(self) -> None:
+        """Make the `call_aside` under way fail, if there is one; from any thread."""
+        self._session.connection.cancel_aside()
+
+    def entities_of(self, process_ids: Iterable[str]) -> dict[str, EntityKey]:
+        """Find the live entities that the backend gave these ids; costs a walk over all of them."""
+        return self._outbox.entities_of(process_ids)
+
+    def services(self) -> set[str]:
+        """Name the services of all entities; costs a walk over them."""
+        return {entry.report.entity.service for entry in self._outbox.entries()}
+
+    def entities_in(self, services: Collection[str]) -> dict[str, Entity]:
+        """Give the entities of some services by the ids that the backend gave them."""
+        return {
+            entry.process_id: entry.report.entity
+            for entry in self._outbox.entries()
+            if entry.kept_id and entry.report.entity.service in services
+        }
 
     def stop(self, timeout: float = 4.0) -> bool:
         """Report what is new once more, then end; tell whether that went within the time."""

@@ -5,17 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from rover.errors import RoverError
 from rover.reporter import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from rover.model import EntityKey, Report
+    from rover.model import EntityKey, Process, Report
 
 HASH_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
 TRIES_UNANSWERED: Final = 10
 """Reports of an entity that bring no answer for it, before it waits for the next full report."""
+
+
+def kept_form(process_id: str) -> bytes | str:
+    """Give an id as an `Entry` keeps it."""
+    is_hash = len(process_id) == HASH_DIGITS and HEX_DIGITS.issuperset(process_id)
+    return bytes.fromhex(process_id) if is_hash else process_id
 
 
 @dataclass(slots=True)
@@ -40,6 +47,8 @@ class Entry:
     """The backend's id; of the usual hash the bytes, which take half the room of its text."""
     known: bool = False
     """The backend has answered for it on this connection, so it may beat."""
+    supported: bool | None = None
+    """Whether the process can be profiled; None before it was looked at."""
     beaten: bool = False
     """At least one beat on this connection."""
     unanswered: int = 0
@@ -55,20 +64,24 @@ class Entry:
 
     @process_id.setter
     def process_id(self, text: str) -> None:
-        is_hash = len(text) == HASH_DIGITS and HEX_DIGITS.issuperset(text)
-        self.kept_id = bytes.fromhex(text) if is_hash else text
+        self.kept_id = kept_form(text)
 
     def beat_frame(self) -> bytes:
         """Give the item of a beat, the same bytes until the entity changes."""
         if not self.beat:
-            self.beat = messages.beat(self.report.entity)
+            self.beat = messages.beat(self.report.entity, supported=bool(self.supported))
         return self.beat
 
 
 class Roster:
-    """All live entities by key; of one thread."""
+    """All live entities by key; of one thread.
 
-    def __init__(self) -> None:
+    Args:
+        supports: Tells whether a process can be profiled.
+    """
+
+    def __init__(self, supports: Callable[[Process], bool] = lambda _process: False) -> None:
+        self._supports = supports
         self.entries: dict[EntityKey, Entry] = {}
         self.due: dict[EntityKey, None] = {}
         """Keys whose report is to be sent, in the order in which they became due."""
@@ -82,6 +95,20 @@ class Roster:
     def __len__(self) -> int:
         return len(self.entries)
 
+    def supported(self, entry: Entry) -> bool:
+        """Tell whether an entity's process can be profiled; it is looked at once a report.
+
+        Where that fails it is said to be: the server takes the first word for ever, and a task in
+        vain costs less than one that nobody can ever set.
+        """
+        if entry.supported is None:
+            try:
+                entry.supported = self._supports(entry.report.process)
+            except RoverError:
+                entry.supported = True
+            entry.beat = b""
+        return entry.supported
+
     def put(self, report: Report) -> None:
         """Take in a new entity, or other facts about a known one."""
         key = report.entity.key
@@ -94,6 +121,8 @@ class Roster:
                 self.pardon(entry)
             elif entry.refusal:
                 entry.refusal.at_beat = 0
+            if entry.report.process != report.process:
+                entry.supported = None
             entry.report = report
             entry.unanswered, entry.retry_at = 0, 0.0
         self.due[key] = None

@@ -170,6 +170,11 @@ class Session:
         self._enter(Phase.STOPPED, "asked to")
         self._show()
 
+    @property
+    def connection(self) -> Connection:
+        """The one to the backend; another thread may make calls aside over it."""
+        return self._connection
+
     def abort(self) -> None:
         """Make a call under way fail; from any thread."""
         self._connection.close()

@@ -136,7 +136,7 @@ def test_properties_are_those_of_the_contract(agent: RunningAgent, spawn: Spawn)
     assert properties == {
         "pid": str(child.pid),
         "command_line": "/bin/sleep 60.25",
-        "support_ebpf_profiling": "false",
+        "support_ebpf_profiling": "true",
     }
 
 
@@ -229,12 +229,14 @@ def test_a_killed_agent_leaves_no_probe_and_no_child_and_comes_back_under_its_id
         mine = programs_of(agent.pid)
         assert len(mine) == 3
         threads = Path(f"/proc/{agent.pid}/task").iterdir()
-        (child,) = [pid for each in threads for pid in (each / "children").read_text().split()]
-        assert b"rover.foreign.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+        children = [pid for each in threads for pid in (each / "children").read_text().split()]
+        told = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
+        assert b"rover.foreign.child" in told
+        assert b"rover.binaries.child" in told
         agent.process.kill()
         agent.process.wait()
     eventually(lambda: not loaded_programs() & mine)
-    eventually(lambda: not Path(f"/proc/{child}").exists())
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
     backend.state.forget()
     with running(backend, tmp_path):
         held = backend.state.wait_for(lambda held: held.processes)

@@ -39,10 +39,10 @@ HostJudge.refresh = refresh
 IN_THE_MESSAGE = f"""
 from rover.reporter import messages
 announcement = messages.announcement
-def poisoned(report, *rest):
+def poisoned(report, *rest, **more):
     if "{POISON}" in report.process.command_line:
         raise RecursionError("brought out on purpose")
-    return announcement(report, *rest)
+    return announcement(report, *rest, **more)
 messages.announcement = poisoned
 """
 SLOW_SCAN = """

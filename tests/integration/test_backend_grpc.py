@@ -105,7 +105,7 @@ def test_invalid_utf_8_deep_inside_loses_the_good_items_too(backend):
 
 def test_a_method_the_backend_does_not_have_is_unimplemented(backend):
     with grpc.insecure_channel(backend.address) as channel:
-        error = failure(channel.unary_unary("/skywalking.v3.EBPFProfilingService/queryTasks"), b"")
+        error = failure(channel.unary_unary("/skywalking.v3.MeterReportService/collect"), b"")
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -125,7 +125,7 @@ def test_each_shape_of_cgroup_leads_to_its_pod(
                 "pod_name": f"pod-{name}",
                 "pid": str(pid),
                 "command_line": "/bin/sleep 600",
-                "support_ebpf_profiling": "false",
+                "support_ebpf_profiling": "true",
             }
         held = backend.state.snapshot()
     assert {row.pid for row in held.processes} == set(pids.values()), "processes outside pods"

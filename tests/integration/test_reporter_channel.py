@@ -47,6 +47,36 @@ def test_a_connection_stands_from_its_first_answer_until_the_server_ends_it(back
     assert failure.value.kind is FailureKind.AWAY
 
 
+@pytest.mark.usefixtures("backend")
+def test_a_call_aside_needs_a_connection_that_stands(connection):
+    with pytest.raises(CallError, match="not connected") as failure:
+        connection.call_aside(KEEP_ALIVE, [b""], 5)
+    assert failure.value.kind is FailureKind.AWAY
+    connection.call(KEEP_ALIVE, b"\x12\x01a", 5)
+    assert connection.call_aside(KEEP_ALIVE, iter([b"\x12\x01a"]), 5) == b""
+
+
+def test_a_call_aside_under_way_is_ended_by_another_thread(backend, connection):
+    connection.call(KEEP_ALIVE, b"\x12\x01a", 5)
+    backend.faults.delay(20)
+    timer = threading.Timer(0.2, connection.cancel_aside)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(CallError, match=r"stopping|CANCELLED"):
+        connection.call_aside(KEEP_ALIVE, [b"\x12\x01a"], 15)
+    assert time.monotonic() - began < 10
+    timer.join()
+    backend.faults.clear()
+
+
+def test_the_size_of_a_stream_is_that_of_its_largest_message(backend, connection):
+    connection.call(KEEP_ALIVE, b"\x12\x01a", 5)
+    backend.faults.limit_message_size(5_000, "CANCELLED")
+    with pytest.raises(CallError) as failure:
+        connection.call_aside(KEEP_ALIVE, (bytes([18, 0xF0, 0x3F]) + b"a" * 8176 for _ in "1"), 5)
+    assert failure.value.kind is FailureKind.TOO_LARGE
+
+
 def test_a_call_ends_at_its_deadline(backend, connection):
     connection.call(KEEP_ALIVE, b"\x12\x01a", 5)
     backend.faults.black_hole()

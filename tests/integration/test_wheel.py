@@ -32,6 +32,8 @@ def test_the_wheel_holds_the_programs_and_their_headers(wheel: Path):
     assert {
         "rover/_bpf/process.c",
         "rover/_bpf/process.h",
+        "rover/_bpf/profile.c",
+        "rover/_bpf/profile.h",
         "rover/_bpf/arguments.h",
         "rover/_bpf/shim/include/linux/types.h",
         "rover/_proto/ebpf/profiling/Process_pb2.py",

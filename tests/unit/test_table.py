@@ -75,6 +75,25 @@ def test_the_oldest_leads_and_others_are_not_announced():
     assert [report.process.pid for report in table.changes().announced] == [10]
 
 
+def test_all_processes_of_an_entity_are_named_the_leader_first():
+    table = Table()
+    for pid in (30, 10, 20):
+        put(table, process(pid), "a")
+    put(table, process(40), "b")
+    assert [each.pid for each in table.claimants(key("a"))] == [10, 20, 30]
+    table.remove(10)
+    assert [each.pid for each in table.claimants(key("a"))] == [20, 30]
+    assert table.claimants(key("nobody")) == ()
+
+
+def test_who_merely_says_so_is_of_an_entity_only_as_the_user_who_leads_it():
+    table = Table()
+    put(table, process(10, uid=1000), "a")
+    put(table, process(20, uid=1000), "a", own_word=True)
+    put(table, process(30, uid=65534), "a", own_word=True)
+    assert [each.pid for each in table.claimants(key("a"))] == [10, 20]
+
+
 def test_the_next_takes_over_when_the_leader_exits():
     table = Table()
     for pid in (10, 20, 30):

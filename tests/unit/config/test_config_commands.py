@@ -24,7 +24,8 @@ def rover(monkeypatch):
 def test_a_good_file_is_called_good(rover):
     result = rover("config", "check", FILES / "rover-0.7.yaml")
     assert (result.exit_code, "is good" in result.stdout) == (0, True)
-    assert "ignored: profiling, access_log, pprof" in result.stderr
+    told = "access_log, pprof, profiling.task.network, profiling.continuous.meter_prefix"
+    assert f"ignored: {told} configure" in result.stderr
 
 
 def test_a_bad_file_ends_with_two_and_all_errors(rover, tmp_path):
@@ -50,7 +51,8 @@ def test_warnings_do_not_make_a_file_bad(rover, tmp_path):
         ("", "sets nothing"),
         ("# core:\n#   cluster_name: x\n", "sets nothing"),
         ("core:\n  backend:\n", "sets nothing"),
-        ("profiling: {active: true}\n", "sets nothing"),
+        ("profiling: {task: {network: {report_interval: 2s}}}\n", "sets nothing"),
+        ("profiling: {active: true}\n", "is good"),
         ("process_discovery: {scanner: {regex: []}}\n", "is good"),
         ("core: {cluster_name: x}\n", "is good"),
         ("core: {cluster_name: '${NAME:x}'}\n", "is good"),
@@ -92,7 +94,7 @@ def test_effective_values_are_shown_as_json(rover):
     result = rover("config", "show", "-o", "json", ROVER_CONFIG=str(FILES / "rover-0.3.yaml"))
     shown = json.loads(result.stdout)
     assert shown["file"] == str(FILES / "rover-0.3.yaml")
-    assert shown["ignored"] == ["profiling"]
+    assert shown["ignored"] == ["profiling.task.network"]
     assert shown["settings"]["process_discovery.heartbeat_period"]["value"] == "20s"
     filters = shown["settings"]["process_discovery.kubernetes.analyzers[1].filters"]["value"]
     assert filters == [".Pod.HasServiceName"]

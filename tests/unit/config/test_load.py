@@ -9,7 +9,7 @@ import pytest
 
 from rover.config.keys import all_keys
 from rover.config.load import DEFAULT_FILE, find_file, load
-from rover.config.settings import FOREIGN_SECTIONS, Kind, ScanMode, Settings
+from rover.config.settings import FOREIGN_BELOW, FOREIGN_SECTIONS, Kind, ScanMode, Settings
 from rover.errors import ConfigError
 
 SINGLE = [setting for setting in all_keys() if "[]" not in setting.path]
@@ -187,6 +187,13 @@ def test_other_modules_keys_are_ignored_and_said(section, loaded):
     assert result.ignored == (section,)
 
 
+@pytest.mark.parametrize("section", FOREIGN_BELOW)
+def test_other_modules_keys_below_ours_are_ignored_and_said(section, loaded):
+    result = loaded(file_of(f"{section}.anything", "[1, {}]"))
+    assert result.ignored == (section,)
+    assert result.unknown == ()
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -236,6 +243,8 @@ def test_other_modules_keys_are_ignored_and_said(section, loaded):
         ("process_discovery: {scanner: {regex: [{layr: X}]}}", "did you mean process_discovery.sc"),
         ('core: {cluster_name: "a\\nb"}', "control characters"),
         (f"core: {{cluster_name: {'x' * 5000}}}", "longer than 4096"),
+        ("profiling: {actve: true}", "did you mean profiling.active?"),
+        ("profiling: {task: {on_cpu: {dump_period: 900us}}}", "'900us': it must be at least 1ms"),
         ("a: [", "rover.yaml:1: column 5: not valid YAML"),
     ],
 )

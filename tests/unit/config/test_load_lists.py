@@ -109,7 +109,12 @@ def test_rovers_latest_file_means_the_same_three():
     result = load(FILES / "rover-0.7.yaml", {})
     assert [texts(analyzer) for analyzer in analyzers(result)] == DEFAULTS
     assert result.settings.process_discovery.kubernetes.active is True
-    assert result.ignored == ("profiling", "access_log", "pprof")
+    assert result.ignored == (
+        "access_log",
+        "pprof",
+        "profiling.task.network",
+        "profiling.continuous.meter_prefix",
+    )
     assert result.warnings == ()
 
 
@@ -126,7 +131,8 @@ def test_rovers_early_file_with_its_scanner_is_read():
         "{{.Pod.Namespace}}::"
         '{{.Pod.LabelValue "service.istio.io/canonical-name,app.kubernetes.io/name,app" }}'
     )
-    assert result.ignored == ("profiling",)
+    assert result.ignored == ("profiling.task.network",)
+    assert result.settings.profiling.task.on_cpu.dump_period == 0.009
     assert result.warnings == ()
 
 

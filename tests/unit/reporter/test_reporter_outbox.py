@@ -49,6 +49,16 @@ def test_an_entity_that_the_session_knows_is_withdrawn_and_may_come_back():
     assert len(roster) == 1
 
 
+def test_entities_are_found_by_the_ids_that_the_backend_gave_them():
+    roster, outbox = pair()
+    outbox.put(announced(report(1), report(2), report(3)))
+    outbox.empty_into_roster()
+    first, second, _ = roster.entries.values()
+    first.process_id, second.process_id = "ab" * 32, "no hash"
+    found = outbox.entities_of(["ab" * 32, "no hash", "cd" * 32, ""])
+    assert found == {"ab" * 32: first.key, "no hash": second.key}
+
+
 @given(st.lists(st.tuples(st.sampled_from("apt"), st.integers(0, 9), st.integers(1, 5))))
 def test_the_roster_ends_up_with_what_was_published_whenever_it_is_taken(words):
     roster, outbox = pair()

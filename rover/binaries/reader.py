@@ -1,0 +1,229 @@
+"""The child as the agent sees it: started when needed, asked, and ended when it is held up."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from rover.binaries.wire import ADDRESSES_AT_ONCE, ROWS_AT_ONCE, WireError, receive, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+log = logging.getLogger("rover.binaries")
+
+ANSWER_S: Final = 5.0
+"""Seconds that one answer may take: rows of the largest files take 2 s on a busy host."""
+MAX_LEFT: Final = 4
+"""Children that could not be ended, for the kernel holds them; no more are started beside them."""
+MAX_ROWS: Final = 700_000
+MAX_MAPPINGS: Final = 512
+KALLSYMS: Final = "/proc/kallsyms"
+
+_PROGRAM: Final = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from rover.binaries.child import main; main()"
+)
+
+
+class ReadError(Exception):
+    """What was asked cannot be told; the text says why."""
+
+
+class GoneError(ReadError):
+    """The process has ended."""
+
+
+class ChildLost(ReadError):  # noqa: N818  a state, told by its name
+    """The child has ended or was ended; a new one knows nothing of what the former was asked."""
+
+
+class CodeMapping(NamedTuple):
+    """Code of a process."""
+
+    start: int
+    end: int
+    bias: int
+    """An address less this is what its image's rows speak of."""
+    image: int
+    """0: none."""
+    trampoline: int
+    """The row of CPython's trampolines where it is those; 0."""
+
+
+class Reader:
+    """Asks the child; one thread at a time."""
+
+    def __init__(self, proc: str = "/proc", *, answer_s: float = ANSWER_S) -> None:
+        self._proc = proc
+        self._answer_s = answer_s
+        self._child: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._left: list[int] = []
+        self.started = 0
+        """Children started so far; indices of images hold for one child."""
+
+    @property
+    def pid(self) -> int | None:
+        """The child's pid; None where there is none."""
+        return self._child.pid if self._child else None
+
+    def look(self, pid: int, ticks: int) -> tuple[int, list[CodeMapping]]:
+        """Return which look at a process's mappings this is, and the mappings by address.
+
+        Raises:
+            ReadError: see there.
+        """
+        answer, _ = self._ask(["look", pid, ticks])
+        try:
+            found = [CodeMapping(*map(int, each)) for each in answer["mappings"]]
+            generation = int(answer["generation"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._lost(f"no answer: {error!r}") from error
+        return generation, found[:MAX_MAPPINGS]
+
+    def rows(self, image: int) -> tuple[int, Iterator[bytes]]:
+        """Return how many rows an image has, and the rows, 8 bytes each, in parts.
+
+        Raises:
+            ReadError: see there; also while the parts are taken.
+        """
+        total, first = self._some_rows(image, 0)
+
+        def parts() -> Iterator[bytes]:
+            yield first
+            for at in range(ROWS_AT_ONCE, total, ROWS_AT_ONCE):
+                again, text = self._some_rows(image, at)
+                if again != total:
+                    raise self._lost("another number of rows than before")
+                yield text
+
+        return total, parts()
+
+    def _some_rows(self, image: int, first: int) -> tuple[int, bytes]:
+        answer, text = self._ask(["rows", image, first])
+        try:
+            total = int(answer["total"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._lost(f"no answer: {error!r}") from error
+        if not 0 <= total <= MAX_ROWS or len(text) != 8 * max(0, min(total - first, ROWS_AT_ONCE)):
+            raise self._lost("rows that are none")
+        return total, text
+
+    def names(self, pid: int, generation: int, addresses: Sequence[int]) -> list[str]:
+        """Name addresses of a process, of the kernel for pid 0.
+
+        Raises:
+            ReadError: see there.
+        """
+        words = ["names", pid, generation] if pid else ["kernel"]
+        named: list[str] = []
+        for first in range(0, len(addresses), ADDRESSES_AT_ONCE):
+            part = array("Q", addresses[first : first + ADDRESSES_AT_ONCE])
+            _, text = self._ask(words, part.tobytes())
+            found = text.decode("utf-8", "replace").split("\0")
+            if len(found) != len(part):
+                raise self._lost("other names than were asked for")
+            named += found
+        return named
+
+    def forget(self, pid: int) -> None:
+        """Have the child forget a process; it closes the files that no other has."""
+        if self._child:
+            with contextlib.suppress(ReadError):
+                self._ask(["forget", pid])
+
+    def supports(self, pid: int) -> tuple[bool, str]:
+        """Tell whether a process's functions have names, and why.
+
+        Raises:
+            ReadError: see there.
+        """
+        answer, _ = self._ask(["supports", pid])
+        return bool(answer.get("supports")), str(answer.get("why", ""))[:200]
+
+    def close(self) -> None:
+        """End the child."""
+        child, self._child = self._child, None
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+        if child:
+            child.kill()
+            try:
+                child.wait(0.5)
+            except subprocess.TimeoutExpired:
+                # the kernel holds it; what is left is to take its exit status, some day
+                self._left.append(child.pid)
+                child.returncode = 0
+
+    def _ask(self, words: list[Any], text: bytes = b"") -> tuple[dict[str, Any], bytes]:
+        peer = self._socket or self._start()
+        try:
+            send(peer, words, text)
+            answer, found = receive(peer)
+        except TimeoutError as error:
+            raise self._lost(f"it was held up for {self._answer_s:g} s by {words}") from error
+        except (WireError, OSError) as error:
+            raise self._lost(f"it ended at {words}: {error}") from error
+        if not isinstance(answer, dict):
+            raise self._lost("no answer")
+        if "gone" in answer:
+            raise GoneError(str(answer["gone"])[:200])
+        if "failed" in answer:
+            raise ReadError(str(answer["failed"])[:500])
+        return answer, found
+
+    def _lost(self, why: str) -> ChildLost:
+        log.warning("the child that reads binaries is started anew: %s", why)
+        self.close()
+        return ChildLost(why)
+
+    def _start(self) -> socket.socket:
+        self._left = [pid for pid in self._left if _is_there(pid)]
+        if len(self._left) >= MAX_LEFT:
+            raise ChildLost(f"{MAX_LEFT} children are held up by what they read")
+        ours, theirs = socket.socketpair()
+        kernel = -1
+        with contextlib.suppress(OSError):
+            kernel = os.open(KALLSYMS, os.O_RDONLY | os.O_CLOEXEC)
+        passed = [theirs.fileno(), *([kernel] if kernel >= 0 else [])]
+        package = str(Path(__file__).parents[2])
+        arguments = [str(os.getpid()), str(theirs.fileno()), str(kernel), self._proc]
+        try:
+            # -I -S -E: no variable and no user's directory has a say, and little is loaded
+            self._child = subprocess.Popen(
+                [sys.executable, "-ISE", "-c", _PROGRAM, package, *arguments],
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
+                cwd="/",
+                process_group=0,
+            )
+        except OSError as error:
+            ours.close()
+            raise ChildLost(f"it cannot be started: {error}") from error
+        finally:
+            theirs.close()
+            if kernel >= 0:
+                os.close(kernel)
+        ours.settimeout(self._answer_s)
+        self._socket = ours
+        self.started += 1
+        return ours
+
+
+def _is_there(pid: int) -> bool:
+    """Tell whether a child has not ended yet, and take its exit status where it has."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        return False

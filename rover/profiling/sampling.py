@@ -1,0 +1,397 @@
+"""The kernel's sampler: which processes are sampled, and what was counted of them."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
+from rover.errors import ProbeError
+from rover.probes import libbpf
+from rover.profiling import layout
+from rover.profiling.frames import called, without_tracing
+from rover.profiling.layout import TargetValue, Walk
+from rover.profiling.loaded import Loaded
+from rover.profiling.records import StackCount, Target
+from rover.profiling.totals import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rover.profiling.draining import Met
+
+log = logging.getLogger("rover.profiling")
+
+PERIOD_NS: Final = 10_100_000
+"""Between two dumps on a CPU: no whole number of milliseconds, for programs keep time in those."""
+MOST_SWITCHES: Final = 20_000
+"""Of a process in a second; above, one of several is taken and weighs as much."""
+LOOK_S: Final = 0.5
+"""Between two looks whether processes have come to code that is not known."""
+BLAMED_S: Final = 300.0
+"""Seconds for which a process whose files held up the child is not sampled."""
+MAX_BLAMED: Final = 1_024
+UNKEPT: Final = "[not kept: too many stacks at once]"
+
+_BITS: Final = {Target.ON_CPU: layout.ON_CPU, Target.OFF_CPU: layout.OFF_CPU}
+_BY_BIT: Final = {bit: target for target, bit in _BITS.items()}
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A process that is sampled, or was until it ended."""
+
+    ticks: int
+    wanted: frozenset[Target]
+    value: TargetValue = field(default_factory=TargetValue)
+    ended: bool = False
+    slowed: bool = False
+    unkept: dict[Target, tuple[int, int]] = field(default_factory=dict)
+    """Counted without its stack, and how much of it was given."""
+    walks: Counter[Walk] = field(default_factory=Counter)
+
+
+class KernelSampler:
+    """A `Sampler` by the programs of bpf/profile.c."""
+
+    def __init__(
+        self,
+        period_ns: int = PERIOD_NS,
+        *,
+        most_switches: int = MOST_SWITCHES,
+        unwind: bool = True,
+        reader: Reader | None = None,
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            period_ns: between two dumps on a CPU.
+            most_switches: of a process in a second, above which one of several is taken.
+            unwind: whether stacks are unwound by rows, as far as the kernel can; frame pointers
+                alone are there to be compared with.
+            reader: knows the code of processes.
+            given_up: asked while programs are loaded whether they are still wanted.
+        """
+        self._period_ns = period_ns
+        self._most_switches = most_switches
+        self._unwind = unwind
+        self._reader = reader or Reader()
+        self._given_up = given_up
+        self._lock = threading.RLock()
+        self._loaded: Loaded | None = None
+        self._followed: dict[int, _Followed] = {}
+        self._totals = Totals()
+        self._blamed: dict[tuple[int, int], float] = {}
+        self._child = 0
+        self._watch: threading.Thread | None = None
+        self._end_watch = threading.Event()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether programs are in the kernel."""
+        return self._loaded is not None
+
+    @property
+    def not_unwound(self) -> str:
+        """Why stacks are walked by frame pointers alone; empty where they are unwound."""
+        return self._loaded.programs.not_unwound if self._loaded else ""
+
+    def walks(self, pid: int) -> Counter[Walk]:
+        """Return how the walks through a process's stacks ended, dump by dump."""
+        followed = self._followed.get(pid)
+        return Counter(followed.walks) if followed else Counter()
+
+    def ended(self, pid: int) -> bool:
+        """Tell whether a process that is followed has ended."""
+        followed = self._followed.get(pid)
+        return followed is None or followed.ended
+
+    def follow(self, wanted: Mapping[int, frozenset[Target]]) -> dict[int, str]:
+        """Sample these processes for these targets and no others; see `Sampler`."""
+        with self._lock:
+            for pid in [each for each in self._followed if each not in wanted]:
+                self._forget(pid)
+            if not wanted:
+                self._unload()
+                return {}
+            try:
+                loaded = self._loaded or self._load()
+            except ProbeError as error:
+                return dict.fromkeys(wanted, str(error))
+            refused = {}
+            for pid, targets in wanted.items():
+                if why := self._want(loaded, pid, targets):
+                    refused[pid] = why
+                    self._forget(pid)
+            self._attach(loaded, refused)
+            if not self._followed:
+                self._unload()
+            return refused
+
+    def _attach(self, loaded: Loaded, refused: dict[int, str]) -> None:
+        """Attach what is wanted of all, and note whom that is refused to."""
+        wanted = frozenset().union(*(each.wanted for each in self._followed.values()))
+        no_switches = loaded.attach_switches(wanted=Target.OFF_CPU in wanted)
+        no_dumps = loaded.attach_clock(self._period_ns if Target.ON_CPU in wanted else None)
+        for target, why in ((Target.OFF_CPU, no_switches), (Target.ON_CPU, no_dumps)):
+            for pid in [pid for pid, each in self._followed.items() if target in each.wanted]:
+                if why:
+                    refused[pid] = why
+                    self._forget(pid)
+
+    def counts(self) -> Sequence[StackCount]:
+        """Give all that was counted of the processes followed; see `Sampler`."""
+        with self._lock:
+            if self._loaded:
+                self._look_again(self._loaded, self._followed)
+                for part in self._loaded.drain.take():
+                    self._count(self._loaded, part)
+                self._count_unkept(self._loaded)
+                if self._loaded.clock:
+                    try:
+                        self._loaded.clock.follow_cpus()
+                    except ProbeError as error:
+                        log.warning("a CPU that came is not sampled: %s", error)
+            return self._totals.counts()
+
+    def close(self) -> None:
+        """Detach and unload all."""
+        with self._lock:
+            for pid in list(self._followed):
+                self._forget(pid)
+            self._unload()
+
+    def _load(self) -> Loaded:
+        loaded = self._loaded = Loaded(
+            self._reader, self._most_switches, unwind=self._unwind, given_up=self._given_up
+        )
+        if loaded.programs.not_unwound and self._unwind:
+            log.warning(
+                "stacks are walked by frame pointers, which most binaries lack: %s",
+                loaded.programs.not_unwound,
+            )
+        self._end_watch.clear()
+        self._watch = threading.Thread(target=self._watch_news, name="profiling-code", daemon=True)
+        self._watch.start()
+        return loaded
+
+    def _unload(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        self._end_watch.set()
+        if loaded:
+            loaded.close()
+        self._reader.close()
+        self._child = 0
+
+    def _want(self, loaded: Loaded, pid: int, targets: frozenset[Target]) -> str:
+        """Begin or go on with a process; say why not."""
+        followed = self._followed.get(pid)
+        if followed is None:
+            if len(self._followed) >= layout.TARGETS:
+                return f"no more than {layout.TARGETS} processes are sampled at once"
+            try:
+                followed = _Followed(start_ticks(pid), targets)
+            except (OSError, ValueError, IndexError):
+                return "it has ended"
+            if self._blamed.get((pid, followed.ticks), 0.0) > time.monotonic():
+                return "what reads its code was held up by it lately"
+            try:
+                self._enter(loaded, pid, followed)
+            except (ReadError, OSError) as error:
+                loaded.code.leave(pid)
+                if isinstance(error, ChildLost):
+                    self._blame(pid, followed)
+                return str(error)
+            self._followed[pid] = followed
+        elif followed.wanted != targets:
+            for target in followed.wanted - targets:
+                self._totals.forget(pid, target)
+            followed.wanted = targets
+            if not followed.ended:
+                self._rewrite(loaded, pid, followed)
+        return ""
+
+    def _blame(self, pid: int, followed: _Followed) -> None:
+        """Leave a process alone for a while: it held up the child that reads its files."""
+        if len(self._blamed) >= MAX_BLAMED:
+            self._blamed.clear()
+        self._blamed[pid, followed.ticks] = time.monotonic() + BLAMED_S
+
+    def _enter(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
+        """Make the code of a process known to the kernel, as it is now.
+
+        Raises:
+            ReadError: it has ended, or its code cannot be read.
+        """
+        generation, mappings = self._reader.look(pid, followed.ticks)
+        if self._child != self._reader.started:
+            self._child = self._reader.started
+            loaded.code.forget_rows()
+            for other in self._followed.values():
+                other.value.generation = 0  # entered anew at the next look
+        if not loaded.programs.not_unwound:
+            first, amount = loaded.code.enter(pid, mappings)
+            followed.value.mappings, followed.value.amount = first, amount
+        # a look's number is for ever, in the kernel it has 16 bits of which 0 says "none"
+        followed.value.generation = (generation - 1) % 0xFFFF + 1
+        followed.value.mm = 0
+        self._rewrite(loaded, pid, followed)
+
+    def _rewrite(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
+        value, key = TargetValue(), ctypes.c_uint32(pid)
+        if libbpf.lookup(loaded.programs.maps["targets"], key, value):
+            for name in ("unkept_on", "unkept_off", "unkept_ns", "window_ns", "switches", "every"):
+                setattr(followed.value, name, getattr(value, name))
+            followed.value.news = value.news
+        followed.value.wanted = sum(_BITS[target] for target in followed.wanted)
+        libbpf.update(loaded.programs.maps["targets"], key, followed.value)
+
+    def _forget(self, pid: int) -> None:
+        followed = self._followed.pop(pid, None)
+        if followed is None or self._loaded is None:
+            return
+        libbpf.delete(self._loaded.programs.maps["targets"], ctypes.c_uint32(pid))
+        self._loaded.drain.forget(pid)
+        self._loaded.code.leave(pid)
+        self._reader.forget(pid)
+        for target in followed.wanted:
+            self._totals.forget(pid, target)
+
+    def _watch_news(self) -> None:
+        """Look again at processes that came to code that is not known, until all is unloaded."""
+        while not self._end_watch.wait(LOOK_S):
+            with self._lock:
+                loaded = self._loaded
+                if loaded is None or self._end_watch.is_set():
+                    return
+                news = {}
+                for pid, followed in self._followed.items():
+                    value = self._value(loaded, pid)
+                    if value is not None and (
+                        value.news != followed.value.news or not followed.value.generation
+                    ):
+                        news[pid] = followed
+                try:
+                    self._look_again(loaded, news)
+                except OSError as error:
+                    log.warning("mappings of processes cannot be renewed: %s", error)
+
+    def _value(self, loaded: Loaded, pid: int) -> TargetValue | None:
+        value = TargetValue()
+        found = libbpf.lookup(loaded.programs.maps["targets"], ctypes.c_uint32(pid), value)
+        return value if found else None
+
+    def _look_again(self, loaded: Loaded, followed: dict[int, _Followed]) -> None:
+        """Renew what is known of the code of processes, where it has changed."""
+        for pid, each in list(followed.items()):
+            if each.ended:
+                continue
+            try:
+                known = each.value.generation
+                generation, _ = self._reader.look(pid, each.ticks)
+                value = self._value(loaded, pid)
+                moved = value is not None and value.news != each.value.news
+                if self._child != self._reader.started or generation != known or moved:
+                    self._enter(loaded, pid, each)
+            except GoneError:
+                self._end(loaded, pid, each)
+            except ChildLost as error:
+                log.warning("process %d is sampled no longer, for its code: %s", pid, error)
+                self._blame(pid, each)
+                self._end(loaded, pid, each)
+            except ReadError as error:
+                log.warning("the code of process %d cannot be read again: %s", pid, error)
+
+    def _end(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
+        """Sample a process no longer; what was counted stays."""
+        value = self._value(loaded, pid)
+        if value is not None:
+            followed.value = value
+            libbpf.delete(loaded.programs.maps["targets"], ctypes.c_uint32(pid))
+        followed.ended = True
+
+    def _count(self, loaded: Loaded, part: list[Met]) -> None:
+        """Name stacks and add to their totals."""
+        new = [met for met in part if loaded.drain.total_of(met.key) is None]
+        names = self._names(new)
+        for met in part:
+            followed = self._followed.get(met.key.tgid)
+            if followed is None:
+                continue
+            followed.walks[met.walk] += met.count
+            target = _BY_BIT.get(met.key.target)
+            if target not in followed.wanted:
+                continue
+            total = loaded.drain.total_of(met.key)
+            if total is None:
+                place = met.key.tgid, met.key.generation
+                kernel = tuple([names[0, 0][address] for address in called(met.kernel)])
+                user = tuple([names[place][address] for address in called(met.user)])
+                if target is Target.OFF_CPU:
+                    kernel = without_tracing(kernel)
+                total = self._totals.of(met.key.tgid, target, kernel, user)
+                loaded.drain.keep_total(met.key, total)
+            total.count += met.count
+            total.ns += met.ns
+
+    def _names(self, new: list[Met]) -> dict[tuple[int, int], dict[int, str]]:
+        """Return names by process and look, and those of the kernel under (0, 0)."""
+        wanted: dict[tuple[int, int], set[int]] = {(0, 0): set()}
+        for met in new:
+            wanted[0, 0].update(called(met.kernel))
+            place = met.key.tgid, met.key.generation
+            wanted.setdefault(place, set()).update(called(met.user))
+        names = {}
+        for (pid, generation), addresses in wanted.items():
+            asked = sorted(addresses)
+            try:
+                told = self._reader.names(pid, generation, asked) if asked else []
+            except ReadError as error:
+                log.warning("stacks of process %d have no names: %s", pid, error)
+                told = ["[unknown]"] * len(asked)
+            names[pid, generation] = dict(zip(asked, told, strict=True))
+        return names
+
+    def _count_unkept(self, loaded: Loaded) -> None:
+        """Add what the kernel had no room for, and tell where one of several is taken."""
+        for pid, followed in self._followed.items():
+            value = followed.value if followed.ended else self._value(loaded, pid)
+            if value is None:
+                continue
+            if value.every > 1 and not followed.slowed:
+                followed.slowed = True
+                log.warning(
+                    "process %d switches so often that one of %d switches is taken, and weighs as "
+                    "much",
+                    pid,
+                    value.every,
+                )
+            for target, now in (
+                (Target.ON_CPU, (value.unkept_on, 0)),
+                (Target.OFF_CPU, (value.unkept_off, value.unkept_ns)),
+            ):
+                before = followed.unkept.get(target, (0, 0))
+                if now > before and target in followed.wanted:
+                    if before == (0, 0):
+                        log.warning("more stacks of process %d than the kernel keeps", pid)
+                    total = self._totals.of(pid, target, (), (UNKEPT,))
+                    total.count += max(now[0] - before[0], 0)
+                    total.ns += max(now[1] - before[1], 0)
+                    followed.unkept[target] = now
+
+
+def start_ticks(pid: int) -> int:
+    """Return when a process started, in ticks after boot as /proc shows it (proc(5), field 22).
+
+    Raises:
+        OSError: there is none.
+    """
+    text = Path(f"/proc/{pid}/stat").read_bytes()
+    return int(text.rpartition(b") ")[2].split()[19])

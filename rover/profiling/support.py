@@ -1,0 +1,89 @@
+"""Whether a process is told to be one that can be profiled, as far as is known in time.
+
+The server never takes a first "no" back, so "no" is said only of an executable that was read and
+names no functions. Where it cannot be read, or not in time, it is "yes".
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from rover.binaries.reader import Reader, ReadError
+
+if TYPE_CHECKING:
+    from rover.model import Process
+
+log = logging.getLogger("rover.profiling")
+
+ANSWER_S: Final = 1.0
+"""Seconds that one executable may take; most take 0.2 ms."""
+IDLE_S: Final = 30.0
+"""Seconds without a question after which the child, and the 5 MB that it takes, are given up."""
+MAX_FAILURES: Final = 8
+"""Times that the child may be held up; afterwards nobody is asked any more."""
+
+
+class Supports:
+    """Asks the child that reads binaries; any thread, one at a time."""
+
+    def __init__(self, reader: Reader | None = None) -> None:
+        self._reader = reader or Reader(answer_s=ANSWER_S)
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._asked_at = 0.0
+        self._closed = False
+        self._watch: threading.Timer | None = None
+
+    def supports_profiling(self, process: Process) -> bool:
+        """Tell whether stacks of a process would have names.
+
+        Waits for the child, which is started at the first question, for a second at most.
+        """
+        with self._lock:
+            if self._failures >= MAX_FAILURES:
+                return True
+            started = self._reader.started
+            self._asked_at = time.monotonic()
+            if self._watch is None and not self._closed:
+                self._watch_idling(IDLE_S)
+            try:
+                return self._reader.supports(process.pid)[0]
+            except ReadError as error:
+                if self._reader.pid is None and started:
+                    self._failures += 1
+                    log.warning(
+                        "process %d is told to be one that can be profiled, for its executable "
+                        "cannot be read: %s",
+                        process.pid,
+                        error,
+                    )
+                return True
+
+    def close(self) -> None:
+        """End the child for good."""
+        with self._lock:
+            self._closed = True
+            self._reader.close()
+            if self._watch:
+                self._watch.cancel()
+
+    def _watch_idling(self, seconds: float) -> None:
+        self._watch = threading.Timer(seconds, self._end_idle)
+        self._watch.name = "profiling-support"
+        self._watch.daemon = True
+        self._watch.start()
+
+    def _end_idle(self) -> None:
+        """End the child that was asked nothing for a while; the next question starts another."""
+        with self._lock:
+            self._watch = None
+            left = self._asked_at + IDLE_S - time.monotonic()
+            if self._closed:
+                return
+            if left > 0:
+                self._watch_idling(left)
+            else:
+                self._reader.close()
