@@ -32,6 +32,7 @@ from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
+from rover.status.overview import NO_WAY, About
 from rover.status.service import StatusService
 from rover.stopping import StopRequest
 from rover.table import Table
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.agent")
 
-NO_WAY: Final = "none"
-"""Beside the ways of attaching programs."""
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
 
@@ -75,6 +74,7 @@ class Agent:
         self._defect: BaseException | None = None
         self._guard = Guard()
         self._stopping = stopping or StopRequest()
+        self._began = time.time()
         self._undo: list[Callable[[], object]] = []
 
     def start(self) -> None:
@@ -196,10 +196,22 @@ class Agent:
                 self.reporter,
                 cluster,
                 reads=reads,
-                ebpf=self._ebpf,
+                about=self._about(cluster),
                 guard=self._guard,
             ),
             (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
+        )
+
+    def _about(self, cluster: Cluster | None) -> About:
+        return About(
+            agent_id=self.agent_id,
+            version=__version__,
+            pid=os.getpid(),
+            started=self._began,
+            way=self._way,
+            ebpf=self._ebpf,
+            kubernetes=cluster is not None,
+            node=cluster.node_name if cluster else "",
         )
 
     def _attach(self) -> Probes | None:

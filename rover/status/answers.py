@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from rover.discovery.summary import summary_of
+from rover.errors import RoverError
 from rover.explain import explain
+from rover.status.overview import NO_WAY, About, Parts, overview
+from rover.status.own_cost import cost_of
+from rover.status.verdict import NO_DEFECTS, WORKS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,20 +26,10 @@ LATE: Final = 10.0
 longest turn measured, a first scan of 10,000 processes, takes a few."""
 FAILING: Final = 60.0
 """Seconds for which a step of a thread may fail by one defect after the other."""
+SUMMARY_WITHIN: Final = 1.0
+"""Seconds that the discovery thread has for the counts of an overview."""
 ATTACHED: Final = "attached"
 """Begins the word on eBPF where programs are; the way follows, then why not the better one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether all is well, and what it is judged by."""
-
-    fine: bool
-    brief: Mapping[str, Any]
-    """What anyone may know who reaches the port: states, in words of our own. No address, no name
-    and no message that came from elsewhere."""
-    detail: Mapping[str, Any]
-    """All of it, for who may see what the agent sees."""
 
 
 class AgentAnswers:
@@ -48,7 +42,7 @@ class AgentAnswers:
         cluster: Cluster | None,
         *,
         reads: ForeignReads,
-        ebpf: str,
+        about: About,
         guard: Guard,
     ) -> None:
         """Ask these parts.
@@ -58,14 +52,14 @@ class AgentAnswers:
             reporter: has the session.
             cluster: has the watches; None without Kubernetes.
             reads: reads what other processes may hold up.
-            ebpf: how programs are attached and why not better, or why they are not.
+            about: what does not change.
             guard: knows which steps of the threads fail.
         """
         self._discovery = discovery
         self._reporter = reporter
         self._cluster = cluster
         self._reads = reads
-        self._ebpf = ebpf
+        self._about = about
         self._guard = guard
 
     def health(self) -> Verdict:
@@ -104,17 +98,17 @@ class AgentAnswers:
         With that comes what else an operator wants to see.
         """
         scanned = self._discovery.wait_scanned(0)
-        session = self._reporter.session
+        session, ebpf = self._reporter.session, self._about.ebpf
         watches = self._cluster.states() if self._cluster else ()
         listed = {watch.resource: _listed(watch.listed) for watch in watches}
         brief = {
             "first_scan": "done" if scanned else "under way",
-            "ebpf": self._ebpf.partition(";")[0] if self._ebpf.startswith(ATTACHED) else "none",
+            "ebpf": ebpf.partition(";")[0] if ebpf.startswith(ATTACHED) else NO_WAY,
             "kubernetes": listed,
             "session": session.phase.value,
         }
         detail = brief | {
-            "ebpf": self._ebpf,
+            "ebpf": ebpf,
             "kubernetes": listed | {each.resource: each.fault for each in watches if each.fault},
             "backend": session.backend,
             "session_reason": session.reason,
@@ -125,6 +119,25 @@ class AgentAnswers:
         }
         return Verdict(scanned and all(watch.listed for watch in watches), brief, detail)
 
+    def overview(self) -> Mapping[str, Any]:
+        """Tell all that fits on one screen; within a second or two, whatever hangs."""
+        try:
+            summary = self._discovery.inspect(summary_of, SUMMARY_WITHIN, about="overview")
+        except RoverError:
+            summary = None
+        parts = Parts(
+            about=self._about,
+            health=self.health(),
+            scanned=self._discovery.wait_scanned(0),
+            session=self._reporter.session,
+            watches=self._cluster.states() if self._cluster else (),
+            summary=summary,
+            cost=cost_of(self._reads.own_pids),
+            foreign_reads=self._reads.state(),
+            now=time.time(),
+        )
+        return overview(parts)
+
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain one process; None where no live process has this pid.
 
@@ -133,10 +146,6 @@ class AgentAnswers:
         """
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
-
-
-WORKS: Final = "works"
-NO_DEFECTS: Final = "none that lasts"
 
 
 def _discovery_state(discovery: Discovery) -> str:

@@ -19,7 +19,7 @@ from rover.status.http import Answer, Request, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rover.status.answers import Verdict
+    from rover.status.verdict import Verdict
 
 PID_DIGITS: Final = 10
 """Of the largest that a pid's type holds."""
@@ -35,6 +35,9 @@ class Answers(Protocol):
 
     def readiness(self) -> Verdict:
         """Tell whether the first scan has been handed to the reporter; at once."""
+
+    def overview(self) -> Mapping[str, Any]:
+        """Tell all that fits on one screen."""
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain what is reported of a process; None where there is no such process."""
@@ -129,7 +132,7 @@ class PortSite:
 class SocketSite:
     """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/why?pid=N")
+    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/status", "/why?pid=N")
 
     def __init__(self, answers: Answers, figures: Figures) -> None:
         """Answer from these."""
@@ -145,6 +148,8 @@ class SocketSite:
                 return _told(health := self._answers.health(), health.detail)
             case "/readyz":
                 return _told(ready := self._answers.readiness(), ready.detail)
+            case "/status":
+                return Later("/status", lambda: say(HTTPStatus.OK, self._answers.overview()))
             case "/why":
                 return self._why(parse_qs(request.query).get("pid", [""])[0])
         return _nothing_there(self.PATHS)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rover.errors import RoverError
-from rover.status.answers import Verdict
 from rover.status.service import StatusService
 from rover.status.site import Answers
+from rover.status.verdict import Verdict
 
 NOBODY = 65_534
 PRIVATE = "--password=hunter2"
@@ -30,6 +30,9 @@ class Fake:
 
     def readiness(self) -> Verdict:
         return Verdict(self.fine, {"first_scan": "done"}, {"first_scan": "done", "at": PRIVATE})
+
+    def overview(self) -> Mapping[str, Any]:
+        return {"state": "well", "at": PRIVATE}
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         if pid == 7:
