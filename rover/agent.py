@@ -14,6 +14,7 @@ from rover.discovery.cgroup_rounds import trees_here
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.explain import Explainer
 from rover.foreign.figures import figures_of
 from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
@@ -38,7 +39,7 @@ from rover.stopping import StopRequest
 from rover.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rover.config.settings import Settings
     from rover.model import Changes
@@ -60,6 +61,7 @@ class Agent:
         *,
         watch: Callable[[Changes], None] | None = None,
         stopping: StopRequest | None = None,
+        origins: Mapping[str, object] | None = None,
     ) -> None:
         """Hold what to build from.
 
@@ -68,9 +70,11 @@ class Agent:
             watch: is told of every change beside the reporter, for display.
             stopping: set to ask for the agent's end, and by the agent where a defect ends it; one
                 of its own where none is given.
+            origins: where each key was set, for who asks why a process is not reported.
         """
         self._settings = settings
         self._watch = watch
+        self._origins = origins or {}
         self._defect: BaseException | None = None
         self._guard = Guard()
         self._stopping = stopping or StopRequest()
@@ -198,6 +202,7 @@ class Agent:
                 reads=reads,
                 about=self._about(cluster),
                 guard=self._guard,
+                explainer=Explainer(judge, self.reporter.entity, self._origins, self._guard),
             ),
             (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
         )

@@ -18,7 +18,6 @@ from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
-    from rover.config.settings import Settings
     from rover.model import Changes
 
 log = logging.getLogger("rover.cli")
@@ -43,14 +42,14 @@ def start(loaded: Loaded, *, embedded: bool) -> None:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()
     if embedded:
-        _run_embedded(settings)
+        _run_embedded(loaded)
     else:
-        _run(settings)
+        _run(loaded)
 
 
-def _run(settings: Settings) -> None:
+def _run(loaded: Loaded) -> None:
     stop = StopRequest()
-    agent = Agent(settings, stopping=stop)
+    agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins)
     with until_signalled(stop):
         agent.start()
         try:
@@ -59,17 +58,23 @@ def _run(settings: Settings) -> None:
             agent.stop()
 
 
-def _run_embedded(settings: Settings) -> None:
+def _run_embedded(loaded: Loaded) -> None:
     # drawn only here: an agent alone need not hold a server and what draws tables
     from rover.backend import BackendOptions, EmbeddedBackend  # noqa: PLC0415
     from rover.cli.live import show  # noqa: PLC0415
 
+    settings = loaded.settings
     with EmbeddedBackend(BackendOptions()) as backend:
         core = settings.core
         core = replace(core, backend=replace(core.backend, addr=backend.address, enable_tls=False))
         changes: queue.SimpleQueue[Changes] = queue.SimpleQueue()
         stop = StopRequest()
-        agent = Agent(replace(settings, core=core), watch=changes.put, stopping=stop)
+        agent = Agent(
+            replace(settings, core=core),
+            watch=changes.put,
+            stopping=stop,
+            origins=loaded.origins,
+        )
         with until_signalled(stop):
             agent.start()
             try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.discovery.loop import Discovery
+    from rover.explain import Explainer, Question
     from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
@@ -44,6 +45,7 @@ class AgentAnswers:
         reads: ForeignReads,
         about: About,
         guard: Guard,
+        explainer: Explainer | None = None,
     ) -> None:
         """Ask these parts.
 
@@ -54,6 +56,7 @@ class AgentAnswers:
             reads: reads what other processes may hold up.
             about: what does not change.
             guard: knows which steps of the threads fail.
+            explainer: tells processes' stories.
         """
         self._discovery = discovery
         self._reporter = reporter
@@ -61,6 +64,7 @@ class AgentAnswers:
         self._reads = reads
         self._about = about
         self._guard = guard
+        self._explainer = explainer
 
     def health(self) -> Verdict:
         """Tell whether all threads do their work; a backend that is away is no illness.
@@ -146,6 +150,19 @@ class AgentAnswers:
         """
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
+
+    def explain(self, question: Question) -> Mapping[str, Any]:
+        """Tell the stories of the processes that are asked about, or the ``error`` in the question.
+
+        Raises:
+            RoverError: the discovery thread does not answer.
+        """
+        explainer = self._explainer
+        if explainer is None:
+            raise RoverError("this agent tells no stories")
+        return self._discovery.inspect(
+            lambda census: explainer.answer(question, census), about=str(question)
+        )
 
 
 def _discovery_state(discovery: Discovery) -> str:

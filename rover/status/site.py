@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from rover.errors import RoverError
+from rover.explain import ask_of
 from rover.metrics import REGISTRY
 from rover.status.hosts import is_ours, own_names
 from rover.status.http import Answer, Request, say
@@ -19,7 +20,10 @@ from rover.status.http import Answer, Request, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from rover.explain import Question
     from rover.status.verdict import Verdict
+
+    Query = Mapping[str, str]
 
 PID_DIGITS: Final = 10
 """Of the largest that a pid's type holds."""
@@ -41,6 +45,9 @@ class Answers(Protocol):
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain what is reported of a process; None where there is no such process."""
+
+    def explain(self, question: Question) -> Mapping[str, Any]:
+        """Tell the stories of processes, or the ``error`` in the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,32 +139,56 @@ class PortSite:
 class SocketSite:
     """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/status", "/why?pid=N")
+    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/status", "/explain?pid=N", "/why?pid=N")
 
     def __init__(self, answers: Answers, figures: Figures) -> None:
         """Answer from these."""
         self._answers = answers
-        self._figures = figures
+        self._routes: Mapping[str, Callable[[Query], Answer | Later]] = {
+            "/metrics": lambda _: figures.answer(),
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/status": self._overview,
+            "/explain": self._story,
+            "/why": self._why,
+        }
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
-        match request.path:
-            case "/metrics":
-                return self._figures.answer()
-            case "/healthz":
-                return _told(health := self._answers.health(), health.detail)
-            case "/readyz":
-                return _told(ready := self._answers.readiness(), ready.detail)
-            case "/status":
-                return Later("/status", lambda: say(HTTPStatus.OK, self._answers.overview()))
-            case "/why":
-                return self._why(parse_qs(request.query).get("pid", [""])[0])
-        return _nothing_there(self.PATHS)
+        route = self._routes.get(request.path)
+        if route is None:
+            return _nothing_there(self.PATHS)
+        return route({name: values[0] for name, values in parse_qs(request.query).items()})
 
-    def _why(self, pid: str) -> Answer | Later:
+    def _health(self, _query: Query) -> Answer:
+        return _told(health := self._answers.health(), health.detail)
+
+    def _readiness(self, _query: Query) -> Answer:
+        return _told(ready := self._answers.readiness(), ready.detail)
+
+    def _overview(self, _query: Query) -> Later:
+        return Later("/status", lambda: say(HTTPStatus.OK, self._answers.overview()))
+
+    def _why(self, query: Query) -> Answer | Later:
+        pid = query.get("pid", "")
         if not (pid.isascii() and pid.isdigit() and len(pid) <= PID_DIGITS):
             return say(HTTPStatus.BAD_REQUEST, {"error": "say which: /why?pid=N"})
         return Later(f"/why {int(pid)}", lambda: self._explain(int(pid)))
+
+    def _story(self, query: Query) -> Answer | Later:
+        asked = {name: query.get(name, "") for name in ("pid", "container", "pod")}
+        try:
+            question = ask_of(**asked)
+        except RoverError as error:
+            return say(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        return Later(f"/explain {question}", lambda: self._told_of(question))
+
+    def _told_of(self, question: Question) -> Answer:
+        try:
+            told = self._answers.explain(question)
+        except RoverError as error:
+            return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)})
+        return say(HTTPStatus.NOT_FOUND if "error" in told else HTTPStatus.OK, told)
 
     def _explain(self, pid: int) -> Answer:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rover.errors import RoverError
+from rover.explain import Question
 from rover.status.service import StatusService
 from rover.status.site import Answers
 from rover.status.verdict import Verdict
@@ -33,6 +34,9 @@ class Fake:
 
     def overview(self) -> Mapping[str, Any]:
         return {"state": "well", "at": PRIVATE}
+
+    def explain(self, question: Question) -> Mapping[str, Any]:
+        return {"asked": str(question), "error": "the agent knows no such process"}
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         if pid == 7:

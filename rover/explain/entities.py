@@ -1,4 +1,4 @@
-"""One process's whole story, for whoever asks why it is shown so or not at all."""
+"""What is known of one process and of its entities."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> di
                 "backend": state.standing.value,
                 "process_id": state.process_id,
                 "detail": state.detail,
+                "answered_at": state.answered_at,
+                "beaten_at": state.beaten_at,
             }
         return told
 
