@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "backend": "run a backend of our own that speaks SkyWalking's protocol",
     "status": "show how the running agent fares, on one screen",
     "explain": "tell the whole way of one process, and why it is not reported",
-    "ps": "show what would be reported, and why the rest would not",
+    "ps": "show what is reported and as what, and why the rest is not",
     "id": "print this host's agent id",
     "config": "check and show the configuration",
     "version": "print the version",

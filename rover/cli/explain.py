@@ -14,7 +14,7 @@ from rover.cli.stories import pages
 from rover.cli.terminal import screen, show
 from rover.errors import RoverError
 from rover.explain import Explainer, ask_of
-from rover.status.client import NotRunningError, ask
+from rover.status.client import NotAskedError, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,13 +38,10 @@ def explain(
     asked; where none runs, one scan tells what an agent with this configuration would do.
     """
     question = ask_of(pid or "", container or "", pod or "")
-    told = _asked(loaded, question)
-    if told is None:
-        click.echo(
-            "no agent runs with this state directory: this is what one with this configuration "
-            "would find",
-            err=True,
-        )
+    try:
+        told = _asked(loaded, question)
+    except NotAskedError as error:
+        click.echo(f"{error}; scanning instead, by this configuration", err=True)
         told = _scanned(loaded, question)
     if "error" in told:
         raise RoverError(f"{told['error']}{_hint(question)}")
@@ -54,18 +51,19 @@ def explain(
         show(pages(told, screen()))
 
 
-def _asked(loaded: Loaded, question: Question) -> Mapping[str, Any] | None:
-    """Ask the running agent; None where there is none."""
+def _asked(loaded: Loaded, question: Question) -> Mapping[str, Any]:
+    """Ask the running agent.
+
+    Raises:
+        NotAskedError: there is none, or none for this user.
+    """
     names = {
         "pid": question.pid or "",
         "container": question.container,
         "pod": "/".join(question.pod or ()),
     }
     target = urlencode({name: value for name, value in names.items() if value}, safe="/")
-    try:
-        told: Mapping[str, Any] = ask(loaded.settings.core.state_dir, f"/explain?{target}").json()
-    except NotRunningError:
-        return None
+    told: Mapping[str, Any] = ask(loaded.settings.core.state_dir, f"/explain?{target}").json()
     return told
 
 

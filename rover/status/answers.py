@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.discovery.summary import summary_of
 from rover.errors import RoverError
-from rover.explain import explain
+from rover.explain import explain, listed
 from rover.status.overview import NO_WAY, About, Parts, overview
 from rover.status.own_cost import cost_of
 from rover.status.verdict import NO_DEFECTS, WORKS, Verdict
@@ -15,18 +16,22 @@ from rover.status.verdict import NO_DEFECTS, WORKS, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rover.discovery.census import Census
     from rover.discovery.loop import Discovery
     from rover.explain import Explainer, Question
     from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
+    from rover.table import Why
 
 LATE: Final = 10.0
 """Seconds after the time that it had set itself at which a discovery thread counts as stuck. The
 longest turn measured, a first scan of 10,000 processes, takes a few."""
 FAILING: Final = 60.0
 """Seconds for which a step of a thread may fail by one defect after the other."""
+PORTION: Final = 256
+"""Processes that the discovery thread tells of at once."""
 SUMMARY_WITHIN: Final = 1.0
 """Seconds that the discovery thread has for the counts of an overview."""
 ATTACHED: Final = "attached"
@@ -151,6 +156,19 @@ class AgentAnswers:
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
 
+    def processes(self) -> list[dict[str, Any]]:
+        """Tell of every process, in portions, so that discovery goes on between them.
+
+        Raises:
+            RoverError: the discovery thread does not answer.
+        """
+        pids = self._discovery.inspect(_all_pids, about="processes")
+        told = []
+        for at in range(0, len(pids), PORTION):
+            some = pids[at : at + PORTION]
+            told += self._discovery.inspect(partial(_whys, pids=some), about="processes")
+        return [listed(why, self._reporter.entity) for why in told]
+
     def explain(self, question: Question) -> Mapping[str, Any]:
         """Tell the stories of the processes that are asked about, or the ``error`` in the question.
 
@@ -163,6 +181,14 @@ class AgentAnswers:
         return self._discovery.inspect(
             lambda census: explainer.answer(question, census), about=str(question)
         )
+
+
+def _all_pids(census: Census) -> list[int]:
+    return sorted(census.table.pids() | census.kernel_threads.keys())
+
+
+def _whys(census: Census, pids: list[int]) -> list[Why]:
+    return [why for pid in pids if (why := census.why(pid))]
 
 
 def _discovery_state(discovery: Discovery) -> str:

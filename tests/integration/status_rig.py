@@ -35,6 +35,9 @@ class Fake:
     def overview(self) -> Mapping[str, Any]:
         return {"state": "well", "at": PRIVATE}
 
+    def processes(self) -> list[dict[str, Any]]:
+        return []
+
     def explain(self, question: Question) -> Mapping[str, Any]:
         return {"asked": str(question), "error": "the agent knows no such process"}
 

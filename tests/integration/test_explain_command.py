@@ -119,7 +119,7 @@ def test_without_an_agent_a_scan_tells_and_says_so(tmp_path: Path, spawn: Spawn)
     child = spawn("/bin/sleep", "64.5")
     done = explain(tmp_path, child.pid, "--config", file)
     assert done.returncode == 0
-    assert "no agent runs with this state directory" in done.stderr
+    assert "no agent runs with the state directory" in done.stderr
     assert "verdict     matches an ignore rule" in done.stdout
     assert f"the line: process_discovery.ignore (set by {file}:3)" in done.stdout
 
