@@ -105,6 +105,7 @@ def _followed(
 
 def agrees(name: str, text: str) -> None:
     """Compare with the text that is kept."""
+    assert "Traceback" not in text
     file = KEPT / f"{name}.txt"
     if os.environ.get("GOLDEN") == "write":
         file.parent.mkdir(exist_ok=True)
