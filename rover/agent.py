@@ -11,6 +11,7 @@ from rover import __version__, metrics
 from rover.config.settings import ScanMode, kubernetes_active
 from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import trees_here
+from rover.discovery.feed import Feed
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
@@ -163,6 +164,7 @@ class Agent:
             strings=reads,
             with_place=looks_for_agents(settings),
         )
+        feed = Feed()
         census = Census(
             table=Table(),
             reader=reader,
@@ -173,6 +175,7 @@ class Agent:
             trees=trees_here(reader.mounts(), reader.cgroup(os.getpid()) or ""),
             own_pids=reads.own_pids,
             guard=self._guard,
+            feed=feed,
         )
         self.discovery = Discovery(
             census=census,
@@ -203,6 +206,7 @@ class Agent:
                 about=self._about(cluster),
                 guard=self._guard,
                 explainer=Explainer(judge, self.reporter.entity, self._origins, self._guard),
+                feed=feed,
             ),
             (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
         )

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "status": "show how the running agent fares, on one screen",
     "explain": "tell the whole way of one process, and why it is not reported",
     "ps": "show what is reported and as what, and why the rest is not",
+    "events": "show what happens to processes and entities, as it happens",
     "doctor": "look for what keeps the agent from its work, and tell the mend",
     "id": "print this host's agent id",
     "config": "check and show the configuration",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from rover.discovery.feed import Heard
 from rover.discovery.summary import summary_of
 from rover.errors import RoverError
 from rover.explain import explain, listed
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.discovery.census import Census
+    from rover.discovery.feed import Feed
     from rover.discovery.loop import Discovery
     from rover.explain import Explainer, Question
     from rover.foreign.reads import ForeignReads
@@ -51,6 +54,7 @@ class AgentAnswers:
         about: About,
         guard: Guard,
         explainer: Explainer | None = None,
+        feed: Feed | None = None,
     ) -> None:
         """Ask these parts.
 
@@ -62,6 +66,7 @@ class AgentAnswers:
             about: what does not change.
             guard: knows which steps of the threads fail.
             explainer: tells processes' stories.
+            feed: has what happens.
         """
         self._discovery = discovery
         self._reporter = reporter
@@ -70,6 +75,7 @@ class AgentAnswers:
         self._about = about
         self._guard = guard
         self._explainer = explainer
+        self._feed = feed
 
     def health(self) -> Verdict:
         """Tell whether all threads do their work; a backend that is away is no illness.
@@ -155,6 +161,15 @@ class AgentAnswers:
         """
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
+
+    def events(self, after: int | None) -> Mapping[str, Any]:
+        """Tell what happened after an event, at once; begin to listen where there is none."""
+        heard = self._feed.hear(after) if self._feed else Heard((), 0, 0)
+        return {
+            "events": [asdict(event) for event in heard.events],
+            "after": heard.after,
+            "lost": heard.lost,
+        }
 
     def processes(self) -> list[dict[str, Any]]:
         """Tell of every process, in portions, so that discovery goes on between them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PID_DIGITS: Final = 10
 """Of the largest that a pid's type holds."""
+EVENT: Final = re.compile(r"[0-9]{0,18}", re.ASCII)
+"""Number of an event; none to begin with."""
 FRESH: Final = 1.0
 """Seconds for which figures are told again as they were gathered, however many ask."""
 
@@ -46,6 +49,9 @@ class Answers(Protocol):
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain what is reported of a process; None where there is no such process."""
+
+    def events(self, after: int | None) -> Mapping[str, Any]:
+        """Tell what happened after an event, or begin to listen; at once."""
 
     def processes(self) -> list[dict[str, Any]]:
         """Tell of every process."""
@@ -149,6 +155,7 @@ class SocketSite:
         "/readyz",
         "/status",
         "/processes",
+        "/events",
         "/explain?pid=N",
         "/why?pid=N",
     )
@@ -163,6 +170,7 @@ class SocketSite:
             "/status": self._overview,
             "/processes": lambda _: Later("/processes", self._processes),
             "/explain": self._story,
+            "/events": self._happened,
             "/why": self._why,
         }
 
@@ -202,6 +210,13 @@ class SocketSite:
         except RoverError as error:
             return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)})
         # indented it would be made by Python's own encoder, which takes ten times as long
+        return Answer(HTTPStatus.OK, json.dumps(told).encode())
+
+    def _happened(self, query: Query) -> Answer:
+        after = query.get("after", "")
+        if not EVENT.fullmatch(after):
+            return say(HTTPStatus.BAD_REQUEST, {"error": "say after which: /events?after=N"})
+        told = self._answers.events(int(after) if after else None)
         return Answer(HTTPStatus.OK, json.dumps(told).encode())
 
     def _told_of(self, question: Question) -> Answer:

@@ -35,6 +35,9 @@ class Fake:
     def overview(self) -> Mapping[str, Any]:
         return {"state": "well", "at": PRIVATE}
 
+    def events(self, after: int | None) -> Mapping[str, Any]:
+        return {"events": [], "after": after or 0, "lost": 0}
+
     def processes(self) -> list[dict[str, Any]]:
         return []
 
