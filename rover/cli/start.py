@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -76,9 +77,17 @@ def _run_embedded(loaded: Loaded) -> None:
             origins=loaded.origins,
         )
         with until_signalled(stop):
+            _say("compiling and attaching the eBPF programs: a second or two")
             agent.start()
+            _say("scanning what runs already")
             try:
                 period = settings.process_discovery.heartbeat_period
                 show(backend.state, changes, stop, gone_after=2.5 * period)
             finally:
                 agent.stop()
+
+
+def _say(progress: str) -> None:
+    """Tell who waits at a terminal what is going on."""
+    if sys.stdout.isatty():
+        click.echo(f"{progress} …")

@@ -26,7 +26,9 @@ LONG = 2_000
 """Lines of a terminal's memory."""
 
 
-def shown(*command: object, way: str, until: str = "", within: float = 20.0) -> str:
+def shown(
+    *command: object, way: str, until: str = "", within: float = 20.0, presses: bytes = b""
+) -> str:
     """Run a command and return what a person sees in the end.
 
     Args:
@@ -34,6 +36,7 @@ def shown(*command: object, way: str, until: str = "", within: float = 20.0) -> 
         way: one of `WAYS`.
         until: a regex; once it is seen on a terminal the command is told to end by Ctrl-C.
         within: seconds.
+        presses: what is typed as soon as something is seen.
     """
     arguments = [str(each) for each in command]
     if way == "pipe":
@@ -48,13 +51,18 @@ def shown(*command: object, way: str, until: str = "", within: float = 20.0) -> 
     environment = {**os.environ, "TERM": "dumb" if way == "dumb" else "xterm-256color"}
     for variable in ("COLUMNS", "LINES", "NO_COLOR"):
         environment.pop(variable, None)
+    # with the terminal as its own, as a shell gives it to a job in the foreground
     process = subprocess.Popen(
-        arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
-        start_new_session=True,
-    )  # fmt: skip
+        ["setsid", "--ctty", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+    )
     os.close(theirs)
     try:
-        return _followed(terminal, ours, process, until, time.monotonic() + within)
+        deadline = time.monotonic() + within
+        return _followed(terminal, ours, process, until, deadline, presses=presses)
     finally:
         if process.poll() is None:
             process.kill()
@@ -84,7 +92,13 @@ class Drawn:
 
 
 def _followed(
-    terminal: Drawn, ours: int, process: subprocess.Popen[bytes], until: str, deadline: float
+    terminal: Drawn,
+    ours: int,
+    process: subprocess.Popen[bytes],
+    until: str,
+    deadline: float,
+    *,
+    presses: bytes,
 ) -> str:
     seen = None
     while time.monotonic() < deadline:
@@ -94,6 +108,9 @@ def _followed(
             except OSError:  # closed at the other end
                 break
             terminal.feed(data)
+            if presses and "Ctrl-C" in terminal.text():
+                os.write(ours, presses)
+                presses = b""
         if until and seen is None and re.search(until, terminal.text()):
             seen = terminal.text()
             process.send_signal(signal.SIGINT)
