@@ -12,10 +12,12 @@ install: $(VENV)/.installed
 dev: $(VENV)/.dev
 
 $(VENV)/bin/python:
+	@echo "looking for BCC, and making a virtual environment in $(VENV) ..."
 	deploy/install-bcc.sh
 	$(PYTHON) -m venv --system-site-packages $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	@echo "installing rover and its libraries into $(VENV), once: some ten seconds ..."
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 

@@ -13,9 +13,11 @@ from rover.config.settings import ScanMode, kubernetes_active
 from rover.directory import Directory
 from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import trees_here
+from rover.discovery.feed import Feed
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.explain import Explainer
 from rover.foreign.figures import figures_of
 from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
@@ -37,12 +39,13 @@ from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
+from rover.status.overview import NO_WAY, About
 from rover.status.service import StatusService
 from rover.stopping import StopRequest
 from rover.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rover.config.settings import Settings
     from rover.model import Changes
@@ -52,8 +55,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("rover.agent")
 
-NO_WAY: Final = "none"
-"""Beside the ways of attaching programs."""
 STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
 LAST_PROFILES: Final = 0.6
@@ -69,6 +70,7 @@ class Agent:
         *,
         watch: Callable[[Changes], None] | None = None,
         stopping: StopRequest | None = None,
+        origins: Mapping[str, object] | None = None,
     ) -> None:
         """Hold what to build from.
 
@@ -77,12 +79,15 @@ class Agent:
             watch: is told of every change beside the reporter, for display.
             stopping: set to ask for the agent's end, and by the agent where a defect ends it; one
                 of its own where none is given.
+            origins: where each key was set, for who asks why a process is not reported.
         """
         self._settings = settings
         self._watch = watch
+        self._origins = origins or {}
         self._defect: BaseException | None = None
         self._guard = Guard()
         self._stopping = stopping or StopRequest()
+        self._began = time.time()
         self._undo: list[Callable[[], object]] = []
         self._stop_by = 0.0
         """time.monotonic() at which all should have ended."""
@@ -175,6 +180,7 @@ class Agent:
             strings=reads,
             with_place=looks_for_agents(settings),
         )
+        feed = Feed()
         census = Census(
             table=Table(),
             reader=reader,
@@ -185,6 +191,7 @@ class Agent:
             trees=trees_here(reader.mounts(), reader.cgroup(os.getpid()) or ""),
             own_pids=reads.own_pids,
             guard=self._guard,
+            feed=feed,
         )
         self.discovery = Discovery(
             census=census,
@@ -216,8 +223,10 @@ class Agent:
                 self.reporter,
                 cluster,
                 reads=reads,
-                ebpf=self._ebpf,
+                about=self._about(cluster),
                 guard=self._guard,
+                explainer=Explainer(judge, self.reporter.entity, self._origins, self._guard),
+                feed=feed,
             ),
             (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
         )
@@ -244,6 +253,18 @@ class Agent:
 
         period = self._settings.profiling.task.on_cpu.dump_period
         return KernelSampler(round(period * NANOSECONDS), given_up=self._stopping.is_set)
+
+    def _about(self, cluster: Cluster | None) -> About:
+        return About(
+            agent_id=self.agent_id,
+            version=__version__,
+            pid=os.getpid(),
+            started=self._began,
+            way=self._way,
+            ebpf=self._ebpf,
+            kubernetes=cluster is not None,
+            node=cluster.node_name if cluster else "",
+        )
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""

@@ -47,6 +47,12 @@ LOST_NEWS: Final = Counter(
     registry=REGISTRY,
 )
 
+LOST_FEED: Final = Counter(
+    "rover_lost_feed_events_total",
+    "Events that who listens to them was too slow for.",
+    registry=REGISTRY,
+)
+
 # Reporter
 
 SESSION_STATE: Final = Gauge(

@@ -231,6 +231,8 @@ class Changes:
     """New entities, and known ones whose leader or facts changed."""
     withdrawn: tuple[EntityKey, ...] = ()
     """Entities that no live process leads any longer."""
+    again: frozenset[EntityKey] = field(default=frozenset(), compare=False)
+    """Of the announced, those that had been told before."""
 
     def __bool__(self) -> bool:
         return bool(self.announced or self.withdrawn)

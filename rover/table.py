@@ -128,7 +128,7 @@ class Table:
         Args:
             now: time.monotonic().
         """
-        announced, withdrawn = [], []
+        announced, withdrawn, again = [], [], set()
         self._touched.update(self._flapping.due(now))
         for key in self._touched:
             claims = self._claims.get(key)
@@ -139,10 +139,12 @@ class Table:
                     del self._published[key]
                     withdrawn.append(key)
             elif self._is_news(key, report, now):
+                if key in self._published:
+                    again.add(key)
                 self._published[key] = report
                 announced.append(report)
         self._touched.clear()
-        return Changes(tuple(announced), tuple(withdrawn))
+        return Changes(tuple(announced), tuple(withdrawn), frozenset(again))
 
     def tell_again(self, keys: Iterable[EntityKey]) -> None:
         """Have entities among the next changes of which the latest word did not arrive."""

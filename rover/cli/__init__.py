@@ -1,7 +1,8 @@
 """The command `rover`: parses, calls and prints; everything else is done elsewhere.
 
 Exit codes: 0 done; 1 something on this host or on the way to the backend does not allow it; 2 the
-command line or the configuration is wrong; 130 ended by Ctrl-C before anything was running.
+command line or the configuration is wrong; 130 ended by Ctrl-C before anything was running. Some
+commands have codes of their own beyond 2, which their help tells.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ INTERRUPTED: Final = 130
 COMMANDS: Final = {
     "start": "discover this host's processes and report them",
     "backend": "run a backend of our own that speaks SkyWalking's protocol",
-    "ps": "show what would be reported, and why the rest would not",
+    "status": "show how the running agent fares, on one screen",
+    "explain": "tell the whole way of one process, and why it is not reported",
+    "ps": "show what is reported and as what, and why the rest is not",
+    "events": "show what happens to processes and entities, as it happens",
+    "doctor": "look for what keeps the agent from its work, and tell the mend",
     "profile": "sample the stacks of a process: a flame graph, without a backend",
     "id": "print this host's agent id",
     "config": "check and show the configuration",

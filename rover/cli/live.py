@@ -50,14 +50,16 @@ def show(
     """
     inbox = _Inbox()
     unsubscribe = state.subscribe(inbox.put)
-    news = _news(state, inbox, withdrawn, View(gone_after), stop)
+    view = View(gone_after)
     try:
         if sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
-            from rover.cli.screen import draw  # noqa: PLC0415  lines need nothing that draws
+            # lines need nothing that draws
+            from rover.cli.keys import Keys  # noqa: PLC0415
+            from rover.cli.screen import draw  # noqa: PLC0415
 
-            draw(news, title)
+            draw(_news(state, inbox, withdrawn, view, stop, all_looks=True), title, Keys())
         else:
-            _show_lines(news)
+            _show_lines(_news(state, inbox, withdrawn, view, stop))
     except BrokenPipeError:
         stop.set()
         mute()
@@ -96,10 +98,13 @@ def _news(
     withdrawn: queue.SimpleQueue[Changes] | None,
     view: View,
     stop: StopRequest,
+    *,
+    all_looks: bool = False,
 ) -> Iterator[tuple[View, list[str]]]:
     """Give the view and what is new in it, at once and then each time it may have changed.
 
-    Ages change with time alone: it is given once a second even when nothing is new.
+    Ages change with time alone: it is given once a second even when nothing is new; with
+    ``all_looks`` at each look, for whoever has keys to look after.
     """
     given_at = 0.0
     guard = Guard()
@@ -126,6 +131,8 @@ def _news(
             given_at = now
             yield view, lines.copy()
             lines.clear()
+        elif all_looks:
+            yield view, []
         if ending:
             return
         stop.wait(REFRESH)

@@ -15,28 +15,71 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rover.cli.text import duration
+from rover.cli.keys import Key
+from rover.cli.text import duration, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
+    from rover.cli.keys import Keys
     from rover.cli.view import Row, View
 
 COLUMNS: Final = ("service", "instance", "process", "pid", "age", "last beat")
 NARROW_COLUMNS: Final = ("service", "process", "pid", "last beat")
 FULL_WIDTH: Final = 80
+LAYER_WIDTH: Final = 110
+COMMAND_WIDTH: Final = 130
+"""Columns of a terminal from which on layer and command are shown as well."""
 AROUND: Final = 7
 """Lines of the screen that are not rows: title, head and rule of the table, two blank ones around
 them, sum and cursor."""
+ENDED_SHARE: Final = 5
+"""One row in so many is kept for processes that have just ended, where there are any."""
 
 
-def draw(news: Iterable[tuple[View, list[str]]], title: str) -> None:
-    """Draw the view whenever its page differs, until the news end."""
-    console = Console()
+@dataclass(slots=True)
+class Place:
+    """Which part of what is there is looked at."""
+
+    begin: int = 0
+    """Rows above the screen."""
+
+    def move(self, keys: Iterable[Key], total: int, page: int) -> None:
+        """Move as keys say, and no further than there are rows.
+
+        Args:
+            keys: as they were pressed.
+            total: rows that there are.
+            page: rows that fit.
+        """
+        for key in keys:
+            steps = {
+                Key.UP: -1,
+                Key.DOWN: 1,
+                Key.PAGE_UP: -page,
+                Key.PAGE_DOWN: page,
+                Key.HOME: -total,
+                Key.END: total,
+            }
+            self.begin += steps[key]
+            self.begin = max(0, min(self.begin, total - page))
+        self.begin = max(0, min(self.begin, total - page))
+
+
+def draw(news: Iterable[tuple[View, list[str]]], title: str, keys: Keys) -> None:
+    """Draw the view whenever its page differs, until the news end.
+
+    Args:
+        news: the view, each time that it may have changed or a key may have been pressed.
+        title: stands above the table.
+        keys: scroll it.
+    """
+    console, place = Console(), Place()
     shown = None
     with (
+        keys.at_once(),
         Live(
             console=console,
             auto_refresh=False,
@@ -47,10 +90,17 @@ def draw(news: Iterable[tuple[View, list[str]]], title: str) -> None:
         _logs_above(),
     ):
         for view, _ in news:
-            page = _page(view, console.size.width, console.size.height, title)
+            width, height = console.size
+            place.move(keys.pressed(), view.counts()[0], room(height))
+            page = _page(view, width, height, title, place, scrolls=keys.there)
             if page != shown:
                 live.update(_drawn(page), refresh=True)
                 shown = page
+
+
+def room(height: int) -> int:
+    """Tell how many rows fit."""
+    return max(height - AROUND, 1)
 
 
 @contextlib.contextmanager
@@ -81,22 +131,38 @@ class _Page:
     summary: str
 
 
-def _page(view: View, width: int, height: int, title: str) -> _Page:
+def _page(view: View, width: int, height: int, title: str, place: Place, *, scrolls: bool) -> _Page:
     now = time.monotonic()
-    columns = COLUMNS if width >= FULL_WIDTH else NARROW_COLUMNS
-    rows = view.rows(max(height - AROUND, 1))
     present, gone = view.counts()
-    hidden = present + gone - len(rows)
-    summary = f"{present} processes, {gone} gone"
-    if hidden:
-        summary += f"; {hidden} older not shown"
+    ended = view.ended(min(gone, max(room(height) // ENDED_SHARE, 1), room(height) - 1))
+    live = view.live(place.begin, room(height) - len(ended))
+    rows = (*live, *ended)
+    columns = _columns(width)
     return _Page(
         title,
         columns,
         tuple(tuple(_cells(row, now)[column] for column in columns) for row in rows),
         tuple(row.gone_at is not None for row in rows),
-        summary,
+        _summary(present, gone, place.begin, len(live), scrolls=scrolls),
     )
+
+
+def _columns(width: int) -> tuple[str, ...]:
+    if width < FULL_WIDTH:
+        return NARROW_COLUMNS
+    layer = ("layer",) if width >= LAYER_WIDTH else ()
+    command = ("command",) if width >= COMMAND_WIDTH else ()
+    return (*layer, *COLUMNS, *command)
+
+
+def _summary(present: int, gone: int, begin: int, shown: int, *, scrolls: bool) -> str:
+    parts = [f"{present} processes"]
+    if gone:
+        parts.append(f"{gone} just ended")
+    if shown < present:
+        parts.append(f"{begin + 1}-{begin + shown} shown")
+        parts += ["PgUp PgDn scroll"] if scrolls else [f"{present - shown} do not fit"]
+    return f"{', '.join(parts)}; Ctrl-C ends"
 
 
 def _cells(row: Row, now: float) -> dict[str, str]:
@@ -107,12 +173,14 @@ def _cells(row: Row, now: float) -> dict[str, str]:
     else:
         beat = "none yet"
     return {
+        "layer": printable(row.key.layer),
         "service": row.service,
         "instance": row.instance,
         "process": row.process,
         "pid": str(row.pid or "?"),
         "age": duration((row.gone_at or now) - row.since),
         "last beat": beat,
+        "command": row.command,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded
-    from rover.config.settings import Settings
     from rover.model import Changes
 
 log = logging.getLogger("rover.cli")
@@ -52,14 +52,14 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()
     if embedded:
-        _run_embedded(settings, control_port)
+        _run_embedded(loaded, control_port)
     else:
-        _run(settings)
+        _run(loaded)
 
 
-def _run(settings: Settings) -> None:
+def _run(loaded: Loaded) -> None:
     stop = StopRequest()
-    agent = Agent(settings, stopping=stop)
+    agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins)
     with until_signalled(stop):
         agent.start()
         try:
@@ -68,21 +68,35 @@ def _run(settings: Settings) -> None:
             agent.stop()
 
 
-def _run_embedded(settings: Settings, control_port: int | None) -> None:
+def _run_embedded(loaded: Loaded, control_port: int | None) -> None:
     # drawn only here: an agent alone need not hold a server and what draws tables
     from rover.backend import BackendOptions, EmbeddedBackend  # noqa: PLC0415
     from rover.cli.live import show  # noqa: PLC0415
 
+    settings = loaded.settings
     with EmbeddedBackend(BackendOptions(control_port=control_port)) as backend:
         core = settings.core
         core = replace(core, backend=replace(core.backend, addr=backend.address, enable_tls=False))
         changes: queue.SimpleQueue[Changes] = queue.SimpleQueue()
         stop = StopRequest()
-        agent = Agent(replace(settings, core=core), watch=changes.put, stopping=stop)
+        agent = Agent(
+            replace(settings, core=core),
+            watch=changes.put,
+            stopping=stop,
+            origins=loaded.origins,
+        )
         with until_signalled(stop):
+            _say("compiling and attaching the eBPF programs: a second or two")
             agent.start()
+            _say("scanning what runs already")
             try:
                 period = settings.process_discovery.heartbeat_period
                 show(backend.state, changes, stop, gone_after=2.5 * period)
             finally:
                 agent.stop()
+
+
+def _say(progress: str) -> None:
+    """Tell who waits at a terminal what is going on."""
+    if sys.stdout.isatty():
+        click.echo(f"{progress} …")

@@ -15,3 +15,11 @@ def duration(seconds: float) -> str:
         if whole >= 2 * length:
             return f"{whole // length}{unit}"
     return f"{whole}s"
+
+
+def amount(size: int) -> str:
+    """Write bytes in their largest unit."""
+    for unit, length in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} B"

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rover.backend import Change, StoredProcess
     from rover.model import Changes, EntityKey
 
-FORGET_AFTER: Final = 300.0
+FORGET_AFTER: Final = 10.0
 """Seconds that a process which is gone stays in the view."""
+COMMAND_KEPT: Final = 300
+"""Characters of a command line."""
 WITHDRAWN_KEPT: Final = 10_000
 """Entities remembered as withdrawn although the backend has not heard of them yet."""
 
@@ -28,6 +30,7 @@ class Row:
     service: str
     instance: str
     process: str
+    command: str
     pid: int | None
     since: float
     """When its pid became known, or itself where no pid is known."""
@@ -81,6 +84,7 @@ class View:
             self._identities[row.key] = identity
         former = row.pid
         row.pid = process.pid
+        row.command = _command(process)
         row.beat_at = process.last_ping and process.last_ping.monotonic
         row.seen_at = process.last_seen.monotonic
         if former != row.pid:
@@ -124,10 +128,20 @@ class View:
         """How many are there, and how many are gone."""
         return len(self._rows) - len(self._gone), len(self._gone)
 
-    def rows(self, limit: int) -> list[Row]:
-        """Give the rows that changed last, at most so many, sorted by their names."""
-        latest = islice(reversed(self._rows.values()), limit)
-        return sorted(latest, key=lambda row: (row.service, row.instance, row.process))
+    def live(self, begin: int, limit: int) -> list[Row]:
+        """Give rows of what is there, the latest to come or change its pid first.
+
+        Args:
+            begin: rows to pass over.
+            limit: rows at most.
+        """
+        there = (row for row in reversed(self._rows.values()) if row.gone_at is None)
+        return list(islice(there, begin, begin + limit))
+
+    def ended(self, limit: int) -> list[Row]:
+        """Give the rows that are gone, at most so many, the latest first."""
+        gone = [self._rows[identity] for identity in self._gone]
+        return sorted(gone, key=lambda row: (-(row.gone_at or 0.0), row.key))[:limit]
 
     def _went(self, identity: str, now: float) -> str:
         row = self._rows[identity]
@@ -158,8 +172,13 @@ def _row(process: StoredProcess) -> Row:
         service=printable(process.entity.service),
         instance=printable(process.entity.instance),
         process=printable(process.entity.process),
+        command=_command(process),
         pid=process.pid,
         since=(process.pid_since or process.first_seen).monotonic,
         beat_at=process.last_ping and process.last_ping.monotonic,
         seen_at=process.last_seen.monotonic,
     )
+
+
+def _command(process: StoredProcess) -> str:
+    return printable(process.properties.get("command_line", "")[:COMMAND_KEPT])

@@ -17,6 +17,7 @@ from rover.discovery.budget import SHORT, Budget
 from rover.discovery.cgroup_rounds import NO_TREES
 from rover.discovery.counts import Figures
 from rover.discovery.failed_processes import FailedProcesses
+from rover.discovery.feed import Feed, Kind
 from rover.discovery.late import LateReads
 from rover.discovery.notices import Notices
 from rover.discovery.procfs import AHEAD
@@ -24,7 +25,7 @@ from rover.discovery.runtime_stage import is_runtime_stage
 from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.guard import Defect, Guard
 from rover.model import Process, ProcessKey, Reason, Verdict
-from rover.probes.layout import Counter, EventKind
+from rover.probes.layout import Counter, EventKind, PendingKind
 from rover.table import Row, Why
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ IN_HAND_S: Final = 0.5
 DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
 """Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
 
+_HAPPENED: Final = {PendingKind.EXEC: Kind.EXEC, PendingKind.FORK: Kind.FORK}
+
 
 class Census:
     """Who runs here, and since when it is known."""
@@ -69,6 +72,7 @@ class Census:
         own_pids: Collection[int] = frozenset(),
         budget: Budget | None = None,
         guard: Guard | None = None,
+        feed: Feed | None = None,
     ) -> None:
         """Begin empty.
 
@@ -83,6 +87,7 @@ class Census:
             own_pids: the agent's own processes now, left out with their children.
             budget: of what processes may make it keep; the usual one where none is given.
             guard: runs what concerns one process; one of its own where none is given.
+            feed: is told what happens, while somebody listens.
         """
         self.table = table
         self.budget = budget or Budget()
@@ -92,6 +97,7 @@ class Census:
         """The kernel's own counts at the latest look."""
         self.next_due_ns: int | None = None
         """CLOCK_BOOTTIME at which the next process settles; None: sleep until the kernel wakes."""
+        self.feed = feed or Feed()
         self._reader = reader
         self._judge = judge
         self._probes = probes
@@ -169,10 +175,13 @@ class Census:
         reused = {each.pid for each in taken.ended} & {each.pid for each in taken.settled}
         if reused:  # the end of the earlier process has just had its pid unfollowed
             self._follow(reused)
+        kinds = {each.pid: each.kind for each in taken.settled} if self.feed.is_heard else {}
         for some in _portions([process.pid for process in taken.settled]):
             self._reader.ahead(some)
             for pid in some:
                 self._one("settle", pid, self._settle, pid)
+                if kinds:
+                    self._tell(_HAPPENED[kinds[pid]], pid)
         self._count(taken, probes)
 
     def changes(self, now: float) -> Changes:
@@ -299,6 +308,12 @@ class Census:
             same = known.process.key == process.key
             self.figures.execs += same and known.process.image != process.image
 
+    def _tell(self, kind: Kind, pid: int) -> None:
+        """Tell who listens what happened to a process that is known."""
+        row = self.table.get(pid) if self.feed.is_heard else None
+        if row is not None:
+            self._guard.one("feed", f"pid={pid}", self.feed.tell, kind, *row)
+
     def _admit_all(self, pids: Sequence[int]) -> None:
         for some in _portions(pids):
             self._reader.ahead(some)
@@ -361,12 +376,13 @@ class Census:
         self._guard.one("forget", f"pid={key.pid}", self._judge.forget, key)
         self.looks.forget(key)
 
-    def _remove(self, pid: int) -> None:
+    def _remove(self, pid: int, kind: Kind = Kind.GONE) -> None:
         self.kernel_threads.pop(pid, None)
         self._doubts.pop(pid, None)
         self._late.drop(pid)
         row = self.table.get(pid)
         if row is not None:
+            self._tell(kind, pid)
             self.table.remove(pid)
             self.budget.remove(row)
             self._forget(row.process.key)
@@ -408,7 +424,7 @@ class Census:
                 self._doubt(ended.pid)
                 return
         self.figures.exits += 1
-        self._remove(ended.pid)
+        self._remove(ended.pid, Kind.EXIT)
 
     @staticmethod
     def _is_gone(process: Process, stat: Stat | None) -> bool:
@@ -431,6 +447,7 @@ class Census:
         # what was left out as a runtime's stage was not lost
         if isinstance(found, Process) and not is_runtime_stage(found, 0.0):
             self.figures.repairs_new += 1
+            self._tell(Kind.FOUND, pid)
 
     def _compare(self, pid: int, sure: bool) -> None:  # noqa: FBT001 - the guard hands it on
         """Look whether a process is as it was; repair what is not, at once only where that is sure.

@@ -299,6 +299,8 @@ class Discovery:
                 census.doubt_all()
         changes = run("changes", census.changes, now)
         if not isinstance(changes, Defect) and changes:
+            if census.feed.is_heard:
+                self._guard.one("feed", "changes", census.feed.changed, changes)
             self._tell(changes)
         failed = not took or any(isinstance(each, Defect) for each in (*done, changes))
         self._pause = PAUSE_AFTER_DEFECT if failed else LOOK_INTERVAL

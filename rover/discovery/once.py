@@ -33,8 +33,8 @@ def scan_once(
     quiet: float = QUIET,
     *,
     guard: Guard | None = None,
-) -> list[Why]:
-    """Read every process and explain each, kernel threads included, in the order of the pids.
+) -> Census:
+    """Read every process, and return what is known then.
 
     Args:
         judge: names them.
@@ -75,5 +75,10 @@ def scan_once(
         else:
             apply(message)
     census.changes(time.monotonic())  # which mends what failed
+    return census
+
+
+def all_of(census: Census) -> list[Why]:
+    """Explain each process, kernel threads included, in the order of the pids."""
     pids = sorted(census.table.pids() | census.kernel_threads.keys())
     return [why for pid in pids if (why := census.why(pid))]

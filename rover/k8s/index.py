@@ -140,6 +140,13 @@ class PodIndex:
         container = entry.pod.container(name) or ContainerRecord(name)
         return PodContainer(entry.pod, container, ref.id, entry.service, self._lineage(entry.pod))
 
+    def named(self, namespace: str, name: str) -> tuple[PodRecord, frozenset[str]] | None:
+        """Return a live pod and the ids of its containers, former runs included; None: no such."""
+        uid = self._live.get((namespace, name))
+        if uid is None:
+            return None
+        return self._entries[uid].pod, frozenset(self._entries[uid].ids)
+
     def pod_at(self, path_uid: str) -> PodRecord | None:
         """Return the pod of a UID in a cgroup path, whether it has shown its containers or not."""
         uid = self._by_path.get(path_uid)

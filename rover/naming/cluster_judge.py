@@ -8,13 +8,16 @@ from rover.guard import Defect, Guard
 from rover.k8s.cgroup import containers_of
 from rover.model import Reason, Verdict
 from rover.naming.host.judge import SensorNews
+from rover.naming.trail import HOST_PROCESSES, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rover.model import Process, ProcessKey
     from rover.naming.host.judge import HostJudge
+    from rover.naming.judge import PodProcesses
     from rover.naming.pods.join import PodJoin
+    from rover.naming.trail import Trail
 
 _OUTSIDE = Verdict(
     reason=Reason.NOT_IN_POD,
@@ -48,6 +51,20 @@ class ClusterJudge:
         if self._host:
             self._host.forget(process.key)  # it may have been the host's before it was moved
         return verdict
+
+    def trace(self, process: Process, trail: Trail) -> None:
+        """Write down the way of a process: to its pod and the analyzers, or to the finders."""
+        in_container = self._join.trace(process, trail)
+        if in_container and (trail.found or not (self._host and _is_no_pods(process))):
+            return
+        if self._host:
+            self._host.trace(process, trail)
+        else:
+            trail.add(Step("processes outside pods", "are left out", HOST_PROCESSES, decides=True))
+
+    def pod(self, namespace: str, name: str) -> PodProcesses | None:
+        """Tell what the processes of a pod are known by; None where no such pod is known."""
+        return self._join.pod(namespace, name)
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""

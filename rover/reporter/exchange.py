@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -227,11 +228,12 @@ class Exchange:
     def _match(self, items: list[Framed], answer: bytes, now: float) -> list[Entry]:
         """Find each answered id's entity by pid and names; give those silent for too long."""
         asked = {messages.told(item.entry.report): item.entry for item in items}
+        at = time.monotonic()
         try:
             for told, process_id in messages.answers(answer):
                 entry = asked.get(told)
                 if entry is not None:
-                    self._roster.answered(entry, process_id)
+                    self._roster.answered(entry, process_id, at)
                     if process_id:
                         del asked[told]
         except ValueError as error:

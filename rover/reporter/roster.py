@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,11 @@ class Entry:
     """Whether the process can be profiled; None before it was looked at."""
     beaten: bool = False
     """At least one beat on this connection."""
+    answered_at: float = 0.0
+    """When the backend answered a report of it last, monotonic seconds; 0 for never. All entities
+    of a message share one number, as with the next."""
+    beaten_at: float = 0.0
+    """When the backend accepted a beat for it last."""
     unanswered: int = 0
     """Reports in a row that brought no id for it."""
     retry_at: float = 0.0
@@ -172,9 +178,10 @@ class Roster:
             if entry.refusal and (everyone or entry.refusal.at_beat <= beat)
         ]
 
-    def answered(self, entry: Entry, process_id: str) -> None:
+    def answered(self, entry: Entry, process_id: str, now: float = 0.0) -> None:
         """Note that the backend knows the entity; without an id it is asked for one again."""
         entry.known = True
+        entry.answered_at = now
         if not entry.beaten:
             self.fresh[entry.key] = None
         if process_id:
@@ -193,7 +200,9 @@ class Roster:
 
     def beaten(self, entries: Iterable[Entry]) -> None:
         """Note that a beat for them was accepted; nothing is set aside any longer that beats."""
+        now = time.monotonic()
         for entry in entries:
+            entry.beaten_at = now
             if not entry.beaten:
                 entry.beaten = True
                 self.fresh.pop(entry.key, None)

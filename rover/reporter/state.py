@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -66,6 +67,10 @@ class EntityState:
     """The backend's id, also from before an outage."""
     detail: str = ""
     """Why it is refused."""
+    answered_at: float = 0.0
+    """When the backend answered a report of it last, seconds since the epoch; 0 for never."""
+    beaten_at: float = 0.0
+    """When the backend accepted a beat for it last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,17 @@ class ReporterState:
 
 def standing(entry: Entry) -> EntityState:
     """Tell how one entity fares."""
+    times = _epoch(entry.answered_at), _epoch(entry.beaten_at)
     if refusal := entry.refusal:
-        return EntityState(Standing.REFUSED, entry.process_id, refusal.reason)
+        return EntityState(Standing.REFUSED, entry.process_id, refusal.reason, *times)
     if not entry.known:
         how = Standing.UNANSWERED if entry.unanswered else Standing.WAITING
     elif entry.unanswered:
         how = Standing.UNANSWERED
     else:
         how = Standing.REPORTED if entry.beaten else Standing.WAITING
-    return EntityState(how, entry.process_id)
+    return EntityState(how, entry.process_id, "", *times)
+
+
+def _epoch(monotonic: float) -> float:
+    return time.time() - (time.monotonic() - monotonic) if monotonic else 0.0

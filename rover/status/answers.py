@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from rover.explain import explain
+from rover.discovery.feed import Heard
+from rover.discovery.summary import summary_of
+from rover.errors import RoverError
+from rover.explain import explain, listed
+from rover.status.overview import NO_WAY, About, Parts, overview
+from rover.status.own_cost import cost_of
+from rover.status.verdict import NO_DEFECTS, WORKS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rover.discovery.census import Census
+    from rover.discovery.feed import Feed
     from rover.discovery.loop import Discovery
+    from rover.explain import Explainer, Question
     from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
+    from rover.table import Why
 
 LATE: Final = 10.0
 """Seconds after the time that it had set itself at which a discovery thread counts as stuck. The
 longest turn measured, a first scan of 10,000 processes, takes a few."""
 FAILING: Final = 60.0
 """Seconds for which a step of a thread may fail by one defect after the other."""
+PORTION: Final = 256
+"""Processes that the discovery thread tells of at once."""
+SUMMARY_WITHIN: Final = 1.0
+"""Seconds that the discovery thread has for the counts of an overview."""
 ATTACHED: Final = "attached"
 """Begins the word on eBPF where programs are; the way follows, then why not the better one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether all is well, and what it is judged by."""
-
-    fine: bool
-    brief: Mapping[str, Any]
-    """What anyone may know who reaches the port: states, in words of our own. No address, no name
-    and no message that came from elsewhere."""
-    detail: Mapping[str, Any]
-    """All of it, for who may see what the agent sees."""
 
 
 class AgentAnswers:
@@ -48,8 +51,10 @@ class AgentAnswers:
         cluster: Cluster | None,
         *,
         reads: ForeignReads,
-        ebpf: str,
+        about: About,
         guard: Guard,
+        explainer: Explainer | None = None,
+        feed: Feed | None = None,
     ) -> None:
         """Ask these parts.
 
@@ -58,15 +63,19 @@ class AgentAnswers:
             reporter: has the session.
             cluster: has the watches; None without Kubernetes.
             reads: reads what other processes may hold up.
-            ebpf: how programs are attached and why not better, or why they are not.
+            about: what does not change.
             guard: knows which steps of the threads fail.
+            explainer: tells processes' stories.
+            feed: has what happens.
         """
         self._discovery = discovery
         self._reporter = reporter
         self._cluster = cluster
         self._reads = reads
-        self._ebpf = ebpf
+        self._about = about
         self._guard = guard
+        self._explainer = explainer
+        self._feed = feed
 
     def health(self) -> Verdict:
         """Tell whether all threads do their work; a backend that is away is no illness.
@@ -104,17 +113,17 @@ class AgentAnswers:
         With that comes what else an operator wants to see.
         """
         scanned = self._discovery.wait_scanned(0)
-        session = self._reporter.session
+        session, ebpf = self._reporter.session, self._about.ebpf
         watches = self._cluster.states() if self._cluster else ()
         listed = {watch.resource: _listed(watch.listed) for watch in watches}
         brief = {
             "first_scan": "done" if scanned else "under way",
-            "ebpf": self._ebpf.partition(";")[0] if self._ebpf.startswith(ATTACHED) else "none",
+            "ebpf": ebpf.partition(";")[0] if ebpf.startswith(ATTACHED) else NO_WAY,
             "kubernetes": listed,
             "session": session.phase.value,
         }
         detail = brief | {
-            "ebpf": self._ebpf,
+            "ebpf": ebpf,
             "kubernetes": listed | {each.resource: each.fault for each in watches if each.fault},
             "backend": session.backend,
             "session_reason": session.reason,
@@ -125,6 +134,25 @@ class AgentAnswers:
         }
         return Verdict(scanned and all(watch.listed for watch in watches), brief, detail)
 
+    def overview(self) -> Mapping[str, Any]:
+        """Tell all that fits on one screen; within a second or two, whatever hangs."""
+        try:
+            summary = self._discovery.inspect(summary_of, SUMMARY_WITHIN, about="overview")
+        except RoverError:
+            summary = None
+        parts = Parts(
+            about=self._about,
+            health=self.health(),
+            scanned=self._discovery.wait_scanned(0),
+            session=self._reporter.session,
+            watches=self._cluster.states() if self._cluster else (),
+            summary=summary,
+            cost=cost_of(self._reads.own_pids),
+            foreign_reads=self._reads.state(),
+            now=time.time(),
+        )
+        return overview(parts)
+
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain one process; None where no live process has this pid.
 
@@ -134,9 +162,48 @@ class AgentAnswers:
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
 
+    def events(self, after: int | None) -> Mapping[str, Any]:
+        """Tell what happened after an event, at once; begin to listen where there is none."""
+        heard = self._feed.hear(after) if self._feed else Heard((), 0, 0)
+        return {
+            "events": [asdict(event) for event in heard.events],
+            "after": heard.after,
+            "lost": heard.lost,
+        }
 
-WORKS: Final = "works"
-NO_DEFECTS: Final = "none that lasts"
+    def processes(self) -> list[dict[str, Any]]:
+        """Tell of every process, in portions, so that discovery goes on between them.
+
+        Raises:
+            RoverError: the discovery thread does not answer.
+        """
+        pids = self._discovery.inspect(_all_pids, about="processes")
+        told = []
+        for at in range(0, len(pids), PORTION):
+            some = pids[at : at + PORTION]
+            told += self._discovery.inspect(partial(_whys, pids=some), about="processes")
+        return [listed(why, self._reporter.entity) for why in told]
+
+    def explain(self, question: Question) -> Mapping[str, Any]:
+        """Tell the stories of the processes that are asked about, or the ``error`` in the question.
+
+        Raises:
+            RoverError: the discovery thread does not answer.
+        """
+        explainer = self._explainer
+        if explainer is None:
+            raise RoverError("this agent tells no stories")
+        return self._discovery.inspect(
+            lambda census: explainer.answer(question, census), about=str(question)
+        )
+
+
+def _all_pids(census: Census) -> list[int]:
+    return sorted(census.table.pids() | census.kernel_threads.keys())
+
+
+def _whys(census: Census, pids: list[int]) -> list[Why]:
+    return [why for pid in pids if (why := census.why(pid))]
 
 
 def _discovery_state(discovery: Discovery) -> str:

@@ -22,7 +22,11 @@ MOST_BYTES: Final = 64 * 2**20
 """Of an answer."""
 
 
-class NotRunningError(RoverError):
+class NotAskedError(RoverError):
+    """There is no agent that this user could ask."""
+
+
+class NotRunningError(NotAskedError):
     """No agent listens in the state directory."""
 
 
@@ -54,7 +58,8 @@ def ask(state_dir: Path | str, target: str) -> Told:
 
     Raises:
         NotRunningError: none runs.
-        RoverError: this user may not ask it, or it does not answer.
+        NotAskedError: this user may not ask it.
+        RoverError: it does not answer.
     """
     path = Path(state_dir).absolute() / SOCKET_FILE
     with closing(_Connection(path)) as connection:
@@ -85,7 +90,8 @@ def _connected(path: Path) -> socket.socket:
 
     Raises:
         NotRunningError: nobody listens.
-        RoverError: it is not for this user, or is somebody else's.
+        NotAskedError: it is not for this user.
+        RoverError: it is somebody else's.
     """
     if len(os.fsencode(path)) > MOST_PATH:
         raise RoverError(f"the path {path} is too long for a socket: the agent cannot have made it")
@@ -102,7 +108,7 @@ def _connected(path: Path) -> socket.socket:
         ) from error
     except PermissionError as error:
         connected.close()
-        raise RoverError(
+        raise NotAskedError(
             f"{path} is for root and the agent's own user alone; ask as one of them"
         ) from error
     except BaseException:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from urllib.parse import parse_qs
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from rover.errors import RoverError
+from rover.explain import ask_of
 from rover.metrics import REGISTRY
 from rover.status.hosts import is_ours, own_names
 from rover.status.http import Answer, Request, say
@@ -19,10 +22,15 @@ from rover.status.http import Answer, Request, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rover.status.answers import Verdict
+    from rover.explain import Question
+    from rover.status.verdict import Verdict
+
+    Query = Mapping[str, str]
 
 PID_DIGITS: Final = 10
 """Of the largest that a pid's type holds."""
+EVENT: Final = re.compile(r"[0-9]{0,18}", re.ASCII)
+"""Number of an event; none to begin with."""
 FRESH: Final = 1.0
 """Seconds for which figures are told again as they were gathered, however many ask."""
 
@@ -36,8 +44,20 @@ class Answers(Protocol):
     def readiness(self) -> Verdict:
         """Tell whether the first scan has been handed to the reporter; at once."""
 
+    def overview(self) -> Mapping[str, Any]:
+        """Tell all that fits on one screen."""
+
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain what is reported of a process; None where there is no such process."""
+
+    def events(self, after: int | None) -> Mapping[str, Any]:
+        """Tell what happened after an event, or begin to listen; at once."""
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Tell of every process."""
+
+    def explain(self, question: Question) -> Mapping[str, Any]:
+        """Tell the stories of processes, or the ``error`` in the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +149,82 @@ class PortSite:
 class SocketSite:
     """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/why?pid=N")
+    PATHS: Final = (
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/status",
+        "/processes",
+        "/events",
+        "/explain?pid=N",
+        "/why?pid=N",
+    )
 
     def __init__(self, answers: Answers, figures: Figures) -> None:
         """Answer from these."""
         self._answers = answers
-        self._figures = figures
+        self._routes: Mapping[str, Callable[[Query], Answer | Later]] = {
+            "/metrics": lambda _: figures.answer(),
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/status": self._overview,
+            "/processes": lambda _: Later("/processes", self._processes),
+            "/explain": self._story,
+            "/events": self._happened,
+            "/why": self._why,
+        }
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
-        match request.path:
-            case "/metrics":
-                return self._figures.answer()
-            case "/healthz":
-                return _told(health := self._answers.health(), health.detail)
-            case "/readyz":
-                return _told(ready := self._answers.readiness(), ready.detail)
-            case "/why":
-                return self._why(parse_qs(request.query).get("pid", [""])[0])
-        return _nothing_there(self.PATHS)
+        route = self._routes.get(request.path)
+        if route is None:
+            return _nothing_there(self.PATHS)
+        return route({name: values[0] for name, values in parse_qs(request.query).items()})
 
-    def _why(self, pid: str) -> Answer | Later:
+    def _health(self, _query: Query) -> Answer:
+        return _told(health := self._answers.health(), health.detail)
+
+    def _readiness(self, _query: Query) -> Answer:
+        return _told(ready := self._answers.readiness(), ready.detail)
+
+    def _overview(self, _query: Query) -> Later:
+        return Later("/status", lambda: say(HTTPStatus.OK, self._answers.overview()))
+
+    def _why(self, query: Query) -> Answer | Later:
+        pid = query.get("pid", "")
         if not (pid.isascii() and pid.isdigit() and len(pid) <= PID_DIGITS):
             return say(HTTPStatus.BAD_REQUEST, {"error": "say which: /why?pid=N"})
         return Later(f"/why {int(pid)}", lambda: self._explain(int(pid)))
+
+    def _story(self, query: Query) -> Answer | Later:
+        asked = {name: query.get(name, "") for name in ("pid", "container", "pod")}
+        try:
+            question = ask_of(**asked)
+        except RoverError as error:
+            return say(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        return Later(f"/explain {question}", lambda: self._told_of(question))
+
+    def _processes(self) -> Answer:
+        try:
+            told = {"processes": self._answers.processes()}
+        except RoverError as error:
+            return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)})
+        # indented it would be made by Python's own encoder, which takes ten times as long
+        return Answer(HTTPStatus.OK, json.dumps(told).encode())
+
+    def _happened(self, query: Query) -> Answer:
+        after = query.get("after", "")
+        if not EVENT.fullmatch(after):
+            return say(HTTPStatus.BAD_REQUEST, {"error": "say after which: /events?after=N"})
+        told = self._answers.events(int(after) if after else None)
+        return Answer(HTTPStatus.OK, json.dumps(told).encode())
+
+    def _told_of(self, question: Question) -> Answer:
+        try:
+            told = self._answers.explain(question)
+        except RoverError as error:
+            return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)})
+        return say(HTTPStatus.NOT_FOUND if "error" in told else HTTPStatus.OK, told)
 
     def _explain(self, pid: int) -> Answer:
         try:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rover.errors import RoverError
-from rover.status.answers import Verdict
+from rover.explain import Question
 from rover.status.service import StatusService
 from rover.status.site import Answers
+from rover.status.verdict import Verdict
 
 NOBODY = 65_534
 PRIVATE = "--password=hunter2"
@@ -30,6 +31,18 @@ class Fake:
 
     def readiness(self) -> Verdict:
         return Verdict(self.fine, {"first_scan": "done"}, {"first_scan": "done", "at": PRIVATE})
+
+    def overview(self) -> Mapping[str, Any]:
+        return {"state": "well", "at": PRIVATE}
+
+    def events(self, after: int | None) -> Mapping[str, Any]:
+        return {"events": [], "after": after or 0, "lost": 0}
+
+    def processes(self) -> list[dict[str, Any]]:
+        return []
+
+    def explain(self, question: Question) -> Mapping[str, Any]:
+        return {"asked": str(question), "error": "the agent knows no such process"}
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         if pid == 7:

@@ -264,3 +264,30 @@ def test_processes_outside_pods_are_reported_where_the_user_wishes(
     (served,) = [s.name for s in held.services if s.id == row.service_id]
     assert served == "kubelet"
     assert not held.violations
+
+
+def test_a_pod_is_explained_by_its_name_and_its_container_by_its_id(
+    node: Node, api: ApiServer, backend: EmbeddedBackend, start: Callable[..., RunningAgent]
+):
+    item = pod("cart-7f", labels={"tier": "shop"})
+    api.put("pods", item)
+    uid = item["metadata"]["uid"]
+    inside = node.run(cgroup_of(uid), "/bin/sleep", "600")
+    sandbox = node.run(cgroup_of(uid, "sandbox"), "/bin/sleep", "601")
+    with start() as agent:
+        api.put("services", service("shop", selector={"tier": "shop"}))
+        wait_for(backend, inside)
+        told = agent.ask("/explain?pod=default/cart-7f")
+        by_pid = {story["pid"]: story for story in told["processes"]}
+        assert set(by_pid) == {inside, sandbox}
+        assert by_pid[inside]["container"]["service"] == "shop"
+        (entity,) = by_pid[inside]["entities"]
+        assert entity["layer"] == "K8S_SERVICE"
+        assert by_pid[sandbox]["entities"] == []
+        assert by_pid[sandbox]["remedy"]["text"]
+        (alone,) = agent.ask(f"/explain?container={container_id(uid, 'app', 0)[:12]}")["processes"]
+        assert alone["pid"] == inside
+        assert "no pod shop/none is known" in agent.ask("/explain?pod=shop/none")["error"]
+        overview = agent.ask("/status")
+        assert overview["kubernetes"]["node"] == NODE
+        assert [each["listed"] for each in overview["kubernetes"]["watches"]] == [True, True]

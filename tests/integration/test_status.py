@@ -35,6 +35,7 @@ from rover.status.bounds import Bounds
 from rover.status.client import ask
 from rover.status.http import Answer, Request, say
 from rover.status.listeners import SOCKET_FILE, PortListener
+from rover.status.overview import About
 from rover.status.server import Server
 from rover.status.service import StatusService
 from rover.status.site import Later
@@ -435,7 +436,7 @@ def test_health_tells_that_discovery_is_stuck_and_nobody_waits_for_it(
             reporter,
             None,
             reads=SimpleNamespace(state=lambda: "works"),
-            ebpf="attached",
+            about=About("id", "1.0", 1, 0.0, "none", "attached", kubernetes=False),
             guard=Guard(),
         )
         end_figures = metrics.collect_from(rig.discovery.figures)

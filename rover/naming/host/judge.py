@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rover.model import Reason, Verdict
+from rover.naming.trail import METADATA, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rover.model import Process, ProcessKey
     from rover.naming.host.finders import HostFinders
+    from rover.naming.judge import PodProcesses
+    from rover.naming.trail import Trail
     from rover.sensor import Sensor
 
 _PENDING = Verdict(
@@ -58,6 +61,18 @@ class HostJudge:
             return verdict
         detail = "; ".join(filter(None, (verdict.detail, obstacle)))
         return replace(verdict, detail=detail)
+
+    def trace(self, process: Process, trail: Trail) -> None:
+        """Write down the finders that a process comes to."""
+        if self._sensor and self._sensor.is_pending(process.key):
+            trail.add(Step(METADATA, "is being looked for", decides=True))
+        else:
+            self._finders.judge(process, trail)
+        self._finders.add_unasked(trail)
+
+    def pod(self, namespace: str, name: str) -> PodProcesses | None:  # noqa: ARG002 - the protocol
+        """Know of no pods."""
+        return None
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""

@@ -16,6 +16,7 @@ from rover.naming.contexts import ProcessContext, RoverContext
 from rover.naming.entity import render_entity
 from rover.naming.pods.contexts import PodContext, container_context
 from rover.naming.rule_failures import Complaints
+from rover.naming.trail import ANALYZERS, NAMESPACES, Step, Test, filter_tests, shortened
 
 if TYPE_CHECKING:
     from rover.config.filters import Filter
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from rover.config.settings import AnalyzerSettings, KubernetesSettings
     from rover.gotemplate import Template
     from rover.k8s.index import PodContainer
-    from rover.k8s.records import OwnerRef
+    from rover.k8s.records import OwnerRef, PodRecord
     from rover.model import EntityKey, Process
     from rover.naming.host_facts import Host
+    from rover.naming.trail import Trail
 
 _OWNERS: Final = frozenset({"OwnerName", "HasOwnerName"})
 _ENV: Final = frozenset({"EnvValue"})
@@ -80,21 +82,26 @@ class Analyzers:
         self.use_env = bool(uses & _ENV)
         self.use_owners = bool(uses & _OWNERS)
 
-    def judge(self, process: Process, found: PodContainer) -> Judgement:
-        """Decide what a process of a container is called."""
-        line = process.command_line if self._ignore else ""
-        for pattern in self._ignore:
-            if pattern.search(line):
-                return Judgement(Verdict(reason=Reason.IGNORED, detail=pattern.pattern))
+    def judge(self, process: Process, found: PodContainer, trail: Trail | None = None) -> Judgement:
+        """Decide what a process of a container is called.
+
+        Args:
+            process: a live one.
+            found: its container.
+            trail: takes each step of the way, where somebody wants to know.
+        """
+        left_out = self._left_out(process, found.pod, trail)
+        if left_out:
+            return Judgement(left_out)
         pod = found.pod
-        if self._namespaces and pod.namespace not in self._namespaces:
-            return Judgement(Verdict(reason=Reason.NAMESPACE, detail=pod.namespace))
         context = PodNames(
             rover=self._rover,
             process=ProcessContext(process, self._host),
             pod=(pod_context := PodContext(found)),
             container=container_context(found),
         )
+        if trail:
+            self._trace(context, trail)
         container = _shared(
             Container(
                 id=found.id,
@@ -121,6 +128,43 @@ class Analyzers:
             reports.setdefault(entity.key, Report(entity, process, container))
         wanted = tuple(dict.fromkeys(pod_context.wanted))
         return Judgement(_verdict(tuple(reports.values()), matched, faults, found), wanted)
+
+    def _left_out(self, process: Process, pod: PodRecord, trail: Trail | None) -> Verdict | None:
+        """Tell why a process is nobody's, before any analyzer is asked."""
+        line = process.command_line if self._ignore else ""
+        for number, pattern in enumerate(self._ignore, start=1):
+            matches = pattern.search(line) is not None
+            if trail:
+                trail.ignored(number, pattern, matches=matches)
+            if matches:
+                return Verdict(reason=Reason.IGNORED, detail=pattern.pattern)
+        if self._namespaces:
+            observed = pod.namespace in self._namespaces
+            if trail:
+                trail.add(self._namespace_step(pod.namespace, observed=observed))
+            if not observed:
+                return Verdict(reason=Reason.NAMESPACE, detail=pod.namespace)
+        return None
+
+    def _namespace_step(self, namespace: str, *, observed: bool) -> Step:
+        value = f"{namespace} is {'one' if observed else 'none'} of them"
+        test = Test("namespaces", ", ".join(sorted(self._namespaces)), value)
+        outcome = "observes its namespace" if observed else "does not observe its namespace"
+        return Step("namespaces", outcome, NAMESPACES, decides=not observed, tests=(test,))
+
+    def _trace(self, context: PodNames, trail: Trail) -> None:
+        """Write down what each analyzer comes to, with the value of each filter."""
+        for name, analyzer in self._analyzers:
+            entity = None
+            try:
+                if _matches(analyzer, context):
+                    entity = render_entity(analyzer, context, self._cluster_name)
+                outcome = "names it" if entity else "does not apply"
+            except TemplateError as error:
+                outcome = f"fails: {shortened(str(error))}"
+            tests = tuple(filter_tests(analyzer.filters, context))
+            key = f"{ANALYZERS}[{int(name.split()[1]) - 1}]"
+            trail.add(Step(name, outcome, key, entity is not None, tests, entity))
 
 
 def _verdict(

@@ -26,6 +26,8 @@ from rover.k8s.records import (
     ServicesListed,
 )
 from rover.model import Reason, Verdict
+from rover.naming.judge import PodProcesses
+from rover.naming.trail import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from rover.k8s.records import OwnerRef
     from rover.model import Process, ProcessKey
     from rover.naming.pods.analyzers import Analyzers
+    from rover.naming.trail import Trail
 
 LOOKS: Final = (2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Pauses, in seconds, before each look at a container that no pod has shown; then it is left.
@@ -146,6 +149,29 @@ class PodJoin:
                 return judgement.verdict
         detail = self._search(refs[0], is_pause=process.name == _PAUSE)
         return Verdict(reason=Reason.POD_UNKNOWN, detail=detail)
+
+    def trace(self, process: Process, trail: Trail) -> bool:
+        """Write down the way of a process to its pod; tell whether it is in a container at all."""
+        refs = containers_of(process.cgroup)
+        for ref in refs:
+            trail.container = trail.container or ref
+            found = self._index.find(ref)
+            if found is not None:
+                trail.container, trail.found = ref, found
+                self._analyzers.judge(process, found, trail)
+                return True
+        if refs:
+            search = self._searches.get(refs[0].id) or _Search(refs[0], 0.0)
+            trail.add(Step("pod of its container", self._detail(search)))
+        return bool(refs)
+
+    def pod(self, namespace: str, name: str) -> PodProcesses | None:
+        """Tell what the processes of a pod are known by; None where no such pod is known."""
+        named = self._index.named(namespace, name)
+        if named is None:
+            return None
+        pod, ids = named
+        return PodProcesses(frozenset({pod.uid, pod.path_uid}), ids)
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""

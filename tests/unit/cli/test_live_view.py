@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from rover.backend import State
+from rover.cli.keys import Key, keys_in
 from rover.cli.live import show
-from rover.cli.screen import _drawn, _page
+from rover.cli.screen import Place, _drawn, _page
 from rover.cli.text import duration, printable
 from rover.cli.view import FORGET_AFTER, View
 from rover.model import Changes, Entity, Process, ProcessKey, Report
@@ -137,7 +138,7 @@ def test_what_is_gone_leaves_the_view_in_the_end(state, view):
     state.report(report(host()))
     list(view.agent_changed(withdrawn("p"), later(0)))
     list(view.pass_time(later(FORGET_AFTER + 1)))
-    assert view.rows(10) == []
+    assert view.live(0, 10) == view.ended(10) == []
 
 
 def test_withdrawals_nobody_ever_hears_of_do_not_pile_up(view):
@@ -146,11 +147,13 @@ def test_withdrawals_nobody_ever_hears_of_do_not_pile_up(view):
     assert len(view._withdrawn) == 10_000
 
 
-def test_the_latest_changes_are_shown_sorted_by_name(state, view):
+def test_what_is_there_comes_with_the_latest_first_and_what_ended_apart(state, view):
     state.report(report(*(host(f"p{number}", number + 1) for number in range(9))))
     state.report(report(host("p3", 99)))
     list(view.agent_changed(withdrawn("p1"), later(0)))
-    assert [row.process for row in view.rows(3)] == ["p1", "p3", "p8"]
+    assert [row.process for row in view.live(0, 3)] == ["p3", "p8", "p7"]
+    assert [row.process for row in view.live(3, 100)] == ["p6", "p5", "p4", "p2", "p0"]
+    assert [row.process for row in view.ended(3)] == ["p1"]
 
 
 def test_names_cannot_move_the_cursor_or_end_a_line(state, view):
@@ -174,10 +177,9 @@ def test_spans_are_written_in_their_largest_unit(seconds, text):
     assert duration(seconds) == text
 
 
-def drawn(view, width=100, height=24, title="title"):
-
+def drawn(view, width=100, height=24, title="title", begin=0, *, scrolls=True):
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
-    console.print(_drawn(_page(view, width, height, title)))
+    console.print(_drawn(_page(view, width, height, title, Place(begin), scrolls=scrolls)))
     return console.file.getvalue()
 
 
@@ -188,7 +190,7 @@ def test_a_page_shows_names_pid_age_and_last_beat(state, view):
     text = drawn(view)
     assert re.search(r"web\s+host-1\s+nginx\s+42\s+0s\s+0s ago", text)
     assert re.search(r"new\s+43\s+0s\s+none yet", text)
-    assert "2 processes, 0 gone" in text
+    assert "2 processes; Ctrl-C ends" in text
 
 
 def test_a_page_shows_what_is_gone(state, view):
@@ -205,8 +207,72 @@ def test_a_page_fits_its_terminal_and_says_what_it_hides(state, view, width, hei
     assert len(lines) <= max(height, 8)
     assert all(len(line) <= width for line in lines)
     if width >= 79:
-        hidden = 100 - max(height - 7, 1)
-        assert f"100 processes, 0 gone; {hidden} older not shown" in lines[-1]
+        shown = max(height - 7, 1)
+        told = f"100 processes, 1-{shown} shown, PgUp PgDn scroll; Ctrl-C ends"
+        assert told in lines[-1]
+
+
+def test_without_a_keyboard_a_page_says_how_many_do_not_fit(state, view):
+    state.report(report(*(host(f"p{number}", number + 1) for number in range(100))))
+    assert "100 processes, 1-17 shown, 83 do not fit" in drawn(view, scrolls=False)
+
+
+def test_what_ended_takes_no_more_than_its_share_below_what_is_there(state, view):
+    state.report(report(*(host(f"p{number:02}", number + 1) for number in range(60))))
+    list(view.agent_changed(withdrawn(*(f"p{number:02}" for number in range(30))), later(0)))
+    rows = re.findall(r"(?m)^ s .*$", drawn(view))
+    ended = ["gone" in row for row in rows]
+    assert sum(ended) == 3
+    assert ended == sorted(ended)
+    assert "30 processes, 30 just ended, 1-14 shown" in drawn(view)
+
+
+def test_a_wide_page_shows_layer_and_command_as_well(state, view):
+    state.report(report(host("nginx", 42)))
+    assert "layer" not in drawn(view, 109)
+    assert "OS_LINUX" in drawn(view, 110)
+    assert "command" not in drawn(view, 129)
+    assert "command" in drawn(view, 130)
+
+
+@pytest.mark.parametrize(
+    ("keys", "begin"),
+    [
+        ([Key.DOWN, Key.DOWN, Key.UP], 1),
+        ([Key.UP], 0),
+        ([Key.PAGE_DOWN], 10),
+        ([Key.PAGE_DOWN, Key.PAGE_DOWN, Key.PAGE_UP], 10),
+        ([Key.END], 90),
+        ([Key.END, Key.DOWN], 90),
+        ([Key.END, Key.HOME], 0),
+    ],
+)
+def test_keys_move_over_the_rows_and_no_further(keys, begin):
+    place = Place()
+    place.move(keys, 100, 10)
+    assert place.begin == begin
+    place.move([], 5, 10)
+    assert place.begin == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        (b"", []),
+        (b"\x1b[6~\x1b[5~", [Key.PAGE_DOWN, Key.PAGE_UP]),
+        (b"\x1b[A\x1bOB jG", [Key.UP, Key.DOWN, Key.PAGE_DOWN, Key.DOWN, Key.END]),
+        (b"\x1b[15~x\x1b[1;5Cg", [Key.HOME]),
+        (b"\x1b", []),
+        (b"\x1b[", []),
+    ],
+)
+def test_keys_are_read_as_terminals_send_them(data, keys):
+    assert keys_in(data) == keys
+
+
+@given(st.binary())
+def test_no_bytes_make_the_keyboard_fail(data):
+    keys_in(data)
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(state, view):

@@ -12,6 +12,7 @@ from rover.guard import Guard
 from rover.reporter import Reporter
 from rover.reporter.state import Phase
 from rover.status.answers import FAILING, LATE, AgentAnswers
+from rover.status.overview import About
 
 PRIVATE = "10.9.8.7:11800 says: no such tenant 'acme'"
 
@@ -45,8 +46,9 @@ def answers(
     cluster = SimpleNamespace(states=lambda: (watch,))
     reads = SimpleNamespace(state=lambda: state)
     ebpf = f"missing CAP_BPF, {PRIVATE}"
+    about = About("id", "1.0", 1, 0.0, "none", ebpf, kubernetes=True)
     return AgentAnswers(
-        discovery, reporter, cluster, reads=reads, ebpf=ebpf, guard=guard or Guard()
+        discovery, reporter, cluster, reads=reads, about=about, guard=guard or Guard()
     )
 
 

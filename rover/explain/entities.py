@@ -1,8 +1,10 @@
-"""One process's whole story, for whoever asks why it is shown so or not at all."""
+"""What is known of one process and of its entities."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from rover.k8s.cgroup import containers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,8 @@ def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> di
                 "backend": state.standing.value,
                 "process_id": state.process_id,
                 "detail": state.detail,
+                "answered_at": state.answered_at,
+                "beaten_at": state.beaten_at,
             }
         return told
 
@@ -53,4 +57,19 @@ def explain(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> di
         "detail": why.detail,
         "entities": [entity(report, process.pid) for report in why.leads]
         + [entity(report, leader) for report, leader in why.follows],
+    }
+
+
+def listed(why: Why, standing: Callable[[EntityKey], EntityState | None]) -> dict[str, Any]:
+    """Say what a list of processes needs beside that: the container and pod of each."""
+    process = why.process
+    reports = (*why.leads, *(report for report, _ in why.follows))
+    container = next((report.container for report in reports if report.container), None)
+    refs = containers_of(process.cgroup)
+    return explain(why, standing) | {
+        "shortened": process.shortened,
+        "container_id": container.id if container else refs[0].id if refs else "",
+        "container": container.name if container else "",
+        "namespace": container.namespace if container else "",
+        "pod": container.pod_name if container else "",
     }

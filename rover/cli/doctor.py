@@ -1,0 +1,132 @@
+"""``rover doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from rover.cli.logs import write_logs
+from rover.cli.options import configured, tell
+from rover.cli.scan import known_id
+from rover.cli.terminal import Screen, coloured, screen, show
+from rover.cli.text import printable
+from rover.doctor import bundle as support
+from rover.doctor.checks import Check, Outcome, first_cause, worst
+from rover.doctor.examination import examine
+from rover.errors import RoverError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rover.config.load import Loaded
+
+COLOURS: Final = {
+    Outcome.OK: "green",
+    Outcome.WARN: "yellow",
+    Outcome.FAIL: "red",
+    Outcome.SKIPPED: "cyan",
+}
+MARK: Final = 9
+"""Columns for the outcome."""
+
+
+@click.command()
+@configured
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@click.option("--no-load", is_flag=True, help="Do not load and attach the programs as a trial.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write all that support needs to a .tar.gz, without secrets.",
+)
+def doctor(loaded: Loaded, *, output: str, no_load: bool, bundle: Path | None) -> None:
+    """Look at all that the agent needs of this host, the backend and the cluster.
+
+    What is to be mended first stands first. Each look is made with the rights of this command: run
+    it as the agent's user, with its configuration.
+
+    Ends with 0 where nothing has failed, warnings or not, else with 1.
+    """
+    tell(loaded)
+    write_logs("ERROR", tracebacks=False)
+    checks = examine(loaded.settings, known_id(loaded.settings), load=not no_load)
+    report = as_json(checks)
+    if output == "json":
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        show(page(checks, screen()))
+    if bundle is not None:
+        _write_bundle(loaded, report, bundle)
+    if worst(checks) is Outcome.FAIL:
+        sys.exit(RoverError.exit_code)
+
+
+def _write_bundle(loaded: Loaded, report: dict[str, Any], file: Path) -> None:
+    contents, removed = support.texts(loaded, report)
+    support.write(file, contents, removed)
+    click.echo(f"{file} written; taken out of it: {', '.join(removed) or 'nothing'}", err=True)
+
+
+def as_json(checks: list[Check]) -> dict[str, Any]:
+    """Tell of all looks, JSON-ready."""
+    first = first_cause(checks)
+    return {
+        "outcome": worst(checks).value,
+        "first": first and first.subject,
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def page(checks: list[Check], shown: Screen) -> list[str]:
+    """Write what is to be mended first, and a line a look."""
+    first = first_cause(checks)
+    lines: list[str] = []
+    if first is not None:
+        word = "first cause" if first.outcome is Outcome.FAIL else "could be better"
+        lines += _fill(f"{word}: ", f"{first.subject}: {first.says}", shown, 2)
+        lines += [*_fill("  do: ", first.mend, shown, 6), ""]
+    width = max(len(check.subject) for check in checks) + 2
+    if shown.width:
+        width = min(width, shown.width // 3)
+    for check in checks:
+        lines += _lines(check, width, shown)
+    counts = [f"{sum(each.outcome is kind for each in checks)} {kind.value}" for kind in Outcome]
+    return [*lines, "", ", ".join(counts)]
+
+
+def _lines(check: Check, width: int, shown: Screen) -> Iterator[str]:
+    mark = coloured(f"{check.outcome.value:{MARK}}", COLOURS[check.outcome], shown)
+    subject = printable(check.subject)
+    gap = " " * (MARK + width)
+    if len(subject) < width:
+        begin, plain = f"{mark}{subject:{width}}", f"{'':{MARK}}{subject:{width}}"
+    else:
+        yield f"{mark}{subject}"
+        begin = plain = gap
+    told = _fill(plain, check.says, shown, len(gap))
+    yield begin + told[0][len(plain) :]
+    yield from told[1:]
+    if check.because:
+        yield from _fill(f"{gap}because of ", f"{check.because}", shown, len(gap) + 2)
+    elif check.mend:
+        yield from _fill(f"{gap}do: ", check.mend, shown, len(gap) + 4)
+
+
+def _fill(begin: str, text: str, shown: Screen, hanging: int) -> list[str]:
+    text = printable(text)
+    if not shown.width:
+        return [f"{begin}{text}".rstrip()]
+    return textwrap.wrap(
+        text,
+        shown.width,
+        initial_indent=begin,
+        subsequent_indent=" " * hanging,
+        break_on_hyphens=False,
+    ) or [begin]

@@ -1,0 +1,179 @@
+"""``rover events``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.cells import cell_len, set_cell_size
+
+from rover.cli.live import mute
+from rover.cli.options import configured
+from rover.cli.terminal import Screen, screen, show
+from rover.cli.text import printable
+from rover.status.client import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rover.config.load import Loaded
+
+KINDS: Final = (
+    "exec", "fork", "exit", "found", "gone", "appeared", "re-reported", "withdrawn",
+)  # fmt: skip
+EVERY: Final = 0.25
+"""Seconds between two questions, where the last answer had all there was."""
+SHOWN: Final = 12
+"""Digits of a container's id."""
+COLUMNS: Final = (
+    ("TIME", 12), ("KIND", 11), ("PID", 7), ("SERVICE", 20), ("PROCESS", 15), ("WHERE", 24),
+)  # fmt: skip
+"""And COMMAND, which takes the rest."""
+NARROW: Final = (
+    ("TIME", 8), ("KIND", 11), ("PID", 7), ("SERVICE", 16), ("PROCESS", 12),
+)  # fmt: skip
+"""Where a terminal has less than `FULL_WIDTH`."""
+FULL_WIDTH: Final = 110
+
+
+@click.command()
+@configured
+@click.option("-o", "--output", type=click.Choice(["columns", "json"]), default="columns")
+@click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Of this kind.")
+@click.option("--pid", multiple=True, type=int, help="Of this process.")
+@click.option("--service", multiple=True, metavar="PATTERN", help="Of such a service; * and ?.")
+@click.option("--namespace", multiple=True, metavar="NAME", help="Of pods in a namespace.")
+@click.option("--container", multiple=True, metavar="NAME|ID", help="Of such a container.")
+@click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many.")
+@click.option(
+    "--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after a while."
+)
+def events(
+    loaded: Loaded,
+    *,
+    output: str,
+    count: int | None,
+    seconds: float | None,
+    **choice: Any,  # noqa: ANN401 - the options of `Wanted`
+) -> None:
+    """Show what happens on this host as it happens, until Ctrl-C.
+
+    Execs, forks and exits of processes that have settled; entities that appear, are reported again
+    or are withdrawn. The running agent is asked four times a second; it keeps 8,192 events for who
+    is slow, and of more it is told how many were missed. While nobody listens it keeps none.
+    """
+    wanted = Wanted(**choice)
+    shown = screen()
+    until = None if seconds is None else time.monotonic() + seconds
+    try:
+        if output == "columns":
+            show([_row({name: name for name, _ in COLUMNS}, "COMMAND", shown)])
+            sys.stdout.flush()
+        _follow(loaded.settings.core.state_dir, wanted, output, shown, count=count, until=until)
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        mute()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events are shown; an empty choice is all."""
+
+    kind: tuple[str, ...] = ()
+    pid: tuple[int, ...] = ()
+    service: tuple[str, ...] = ()
+    namespace: tuple[str, ...] = ()
+    container: tuple[str, ...] = ()
+
+    def holds(self, event: Mapping[str, Any]) -> bool:
+        """Tell whether an event is wanted."""
+        return (
+            (not self.kind or event["kind"] in self.kind)
+            and (not self.pid or event["pid"] in self.pid)
+            and (not self.namespace or event["namespace"] in self.namespace)
+            and (not self.container or any(_is_in(event, each) for each in self.container))
+            and (not self.service or any(fnmatchcase(event["service"], s) for s in self.service))
+        )
+
+
+def _is_in(event: Mapping[str, Any], container: str) -> bool:
+    return bool(event["container"]) and event["container"] in {container, container[:SHOWN]}
+
+
+def _follow(
+    state_dir: str,
+    wanted: Wanted,
+    output: str,
+    shown: Screen,
+    *,
+    count: int | None,
+    until: float | None,
+) -> None:
+    left = count
+    for told in _answers(state_dir, until):
+        lines = [_missed(told["lost"], output)] if told["lost"] else []
+        chosen = [event for event in told["events"] if wanted.holds(event)][:left]
+        lines += [_line(event, output, shown) for event in chosen]
+        if lines:
+            show(lines)
+            sys.stdout.flush()
+        if left is not None:
+            left -= len(chosen)
+            if left <= 0:
+                return
+
+
+def _answers(state_dir: str, until: float | None) -> Iterator[Mapping[str, Any]]:
+    """Ask again and again for what came since."""
+    after = ask(state_dir, "/events").json()["after"]
+    while until is None or time.monotonic() < until:
+        told = ask(state_dir, f"/events?after={after}").json()
+        after = told["after"]
+        yield told
+        if not told["events"]:
+            time.sleep(EVERY)
+
+
+def _missed(lost: int, output: str) -> str:
+    if output == "json":
+        return json.dumps({"kind": "lost", "count": lost})
+    return f"… {lost} events missed: more happened than this could be told of"
+
+
+def _line(event: Mapping[str, Any], output: str, shown: Screen) -> str:
+    if output == "json":
+        return json.dumps(event, ensure_ascii=False)
+    at = datetime.fromtimestamp(event["at"]).astimezone()
+    pod = f"{event['namespace']}/{event['pod']}" if event["pod"] else ""
+    cells = {
+        "TIME": f"{at:%H:%M:%S}.{at.microsecond // 1_000:03}",
+        "KIND": event["kind"],
+        "PID": str(event["pid"] or "-"),
+        "SERVICE": event["service"] or "-",
+        "PROCESS": event["process"] or event["name"] or "-",
+        "WHERE": pod or event["container"] or "-",
+    }
+    return _row(cells, event["command_line"] or "-", shown)
+
+
+def _row(cells: Mapping[str, str], command: str, shown: Screen) -> str:
+    parts = []
+    for name, width in NARROW if 0 < shown.width < FULL_WIDTH else COLUMNS:
+        text = printable(cells[name])
+        if name == "TIME":
+            text = text[:width]
+        missing = width - cell_len(text)
+        # a pid is never shortened, and in a pipe nothing is
+        cut = shown.width and missing < 0 and name != "PID"
+        parts.append(set_cell_size(text, width - 1) + "…" if cut else text + " " * missing)
+    line = "  ".join([*parts, printable(command)])
+    if shown.width and cell_len(line) > shown.width:
+        line = set_cell_size(line, shown.width - 1) + "…"
+    return line.rstrip()

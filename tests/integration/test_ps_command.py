@@ -1,0 +1,152 @@
+"""`rover ps`: what the running agent knows, chosen and fitted to a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stories
+from agent_rig import ROVER, running
+from captured import WAYS, agrees, shown
+from status_rig import NOBODY, Fake, serving
+from stories import IN_POD, LISTED, ON_HOST, YOUNGER, Known, cluster, host, in_pod, kept, process
+
+from rover.backend import EmbeddedBackend
+from rover.explain import listed
+from rover.model import Reason
+from rover.reporter.state import EntityState, Standing
+from rover.table import Why
+
+SIDECAR = process(60, cgroup=in_pod(stories.OTHER), name="envoy", command_line="envoy -c x")
+LONG = process(
+    1_234_567,
+    name="java",
+    exe="/usr/bin/java",
+    cgroup="0::/system.slice/a-service-with-quite-a-long-name.service\n",
+    command_line="java " + "-Dsomething=else " * 20,
+)
+
+
+def rows() -> list[dict[str, Any]]:
+    judge = cluster(*LISTED, ignore=("envoy",), outside=host(ignore=("postgres",)))
+    postgres = replace(
+        ON_HOST, key=ON_HOST.key._replace(pid=77), arguments=b"postgres", redacted=None
+    )
+    host_one = replace(ON_HOST, key=ON_HOST.key._replace(pid=900))
+    known = Known(judge, IN_POD, SIDECAR, postgres, host_one, YOUNGER, LONG)
+    thread = Why(process(2, name="kthreadd", command_line=""), Reason.KERNEL_THREAD, "", (), ())
+    whys = [thread, *(known.table.why(pid) for pid in sorted(known.table.pids()))]
+
+    def standing(key: Any) -> EntityState:
+        if key.service == "a-service-with-quite-a-long-name":
+            return EntityState(Standing.REFUSED, "", "INVALID_ARGUMENT: no")
+        return kept(key)
+
+    return [listed(why, standing) for why in whys]
+
+
+class Told(Fake):
+    def processes(self) -> list[dict[str, Any]]:
+        return rows()
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Path]:
+    tmp_path.chmod(0o700)
+    with serving(tmp_path, "", Told()):
+        yield tmp_path
+
+
+def ps(folder: Path, *arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROVER, "ps", "--state-dir", folder, *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=60, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("output", ["table", "wide"])
+def test_it_fits_every_terminal(agent: Path, way: str, output: str):
+    text = shown(ROVER, "ps", "-o", output, "--state-dir", agent, way=way)
+    agrees(f"ps-{output}-{way}", text)
+    assert stories.HUNTED not in text
+
+
+@pytest.mark.parametrize("way", ["80x24", "140x40"])
+def test_watched_it_is_drawn_in_place(agent: Path, way: str):
+    text = shown(ROVER, "ps", "--watch", "--state-dir", agent, way=way, until="Ctrl-C ends")
+    agrees(f"ps-watch-{way}", text)
+
+
+@pytest.mark.parametrize(
+    ("options", "pids"),
+    [
+        ((), {42, 60, 77, 900, 4711, 1_234_567}),
+        (("--all",), {2, 42, 60, 77, 900, 4711, 1_234_567}),
+        (("--service", "cart"), {900, 4711}),
+        (("--service", "w*"), {42}),
+        (("--service", "cart", "--service", "w*"), {42, 900, 4711}),
+        (("--namespace", "default"), {42}),
+        (("--container", "app"), {42}),
+        (("--container", stories.ID[:8]), {42}),
+        (("--container", stories.OTHER[:12]), {60}),
+        (("--reason", "ignored"), {77}),
+        (("--reason", "follows"), {4711}),
+        (("--reason", "kernel-thread"), {2}),
+        (("--reason", "reported", "--service", "cart"), {900}),
+        (("900", "2"), {900, 2}),
+        (("--service", "none"), set()),
+    ],
+)
+def test_processes_are_chosen(agent: Path, options: tuple, pids: set[int]):
+    done = ps(agent, "-o", "json", *options)
+    assert done.returncode == 0
+    assert {each["pid"] for each in json.loads(done.stdout)} == pids
+
+
+def test_names_are_one_a_line_and_each_once(agent: Path):
+    assert (
+        ps(agent, "-o", "name", "--service", "cart").stdout == "OS_LINUX/cart/node-1/python3.11\n"
+    )
+
+
+def test_a_pid_that_is_not_there_ends_with_1(agent: Path):
+    done = ps(agent, "43")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no process has pid 43" in done.stderr
+
+
+def test_a_scan_is_made_where_it_is_asked_for(agent: Path):
+    found = json.loads(ps(agent, "--scan", "-o", "json", os.getpid()).stdout)
+    assert [each["pid"] for each in found] == [os.getpid()]
+
+
+def test_who_may_not_ask_the_agent_sees_what_the_kernel_shows_him(agent: Path):
+    done = ps(agent, "-o", "json", user=NOBODY, group=NOBODY, extra_groups=[])
+    assert done.returncode == 0
+    assert "is for root and the agent's own user alone" in done.stderr
+    assert os.getpid() in {each["pid"] for each in json.loads(done.stdout)}
+    assert 1_234_567 not in {each["pid"] for each in json.loads(done.stdout)}
+
+
+@pytest.mark.kernel
+def test_a_running_agent_tells_of_all_processes(
+    tmp_path: Path, spawn: Callable[..., subprocess.Popen[bytes]], eventually: Callable
+):
+    child = spawn("/bin/sh", "-c", "sleep 60; : --password=hunter2")
+    with EmbeddedBackend() as backend, running(backend, tmp_path) as agent:
+        eventually(lambda: agent.state.joinpath("rover.sock").exists(), 20)
+        done = ps(agent.state, "-o", "json", "--all")
+        assert done.stderr == ""
+        found = {each["pid"]: each for each in json.loads(done.stdout)}
+        assert found[child.pid]["entities"][0]["process"] == Path("/bin/sh").resolve().name
+        assert found[agent.pid]["reason"] == "belongs to the agent itself"
+        assert stories.HUNTED not in done.stdout
+        if Path("/proc/2/comm").exists():
+            assert found[2]["reason"] == "kernel thread"
