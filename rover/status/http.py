@@ -43,6 +43,8 @@ class Request:
     """What it calls the agent: its Host header, and the name in the target where one stands there;
     none from a client of HTTP/1.0 that says neither."""
     head_only: bool
+    accept: str = ""
+    """Its Accept headers, joined by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +113,36 @@ def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
         )
     try:
         parts = urlsplit(target.decode("ascii"))
-        hosts = _hosts(fields)
+        hosts, accepts = _named(fields, b"host", b"accept")
     except ValueError as error:
         return _refuse(HTTPStatus.BAD_REQUEST, str(error))
     if len(hosts) > 1 or (not hosts and version == b"1.1"):
         return _refuse(HTTPStatus.BAD_REQUEST, "there must be one Host header")
     if parts.netloc:
         hosts.append(parts.netloc)
-    return Request(parts.path, parts.query, tuple(hosts), head_only=method == b"HEAD")
+    return Request(
+        parts.path,
+        parts.query,
+        tuple(hosts),
+        head_only=method == b"HEAD",
+        accept=",".join(accepts),
+    )
 
 
-def _hosts(fields: list[bytes]) -> list[str]:
-    """Return the values of all Host headers.
+def _named(fields: list[bytes], *names: bytes) -> tuple[list[str], ...]:
+    """Return the values of all headers of each name.
 
     Raises:
         ValueError: one of the lines is no header.
     """
-    hosts = []
+    found: dict[bytes, list[str]] = {name: [] for name in names}
     for field in fields:
         name, colon, value = field.partition(b":")
         if not (colon and NAME.fullmatch(name) and VALUE.fullmatch(value)):
             raise ValueError(f"this is no header: {_shown(field)}")
-        if name.lower() == b"host":
-            hosts.append(value.strip(b" \t").decode("latin-1"))
-    return hosts
+        if (values := found.get(name.lower())) is not None:
+            values.append(value.strip(b" \t").decode("latin-1"))
+    return tuple(found.values())
 
 
 def _shown(text: bytes) -> str:

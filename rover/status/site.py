@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from rover.errors import RoverError
 from rover.metrics import REGISTRY
+from rover.status.accept import wants_openmetrics
 from rover.status.hosts import is_ours, own_names
 from rover.status.http import Answer, Request, say
 
@@ -50,22 +52,37 @@ class Later:
 
 
 class Figures:
-    """The text of /metrics, gathered once a second at most."""
+    """The text of /metrics, gathered once a second at most in each of its two formats."""
 
     def __init__(self) -> None:
-        self._latest: tuple[float, Answer] | None = None
+        self._latest: dict[str, tuple[float, Answer]] = {}
 
-    def answer(self) -> Answer | Later:
-        """Return the latest where it is fresh, else what gathers anew."""
-        latest = self._latest
+    def answer(self, accept: str) -> Answer | Later:
+        """Return the latest where it is fresh, else what gathers anew.
+
+        Args:
+            accept: says whether it is to be OpenMetrics; else it is Prometheus' older text.
+        """
+        name, gather = (
+            ("openmetrics", _as_openmetrics) if wants_openmetrics(accept) else ("text", _as_text)
+        )
+        latest = self._latest.get(name)
         if latest and time.monotonic() - latest[0] < FRESH:
             return latest[1]
-        return Later("/metrics", self._gather)
+        return Later(f"/metrics as {name}", lambda: self._keep(name, gather()))
 
-    def _gather(self) -> Answer:
-        answer = Answer(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
-        self._latest = time.monotonic(), answer
+    def _keep(self, name: str, answer: Answer) -> Answer:
+        self._latest[name] = time.monotonic(), answer
         return answer
+
+
+def _as_text() -> Answer:
+    return Answer(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+
+
+def _as_openmetrics() -> Answer:
+    text: bytes = openmetrics.generate_latest(REGISTRY)  # type: ignore[no-untyped-call]
+    return Answer(HTTPStatus.OK, text, openmetrics.CONTENT_TYPE_LATEST)
 
 
 class PortSite:
@@ -103,7 +120,7 @@ class PortSite:
             )
         match request.path:
             case "/metrics":
-                return self._figures.answer()
+                return self._figures.answer(request.accept)
             case "/healthz":
                 return _told(health := self._answers.health(), health.brief)
             case "/readyz":
@@ -140,7 +157,7 @@ class SocketSite:
         """Answer a request."""
         match request.path:
             case "/metrics":
-                return self._figures.answer()
+                return self._figures.answer(request.accept)
             case "/healthz":
                 return _told(health := self._answers.health(), health.detail)
             case "/readyz":

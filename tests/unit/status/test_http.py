@@ -25,7 +25,14 @@ def refused(received: bytes) -> HTTPStatus:
 
 
 def test_a_probe_is_understood():
-    assert read(KUBELET) == Request("/healthz", "", ("10.1.2.3:9464",), head_only=False)
+    assert read(KUBELET) == Request(
+        "/healthz", "", ("10.1.2.3:9464",), head_only=False, accept="*/*"
+    )
+
+
+def test_what_a_client_accepts_may_stand_in_several_headers():
+    asked = read(b"GET / HTTP/1.1\r\nHost: a\r\nACCEPT: a/b\r\nAccept:c/d;q=0.1\r\n\r\n")
+    assert asked == Request("/", "", ("a",), head_only=False, accept="a/b,c/d;q=0.1")
 
 
 def test_a_request_is_waited_for_until_its_head_ends():
