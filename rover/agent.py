@@ -20,6 +20,7 @@ from rover.guard import Guard
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
+from rover.log_level import LogLevel
 from rover.naming.cluster_judge import ClusterJudge
 from rover.naming.host.finders import HostFinders
 from rover.naming.host.judge import HostJudge, SensorNews
@@ -190,17 +191,18 @@ class Agent:
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
         self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
-        status.serve(
-            AgentAnswers(
-                self.discovery,
-                self.reporter,
-                cluster,
-                reads=reads,
-                ebpf=self._ebpf,
-                guard=self._guard,
-            ),
-            (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
+        log_level = LogLevel(settings.logger.level)
+        self._undo.append(log_level.close)
+        self.answers = AgentAnswers(
+            self.discovery,
+            self.reporter,
+            cluster,
+            reads=reads,
+            ebpf=self._ebpf,
+            guard=self._guard,
         )
+        names = (*settings.status.hosts, settings.process_discovery.kubernetes.node_name)
+        status.serve(self.answers, names, log_level=log_level)
 
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "ps": "show what would be reported, and why the rest would not",
     "id": "print this host's agent id",
     "config": "check and show the configuration",
+    "log-level": "show how much the running agent logs, or change it for a while",
     "version": "print the version",
 }
 """Each command lives in the module of its name, imported only when it is asked for: an agent that
@@ -41,8 +42,9 @@ class Commands(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"rover.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"rover.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as far as the agent speaks it: one request for GET or HEAD, one answer, the end.
+"""HTTP/1.1 as far as the agent speaks it: one request, one answer, the end.
 
 A connection ends with its first answer, so a client costs at most what one request may, and what
 follows the head of that request is not read: no body, no second request, no other protocol. What
@@ -29,7 +29,7 @@ REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,%d}) HTTP/(\d\.\d)" %
 NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 VERSIONS: Final = (b"1.1", b"1.0")
-METHODS: Final = (b"GET", b"HEAD")
+METHODS: Final = (b"GET", b"HEAD", b"POST")
 JSON: Final = "application/json"
 
 
@@ -45,6 +45,8 @@ class Request:
     head_only: bool
     accept: str = ""
     """Its Accept headers, joined by commas."""
+    changes: bool = False
+    """It is to change something, by POST; its body is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,15 @@ class Answer:
 def say(status: HTTPStatus, content: Mapping[str, Any], *headers: tuple[str, str]) -> Answer:
     """Make an answer of JSON."""
     return Answer(status, json.dumps(content, indent=1).encode() + b"\n", JSON, headers)
+
+
+def unchangeable() -> Answer:
+    """Answer a wish to change what cannot be."""
+    return say(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        {"error": "nothing can be changed here: GET and HEAD alone are answered"},
+        ("Allow", "GET, HEAD"),
+    )
 
 
 def read(received: bytes) -> Request | Answer | None:
@@ -106,11 +117,7 @@ def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
     if version not in VERSIONS:
         return _refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
     if method not in METHODS:
-        return say(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            {"error": "nothing can be changed here: GET and HEAD alone are answered"},
-            ("Allow", "GET, HEAD"),
-        )
+        return unchangeable()
     try:
         parts = urlsplit(target.decode("ascii"))
         hosts, accepts = _named(fields, b"host", b"accept")
@@ -126,6 +133,7 @@ def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
         tuple(hosts),
         head_only=method == b"HEAD",
         accept=",".join(accepts),
+        changes=method == b"POST",
     )
 
 

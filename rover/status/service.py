@@ -14,6 +14,7 @@ from rover.status.site import Figures, PortSite, SocketSite
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rover.log_level import LogLevel
     from rover.status.site import Answers
 
 log = logging.getLogger("rover.status")
@@ -42,16 +43,17 @@ class StatusService:
         self._socket = _socket(state_dir)
         self._servers: list[Server] = []
 
-    def serve(self, answers: Answers, names: Iterable[str] = ()) -> None:
+    def serve(self, answers: Answers, names: Iterable[str] = (), *, log_level: LogLevel) -> None:
         """Begin to answer.
 
         Args:
             answers: of the agent.
+            log_level: can be changed on the socket.
             names: by which it may be asked on the port, beside its host's own and IP addresses.
         """
         figures = Figures()
         if self._socket:
-            self._start(Server(self._socket, ON_SOCKET), SocketSite(answers, figures))
+            self._start(Server(self._socket, ON_SOCKET), SocketSite(answers, figures, log_level))
             log.info("status served socket=%s", self._socket.path)
         if self._port:
             path = str(self._socket.path) if self._socket else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs
@@ -16,11 +16,12 @@ from rover.errors import RoverError
 from rover.metrics import REGISTRY
 from rover.status.accept import wants_openmetrics
 from rover.status.hosts import is_ours, own_names
-from rover.status.http import Answer, Request, say
+from rover.status.http import Answer, Request, say, unchangeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from rover.log_level import LevelNow, LogLevel
     from rover.status.answers import Verdict
 
 PID_DIGITS: Final = 10
@@ -118,6 +119,9 @@ class PortSite:
                     "or list the name in status.hosts"
                 },
             )
+        return unchangeable() if request.changes else self._tell(request)
+
+    def _tell(self, request: Request) -> Answer | Later:
         match request.path:
             case "/metrics":
                 return self._figures.answer(request.accept)
@@ -146,15 +150,19 @@ class PortSite:
 class SocketSite:
     """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/why?pid=N")
+    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/why?pid=N", "/log-level")
 
-    def __init__(self, answers: Answers, figures: Figures) -> None:
-        """Answer from these."""
+    def __init__(self, answers: Answers, figures: Figures, log_level: LogLevel) -> None:
+        """Answer from these, and change how much is logged."""
         self._answers = answers
         self._figures = figures
+        self._log_level = log_level
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
+        return self._change(request) if request.changes else self._tell(request)
+
+    def _tell(self, request: Request) -> Answer | Later:
         match request.path:
             case "/metrics":
                 return self._figures.answer(request.accept)
@@ -162,9 +170,23 @@ class SocketSite:
                 return _told(health := self._answers.health(), health.detail)
             case "/readyz":
                 return _told(ready := self._answers.readiness(), ready.detail)
+            case "/log-level":
+                return _level(self._log_level.now())
             case "/why":
                 return self._why(parse_qs(request.query).get("pid", [""])[0])
         return _nothing_there(self.PATHS)
+
+    def _change(self, request: Request) -> Answer:
+        if request.path != "/log-level":
+            return unchangeable()
+        asked = parse_qs(request.query)
+        level, seconds = asked.get("level", [""])[0], asked.get("seconds", [""])[0]
+        try:
+            if not level:
+                return _level(self._log_level.restore())
+            return _level(self._log_level.change(level, float(seconds)))
+        except ValueError as error:
+            return say(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _why(self, pid: str) -> Answer | Later:
         if not (pid.isascii() and pid.isdigit() and len(pid) <= PID_DIGITS):
@@ -183,6 +205,10 @@ class SocketSite:
 
 def _told(verdict: Verdict, content: Mapping[str, Any]) -> Answer:
     return say(HTTPStatus.OK if verdict.fine else HTTPStatus.SERVICE_UNAVAILABLE, content)
+
+
+def _level(now: LevelNow) -> Answer:
+    return say(HTTPStatus.OK, asdict(now))
 
 
 def _nothing_there(paths: Iterable[str]) -> Answer:

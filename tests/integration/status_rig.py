@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rover.errors import RoverError
+from rover.log_level import LogLevel
 from rover.status.answers import Verdict
 from rover.status.service import StatusService
 from rover.status.site import Answers
@@ -47,7 +48,7 @@ def serving(
     names: tuple[str, ...] = (),
 ) -> Iterator[StatusService]:
     service = StatusService(address, str(folder))
-    service.serve(answers or Fake(), names)
+    service.serve(answers or Fake(), names, log_level=LogLevel("INFO"))
     try:
         yield service
     finally:

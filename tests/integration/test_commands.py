@@ -34,7 +34,7 @@ def test_version_is_told():
 
 def test_help_lists_every_command_in_one_line():
     text = rover("--help").stdout
-    for command in ("start", "backend", "ps", "id", "config", "version"):
+    for command in ("start", "backend", "ps", "id", "config", "log-level", "version"):
         assert f"\n  {command} " in text
         assert rover(command, "--help").returncode == 0
 

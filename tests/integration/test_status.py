@@ -111,7 +111,9 @@ def test_figures_are_told_in_the_format_that_is_asked_for(
 
 def test_nothing_can_be_changed(port: int):
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
-        assert get(port, "/healthz", method)[0] == 405
+        for path in ("/healthz", "/log-level?level=DEBUG&seconds=60", "/nowhere"):
+            assert get(port, path, method)[0] == 405
+    assert get(port, "/log-level")[0] == 404
 
 
 def test_a_name_that_is_none_of_its_own_is_not_answered(tmp_path: Path):

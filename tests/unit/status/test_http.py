@@ -48,6 +48,11 @@ def test_a_name_in_the_target_counts_beside_the_header():
     assert asked == Request("/why", "pid=1", ("localhost", "evil.example"), head_only=True)
 
 
+def test_a_wish_to_change_something_is_told_from_a_question():
+    asked = read(b"POST /log-level?level=DEBUG HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+    assert asked == Request("/log-level", "level=DEBUG", ("a",), head_only=False, changes=True)
+
+
 def test_one_who_types_need_not_send_carriage_returns():
     assert read(b"GET / HTTP/1.0\n\n") == Request("/", "", (), head_only=False)
 
@@ -67,7 +72,7 @@ def test_one_who_types_need_not_send_carriage_returns():
         (b"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400),
         (b"GET //[ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /" + b"a" * 2_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"POST /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"PUT /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * HEAD_BYTES, 431),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
