@@ -27,10 +27,10 @@ DPKG: Final = (
 INSTALLED: Final = "ii"
 
 
-def python_components() -> Iterator[dict[str, Any]]:
+def python_components(path: list[str]) -> Iterator[dict[str, Any]]:
     """Name each Python distribution once, the first on the path as Python itself takes it."""
     known = set()
-    for distribution in distributions():
+    for distribution in distributions(path=path):
         name = re.sub(r"[-_.]+", "-", distribution.name).lower()
         if name not in known:
             known.add(name)
@@ -100,9 +100,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("version")
+    parser.add_argument("--only", metavar="DIR", help="Python distributions of this folder alone")
     parser.add_argument("--debian", action="store_true", help="Debian packages as well")
     chosen = parser.parse_args()
-    components = list(python_components())
+    components = list(python_components([chosen.only] if chosen.only else sys.path))
     if chosen.debian:
         listed = subprocess.run(DPKG, check=True, capture_output=True, text=True).stdout
         components += debian_components(listed, release())
