@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.explain import explain
@@ -11,17 +12,21 @@ from rover.explain import explain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rover.discovery.census import Census
     from rover.discovery.loop import Discovery
     from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
     from rover.reporter import Reporter
+    from rover.table import Why
 
 LATE: Final = 10.0
 """Seconds after the time that it had set itself at which a discovery thread counts as stuck. The
 longest turn measured, a first scan of 10,000 processes, takes a few."""
 FAILING: Final = 60.0
 """Seconds for which a step of a thread may fail by one defect after the other."""
+PORTION: Final = 256
+"""Processes that the discovery thread tells of at once."""
 ATTACHED: Final = "attached"
 """Begins the word on eBPF where programs are; the way follows, then why not the better one."""
 
@@ -133,6 +138,27 @@ class AgentAnswers:
         """
         found = self._discovery.inspect(lambda census: census.why(pid), about=f"pid={pid}")
         return None if found is None else explain(found, self._reporter.entity)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Explain every process, in portions, so that discovery goes on between them.
+
+        Raises:
+            RoverError: the discovery thread does not answer.
+        """
+        pids = self._discovery.inspect(_all_pids, about="processes")
+        told = []
+        for at in range(0, len(pids), PORTION):
+            some = pids[at : at + PORTION]
+            told += self._discovery.inspect(partial(_whys, pids=some), about="processes")
+        return [explain(why, self._reporter.entity) for why in told]
+
+
+def _all_pids(census: Census) -> list[int]:
+    return sorted(census.table.pids() | census.kernel_threads.keys())
+
+
+def _whys(census: Census, pids: list[int]) -> list[Why]:
+    return [why for pid in pids if (why := census.why(pid))]
 
 
 WORKS: Final = "works"

@@ -47,6 +47,8 @@ class Request:
     """Its Accept headers, joined by commas."""
     changes: bool = False
     """It is to change something, by POST; its body is not read."""
+    of_a_page: bool = False
+    """A page in a browser asks, which says where that is from with each POST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
         return unchangeable()
     try:
         parts = urlsplit(target.decode("ascii"))
-        hosts, accepts = _named(fields, b"host", b"accept")
+        hosts, accepts, origins = _named(fields, b"host", b"accept", b"origin")
     except ValueError as error:
         return _refuse(HTTPStatus.BAD_REQUEST, str(error))
     if len(hosts) > 1 or (not hosts and version == b"1.1"):
@@ -134,6 +136,7 @@ def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
         head_only=method == b"HEAD",
         accept=",".join(accepts),
         changes=method == b"POST",
+        of_a_page=bool(origins),
     )
 
 

@@ -17,12 +17,14 @@ from rover.metrics import REGISTRY
 from rover.status.accept import wants_openmetrics
 from rover.status.hosts import is_ours, own_names
 from rover.status.http import Answer, Request, say, unchangeable
+from rover.status.page import Shown, facts, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from rover.log_level import LevelNow, LogLevel
     from rover.status.answers import Verdict
+    from rover.status.history import History
 
 PID_DIGITS: Final = 10
 """Of the largest that a pid's type holds."""
@@ -41,6 +43,9 @@ class Answers(Protocol):
 
     def why(self, pid: int) -> Mapping[str, Any] | None:
         """Explain what is reported of a process; None where there is no such process."""
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Explain every process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,40 +94,44 @@ def _as_openmetrics() -> Answer:
 class PortSite:
     """Over TCP, for whoever reaches the port: nothing of any process, no word from elsewhere."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz")
+    PATHS: Final = ("/", "/metrics", "/healthz", "/readyz")
 
     def __init__(
-        self, answers: Answers, figures: Figures, hosts: Iterable[str], socket_path: str
+        self,
+        answers: Answers,
+        figures: Figures,
+        history: History,
+        hosts: Iterable[str],
+        socket_path: str,
     ) -> None:
         """Answer from these.
 
         Args:
             answers: of the agent.
             figures: of the agent.
+            history: of the last hour.
             hosts: names that it may be asked by, beside its host's own.
             socket_path: where the rest is answered; empty where that is nowhere.
         """
         self._answers = answers
         self._figures = figures
+        self._history = history
         self._hosts = tuple(hosts)
         self._socket_path = socket_path
+        self._page: tuple[float, Answer] | None = None
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
-        names = own_names(socket.gethostname(), self._hosts)
-        strange = next((host for host in request.hosts if not is_ours(host, names)), None)
-        if strange is not None:
-            return say(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                {
-                    "error": f"{strange[:100]!r} is no name of this agent: ask by its IP address, "
-                    "or list the name in status.hosts"
-                },
-            )
+        if strange := _strange(request, self._hosts):
+            return strange
         return unchangeable() if request.changes else self._tell(request)
 
     def _tell(self, request: Request) -> Answer | Later:
         match request.path:
+            case "/":
+                latest = self._page
+                fresh = latest and time.monotonic() - latest[0] < FRESH
+                return latest[1] if latest and fresh else Later("/", self._make_page)
             case "/metrics":
                 return self._figures.answer(request.accept)
             case "/healthz":
@@ -140,6 +149,27 @@ class PortSite:
                 )
         return _nothing_there(self.PATHS)
 
+    def _make_page(self) -> Answer:
+        health, ready = self._answers.health(), self._answers.readiness()
+        told = Shown(
+            well=health.fine,
+            facts=facts({**health.brief, **ready.brief}),
+            courses=self._history.courses(),
+            processes=None,
+            instead=self._processes_are_at(),
+        )
+        answer = page(told)
+        self._page = time.monotonic(), answer
+        return answer
+
+    def _processes_are_at(self) -> str:
+        if not self._socket_path:
+            return f"What runs here is not told on this port; {self._asked_as('/')}."
+        return (
+            "What runs here is told to root on the agent's socket alone. From your own machine: "
+            f"ssh -N -L 9465:{self._socket_path} root@HOST, then http://localhost:9465/"
+        )
+
     def _asked_as(self, target: str) -> str:
         """Tell how root and the agent's own user ask for what is not told here."""
         if not self._socket_path:
@@ -150,35 +180,62 @@ class PortSite:
 class SocketSite:
     """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz", "/why?pid=N", "/log-level")
+    PATHS: Final = ("/", "/metrics", "/healthz", "/readyz", "/why?pid=N", "/log-level")
 
-    def __init__(self, answers: Answers, figures: Figures, log_level: LogLevel) -> None:
+    def __init__(
+        self, answers: Answers, figures: Figures, history: History, log_level: LogLevel
+    ) -> None:
         """Answer from these, and change how much is logged."""
         self._answers = answers
         self._figures = figures
+        self._history = history
         self._log_level = log_level
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
+        # ssh may lead a port of somebody's own machine here, and a browser there anything
+        if strange := _strange(request):
+            return strange
         return self._change(request) if request.changes else self._tell(request)
 
     def _tell(self, request: Request) -> Answer | Later:
         match request.path:
+            case "/":
+                search = parse_qs(request.query).get("q", [""])[0]
+                return Later(f"/?{search}", lambda: self._make_page(search))
             case "/metrics":
                 return self._figures.answer(request.accept)
-            case "/healthz":
-                return _told(health := self._answers.health(), health.detail)
-            case "/readyz":
-                return _told(ready := self._answers.readiness(), ready.detail)
+            case "/healthz" | "/readyz" as path:
+                ask = self._answers.health if path == "/healthz" else self._answers.readiness
+                return _told(verdict := ask(), verdict.detail)
             case "/log-level":
                 return _level(self._log_level.now())
             case "/why":
                 return self._why(parse_qs(request.query).get("pid", [""])[0])
         return _nothing_there(self.PATHS)
 
+    def _make_page(self, search: str) -> Answer:
+        health, ready = self._answers.health(), self._answers.readiness()
+        processes, instead = None, ""
+        try:
+            processes = self._answers.processes()
+        except RoverError as error:
+            instead = str(error)
+        told = Shown(
+            well=health.fine,
+            facts=facts({**health.detail, **ready.detail}),
+            courses=self._history.courses(),
+            processes=processes,
+            instead=instead,
+            search=search,
+        )
+        return page(told)
+
     def _change(self, request: Request) -> Answer:
         if request.path != "/log-level":
             return unchangeable()
+        if request.of_a_page:
+            return say(HTTPStatus.FORBIDDEN, {"error": "a page in a browser changes nothing here"})
         asked = parse_qs(request.query)
         level, seconds = asked.get("level", [""])[0], asked.get("seconds", [""])[0]
         try:
@@ -201,6 +258,21 @@ class SocketSite:
         if answer is None:
             return say(HTTPStatus.NOT_FOUND, {"error": f"no live process has pid {pid}"})
         return say(HTTPStatus.OK, answer)
+
+
+def _strange(request: Request, hosts: Iterable[str] = ()) -> Answer | None:
+    """Refuse a request that calls the agent by a name that is none of its own."""
+    names = own_names(socket.gethostname(), hosts)
+    strange = next((host for host in request.hosts if not is_ours(host, names)), None)
+    if strange is None:
+        return None
+    return say(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        {
+            "error": f"{strange[:100]!r} is no name of this agent: ask by its IP address, "
+            "or list the name in status.hosts"
+        },
+    )
 
 
 def _told(verdict: Verdict, content: Mapping[str, Any]) -> Answer:

@@ -32,6 +32,20 @@ class Fake:
     def readiness(self) -> Verdict:
         return Verdict(self.fine, {"first_scan": "done"}, {"first_scan": "done", "at": PRIVATE})
 
+    def processes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "pid": 4711,
+                "name": "mysqld",
+                "command_line": PRIVATE,
+                "reason": "reported",
+                "detail": "",
+                "entities": [
+                    {"layer": "OS_LINUX", "service": "db", "instance": "i", "process": "mysqld"}
+                ],
+            },
+        ]
+
     def why(self, pid: int) -> Mapping[str, Any] | None:
         if pid == 7:
             raise RoverError("the discovery thread gave no answer within 5 s")
@@ -72,7 +86,7 @@ import socket, sys
 asker = socket.socket(socket.AF_UNIX)
 try:
     asker.connect(sys.argv[1])
-    asker.send(b"GET /why?pid=1 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+    asker.send(b"GET /why?pid=1 HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
     print(asker.recv(65536).decode())
 except OSError as error:
     print(type(error).__name__)

@@ -64,7 +64,7 @@ def test_probes_get_200_from_a_well_agent_and_503_from_an_ill_one(port: int, tmp
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/", 404), ("/../etc/passwd", 404), ("/metrics/", 404), ("/metrics", 200)],
+    [("/", 200), ("/../etc/passwd", 404), ("/metrics/", 404), ("/metrics", 200)],
 )
 def test_each_question_gets_its_status(port: int, path: str, status: int):
     assert get(port, path)[0] == status
@@ -79,12 +79,12 @@ def test_of_processes_the_port_tells_where_to_ask_alone(port: int, path: str, tm
 
 
 def test_the_port_tells_no_details(port: int):
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in ("/", "/healthz", "/readyz", "/metrics"):
         assert PRIVATE not in get(port, path)[1]
 
 
 def test_head_is_answered_with_the_head_of_get(port: int):
-    for path in ("/healthz", "/metrics", "/nowhere"):
+    for path in ("/", "/healthz", "/metrics", "/nowhere"):
         assert get(port, path, "HEAD") == (get(port, path)[0], "")
 
 
