@@ -6,15 +6,21 @@ command line or the configuration is wrong; 130 ended by Ctrl-C before anything 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import Any, Final
 
 import click
 
+from rover import __version__
 from rover.errors import RoverError
 from rover.host_limits import exhausted
 
+MEANT: Final = "Did you mean"
+"""Later versions of click say it themselves, where more of a word is right."""
+ALIKE: Final = 0.6
+"""How much of two words must be the same for the one to be a slip of the other, 0 to 1."""
 INTERRUPTED: Final = 130
 """Exit code of what SIGINT ended, as shells have it."""
 
@@ -46,6 +52,18 @@ class Commands(click.Group):
         module = importlib.import_module(f"rover.cli.{name}")
         command: click.Command = getattr(module, name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that there is not is told with the one that was likely meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, 1, ALIKE)
+            if not near or MEANT in error.message:
+                raise
+            raise click.UsageError(f"{error.message} {MEANT} {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
@@ -79,5 +97,6 @@ class Commands(click.Group):
     epilog="Exit codes: 0 done, 1 this host or the backend does not allow it, 2 wrong usage or "
     "configuration.",
 )
+@click.version_option(__version__, "-V", "--version", message="rover %(version)s")
 def main() -> None:
     """Tell Apache SkyWalking which processes run on this host, the moment they start."""
