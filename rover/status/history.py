@@ -6,6 +6,7 @@ that is kept 50 KB.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -13,15 +14,21 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from rover.metrics import DEFECTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from prometheus_client import Metric
 
+log = logging.getLogger("rover.status")
+
 PERIOD: Final = 30.0
 """Seconds between two looks."""
 SPAN: Final = 3_600.0
 """Seconds that are kept."""
+PATIENCE: Final = 0.5
+"""Seconds that the end of the agent waits for a look."""
 MOST: Final = int(SPAN / PERIOD) + 1
 
 
@@ -155,6 +162,7 @@ class History:
         self._period = period
         self._clock = clock
         self._looks: deque[Look] = deque(maxlen=MOST)
+        self._told = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="status-history", daemon=True)
 
@@ -163,10 +171,10 @@ class History:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more; a look under way ends by itself, later than that where discovery hangs."""
         self._ending.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(PATIENCE)
 
     def courses(self) -> list[tuple[Course, Points]]:
         """Return what each chart shows, the figures of this moment included."""
@@ -176,5 +184,14 @@ class History:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            self._looks.append(look(self._collect(), self._clock()))
+            try:
+                self._looks.append(look(self._collect(), self._clock()))
+            except Exception as error:  # noqa: BLE001 - one figure's defect must end no chart
+                DEFECTS.labels("history").inc()
+                self._tell_once(error)
             self._ending.wait(self._period)
+
+    def _tell_once(self, error: Exception) -> None:
+        if not self._told:
+            self._told = True
+            log.error("defect in the history of figures, please report it", exc_info=error)

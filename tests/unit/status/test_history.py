@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 
 from rover.status.charts import HEIGHT, WIDTH, chart, number
 from rover.status.history import COURSES, MOST, TAKEN, Course, History, Look, Over, look, points
@@ -84,6 +85,34 @@ def test_it_keeps_an_hour_and_no_more(eventually: Eventually):
     history.stop()
     assert len(history._looks) == MOST == 121
     assert not [each for each in threading.enumerate() if each.name == "status-history"]
+
+
+def test_a_figure_that_fails_ends_no_chart(
+    caplog: pytest.LogCaptureFixture, eventually: Eventually
+):
+    asked: list[int] = []
+
+    def collect() -> list[Metric]:
+        asked.append(1)
+        if len(asked) < 4:
+            raise ZeroDivisionError
+        return []
+
+    history = History(collect, period=0.0001)
+    history.start()
+    eventually(lambda: history._looks)
+    history.stop()
+    assert caplog.text.count("defect in the history of figures") == 1
+
+
+def test_a_look_that_hangs_does_not_keep_the_agent_from_its_end():
+    hangs = threading.Event()
+    history = History(lambda: [Metric(str(hangs.wait(30)), "", "gauge")])
+    history.start()
+    began = time.monotonic()
+    history.stop()
+    assert time.monotonic() - began < 5
+    hangs.set()
 
 
 def test_the_figures_of_this_moment_are_shown_beside():
