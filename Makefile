@@ -5,7 +5,7 @@ VENV   := .venv
 PYTHON := /usr/bin/python3
 BIN    := $(VENV)/bin
 
-.PHONY: install dev run test lint bench machines protos clean
+.PHONY: install dev run test lint bench machines protos deb clean
 
 install: $(VENV)/.installed
 
@@ -53,6 +53,10 @@ machines: dev
 
 protos: dev
 	$(BIN)/python protos/generate.py
+
+# The Debian package, into dist/, looked over by lintian.
+deb: install
+	deploy/build-deb.sh $(BIN)/python
 
 clean:
 	rm -rf $(VENV) dist build

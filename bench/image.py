@@ -95,7 +95,7 @@ def main() -> None:
         stage = Builder(folder).build(DOCKERFILE.read_text())
         (folder / "image").unlink(missing_ok=True)
         (folder / "image").symlink_to(stage.tree.name)
-        figures.add("size, unpacked", size(stage.tree), "MiB")
+        figures.limit("size, unpacked", size(stage.tree), "MiB", 400)
         figures.add("  of it the base", size(folder / "base-bookworm"), "MiB")
         figures.add("  of it the agent and its libraries", size(stage.tree / "opt"), "MiB")
         try_out(figures, stage)

@@ -129,6 +129,10 @@ def by_the_unit() -> str:
             )
             child.kill()
             child.wait()
+            told = system("systemctl", "show", "rover", "--property=Type,ActiveState,StatusText")
+            assert "Type=notify" in told, told
+            assert "ActiveState=active" in told, told
+            assert "StatusText=eBPF: attached by raw tracepoints; session" in told, told
             log = unit.log()
         finally:
             unit.stop()
@@ -175,10 +179,27 @@ def each_right_taken_away() -> str:
     return f"ok, told: {', '.join(told)}"
 
 
+def a_hung_agent_is_started_again() -> str:
+    """By systemd's watchdog: the agent is stopped, and gives no sign of life."""
+    with EmbeddedBackend() as backend:
+        unit = Unit(backend.address, override="WatchdogSec=15\n")
+        try:
+            unit.wait_for("started version")
+            before = system("systemctl", "show", "rover", "--property=MainPID")
+            system("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "rover")
+            unit.wait_for("Watchdog timeout")
+            unit.wait_for(r"(?s)Watchdog timeout.*started version")
+            assert system("systemctl", "show", "rover", "--property=MainPID") != before
+        finally:
+            unit.stop()
+    return ""
+
+
 ROWS: Final[dict[str, Callable[[], str]]] = {
     "attach as root": as_root,
     "attach as root by perf events": as_root_by_perf_events,
     "attach by the shipped unit": by_the_unit,
+    "a hung agent is started again": a_hung_agent_is_started_again,
     "attach by the manifest's rights": by_the_manifest,
     "each right taken away": each_right_taken_away,
 }

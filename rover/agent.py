@@ -24,6 +24,7 @@ from rover.guard import Guard
 from rover.identity import AgentIdentity, Machine
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
+from rover.log_level import LogLevel
 from rover.naming.cluster_judge import ClusterJudge
 from rover.naming.host.finders import HostFinders
 from rover.naming.host.judge import HostJudge, SensorNews
@@ -217,19 +218,20 @@ class Agent:
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
         self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
-        status.serve(
-            AgentAnswers(
-                self.discovery,
-                self.reporter,
-                cluster,
-                reads=reads,
-                about=self._about(cluster),
-                guard=self._guard,
-                explainer=Explainer(judge, self.reporter.entity, self._origins, self._guard),
-                feed=feed,
-            ),
-            (*settings.status.hosts, settings.process_discovery.kubernetes.node_name),
+        log_level = LogLevel(settings.logger.level)
+        self._undo.append(log_level.close)
+        self.answers = AgentAnswers(
+            self.discovery,
+            self.reporter,
+            cluster,
+            reads=reads,
+            about=self._about(cluster),
+            guard=self._guard,
+            explainer=Explainer(judge, self.reporter.entity, self._origins, self._guard),
+            feed=feed,
         )
+        names = (*settings.status.hosts, settings.process_discovery.kubernetes.node_name)
+        status.serve(self.answers, names, log_level=log_level)
 
     def _profiler(self) -> Profiler:
         """Build what carries out the backend's profiling tasks; nothing is loaded without one."""

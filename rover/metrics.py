@@ -5,6 +5,7 @@ The help text of a figure is its documentation. A room sets its own figures and 
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
@@ -12,12 +13,14 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Info,
     ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from rover import __version__
 from rover.errors import RoverError
 
 if TYPE_CHECKING:
@@ -31,6 +34,13 @@ REGISTRY: Final = CollectorRegistry()
 """The agent's own: nothing that an imported library registers shows up in it."""
 
 ProcessCollector(registry=REGISTRY)
+
+BUILD: Final = Info(
+    "rover_build",
+    "1, with the version of the agent and of the Python that it runs in.",
+    registry=REGISTRY,
+)
+BUILD.info({"version": __version__, "python": platform.python_version()})
 
 DEFECTS: Final = Counter(
     "rover_defects_total",

@@ -65,8 +65,18 @@ class Builder:
 
     def do_from(self, rest: str) -> None:
         image, *named = rest.split()
+        tree = self.folder / f"stage-{len(self.stages)}"
+        shutil.rmtree(tree, ignore_errors=True)
+        if image == "scratch":
+            tree.mkdir()
+        else:
+            self._copy_base(image, tree)
+        self.now = Stage(tree)
+        self.stages[named[1] if named else str(len(self.stages))] = self.now
+
+    def _copy_base(self, image: str, tree: Path) -> None:
         suite = re.fullmatch(r"debian:(\w+)-slim", image)
-        assert suite, f"only Debian's slim images are known, not {image}"
+        assert suite, f"only Debian's slim images and scratch are known, not {image}"
         base = self.folder / f"base-{suite[1]}"
         if not base.exists():
             draft = self.folder / "draft"
@@ -78,11 +88,7 @@ class Builder:
             for path in SLIM:
                 shutil.rmtree(draft / path, ignore_errors=True)
             draft.rename(base)
-        tree = self.folder / f"stage-{len(self.stages)}"
-        shutil.rmtree(tree, ignore_errors=True)
         subprocess.run(["cp", "--archive", "--reflink=auto", base, tree], check=True)
-        self.now = Stage(tree)
-        self.stages[named[1] if named else str(len(self.stages))] = self.now
 
     def do_run(self, rest: str) -> None:
         assert self.now
@@ -104,6 +110,8 @@ class Builder:
             copy = ["cp", "--parents", "--target-directory", place]
             names = [name for name in listed.stdout.decode().split("\0") if name]
             subprocess.run([*copy, *names], cwd=root, check=True)
+        elif source == "/":
+            subprocess.run(["cp", "-a", "--reflink=auto", f"{root}/.", place], check=True)
         else:
             subprocess.run(["cp", "-a", root / source.lstrip("/"), place], check=True)
 

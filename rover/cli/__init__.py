@@ -7,15 +7,21 @@ commands have codes of their own beyond 2, which their help tells.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import Any, Final
 
 import click
 
+from rover import __version__
 from rover.errors import RoverError
 from rover.host_limits import exhausted
 
+MEANT: Final = "Did you mean"
+"""Later versions of click say it themselves, where more of a word is right."""
+ALIKE: Final = 0.6
+"""How much of two words must be the same for the one to be a slip of the other, 0 to 1."""
 INTERRUPTED: Final = 130
 """Exit code of what SIGINT ended, as shells have it."""
 
@@ -30,6 +36,7 @@ COMMANDS: Final = {
     "profile": "sample the stacks of a process: a flame graph, without a backend",
     "id": "print this host's agent id",
     "config": "check and show the configuration",
+    "log-level": "show how much the running agent logs, or change it for a while",
     "version": "print the version",
 }
 """Each command lives in the module of its name, imported only when it is asked for: an agent that
@@ -47,9 +54,22 @@ class Commands(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"rover.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"rover.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that there is not is told with the one that was likely meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, 1, ALIKE)
+            if not near or MEANT in error.message:
+                raise
+            raise click.UsageError(f"{error.message} {MEANT} {near[0]!r}?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
@@ -83,5 +103,6 @@ class Commands(click.Group):
     epilog="Exit codes: 0 done, 1 this host or the backend does not allow it, 2 wrong usage or "
     "configuration.",
 )
+@click.version_option(__version__, "-V", "--version", message="rover %(version)s")
 def main() -> None:
     """Tell Apache SkyWalking which processes run on this host, the moment they start."""

@@ -12,6 +12,7 @@ import click
 
 from rover.cli.options import configured, tell
 from rover.config.load import load
+from rover.config.origin import file_name
 from rover.config.show import Row, rows
 from rover.errors import ConfigError
 
@@ -35,23 +36,25 @@ def config() -> None:
 def check(file: Path) -> None:
     """Check FILE as the agent would read it here, variables of this shell included.
 
+    With - as FILE standard input is checked: kubectl get ... | rover config check -
+
     Ends with 0 where the agent would start with it and do what it says, warnings or not. Ends with
     2 where it would not start, and where it would start and take no notice: of sections that nobody
     knows, or of a file that sets nothing. Each error is told with its key and what to do.
     """
-    loaded = load(file, os.environ)
+    loaded, name = load(file, os.environ), file_name(file)
     if loaded.unknown:
         raise ConfigError(
-            f"{file}: {', '.join(loaded.unknown)}: neither this agent nor SkyWalking Rover has such"
+            f"{name}: {', '.join(loaded.unknown)}: neither this agent nor SkyWalking Rover has such"
             " a section; see docs/configuration.md"
         )
     if loaded.sets_nothing:
         raise ConfigError(
-            f"{file}: sets nothing that this agent reads; see docs/configuration.md for its keys"
+            f"{name}: sets nothing that this agent reads; see docs/configuration.md for its keys"
         )
     tell(loaded)
     changed = sum(row.origin.source.value != "default" for row in rows(loaded))
-    click.echo(f"{file} is good: {changed} values set here, the rest are defaults")
+    click.echo(f"{name} is good: {changed} values set here, the rest are defaults")
 
 
 @config.command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from rover.config.load import find_file, load
+from rover.config.origin import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,8 +63,10 @@ def tell(loaded: Loaded) -> None:
     """Print on stderr what is likely a mistake in the configuration, and what of it is ignored."""
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if loaded.sets_nothing:
-        click.echo(f"warning: {loaded.file} sets nothing that this agent reads", err=True)
+    if loaded.sets_nothing and loaded.file is not None:
+        click.echo(
+            f"warning: {file_name(loaded.file)} sets nothing that this agent reads", err=True
+        )
     if loaded.ignored:
         click.echo(
             f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have",

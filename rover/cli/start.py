@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from rover.agent import Agent
 from rover.cli.logs import stands_apart, write_logs
 from rover.cli.options import configured
 from rover.cli.signals import until_signalled
+from rover.cli.systemd import Supervisor
 from rover.host_limits import ensure_room
 from rover.stopping import StopRequest
 
@@ -41,7 +43,11 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
     if control_port is not None and not embedded:
         raise click.UsageError("--control is the embedded backend's: give --embedded as well")
     settings = loaded.settings
-    write_logs(settings.logger.level, tracebacks=stands_apart(output=embedded))
+    write_logs(
+        settings.logger.level,
+        tracebacks=stands_apart(output=embedded),
+        form=settings.logger.format,
+    )
     for warning in loaded.warnings:
         log.warning("configuration: %s", warning)
     if loaded.sets_nothing:
@@ -60,12 +66,39 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
 def _run(loaded: Loaded) -> None:
     stop = StopRequest()
     agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins)
+    supervisor = Supervisor(os.environ)
     with until_signalled(stop):
         agent.start()
         try:
-            agent.wait()
+            _watch_over(agent, stop, supervisor)
         finally:
+            supervisor.stopping()
             agent.stop()
+
+
+def _watch_over(agent: Agent, stop: StopRequest, supervisor: Supervisor) -> None:
+    """Tell the supervisor how the agent fares, until the end is asked for.
+
+    It is ready once its programs are attached, or it is known that they cannot be, and its first
+    scan has begun. The backend is not waited for: the host's other services must not wait for it,
+    and the agent goes on without it.
+    """
+    if stop.is_set():
+        return
+    supervisor.ready(_fares(agent))
+    while not agent.wait(supervisor.period):
+        health = agent.answers.health()
+        if health.fine:
+            supervisor.well(_fares(agent))
+        else:
+            told = ", ".join(f"{part} {state}" for part, state in health.brief.items())
+            supervisor.ill(told)
+
+
+def _fares(agent: Agent) -> str:
+    """Tell in a line, for whoever may ask systemd, how events come in and how the session is."""
+    ready = agent.answers.readiness().brief
+    return f"eBPF: {ready['ebpf']}; session with the backend: {ready['session']}"
 
 
 def _run_embedded(loaded: Loaded, control_port: int | None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rover.config.analyzers import variables as analyzer_variables
 from rover.config.document import Scalar, Section, Sequence
 from rover.config.keys import all_keys, children, mistaken, nearest, spelling
-from rover.config.origin import DEFAULT, Origin, Source
+from rover.config.origin import DEFAULT, Origin, Source, file_name
 from rover.config.reading import MAX_ITEMS, read_value
 from rover.config.sections import pod_analyzers, regex_finders
 from rover.config.settings import (
@@ -103,7 +103,7 @@ def load(
     findings = Findings()
     document = Section(1, {}) if file is None else _read(file)
     spelled = {spelling(path): value for path, value in (flags or {}).items()}
-    sources = Sources(document, str(file or ""), environment, spelled, findings)
+    sources = Sources(document, file_name(file) if file else "", environment, spelled, findings)
     settings: Settings = _section(Settings, "", sources, findings)
     _check_mode(settings, environment, findings)
     _check_names(sources, findings)

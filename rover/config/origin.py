@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+from typing import Final
 
 
 class Source(Enum):
@@ -43,6 +45,14 @@ class Origin:
 
 
 DEFAULT = Origin()
+
+STDIN: Final = Path("-")
+"""Stands for standard input, as for most commands."""
+
+
+def file_name(path: Path) -> str:
+    """Name a file in messages."""
+    return "standard input" if path == STDIN else str(path)
 
 
 @dataclass(frozen=True, slots=True)

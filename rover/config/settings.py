@@ -90,6 +90,8 @@ class LoggerSettings:
     level: str = key(
         Kind.CHOICE, "INFO", "ROVER_LOGGER_LEVEL", choices=("DEBUG", "INFO", "WARN", "ERROR")
     )
+    format: str = key(Kind.CHOICE, "console", "ROVER_LOGGER_FORMAT", choices=("console", "json"))
+    """Ours: how the log is written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,16 @@ This is the one module that imports yaml, which costs 1.2 MB: load it only where
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
+import sys
 from typing import TYPE_CHECKING, Final
 
 import yaml
 
 from rover.config.document import Entry, Node, Scalar, Section, Sequence
+from rover.config.origin import STDIN, file_name
 from rover.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,27 +34,42 @@ _CORE_TAGS: Final = frozenset(
 
 
 def read(path: Path) -> Section:
-    """Read a file.
+    """Read a file, or standard input where the path is ``-``.
 
     Raises:
         ConfigError: It cannot be read, is no YAML, or holds what a configuration has no use for;
             the message begins with the file and the line.
     """
+    name = file_name(path)
     try:
-        with path.open("rb") as file:
+        with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+    except PermissionError as error:
+        raise ConfigError(f"{name}: cannot be read: {_denied(path)}") from error
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be read: {error.strerror or error}; give the path of a readable file"
+            f"{name}: cannot be read: {error.strerror or error}; give the path of a readable file"
         ) from error
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB; is this the right file?")
+        raise ConfigError(f"{name}: larger than {MAX_BYTES // 1024} KiB; is this the right file?")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: is not UTF-8; save the file as UTF-8") from error
-    return parse(text, str(path))
+        raise ConfigError(f"{name}:{line}: is not UTF-8; save the file as UTF-8") from error
+    return parse(text, name)
+
+
+def _denied(path: Path) -> str:
+    """Say what keeps this user from reading a file."""
+    me = f"uid {os.geteuid()}"
+    for folder in reversed(path.absolute().parents):
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return f"{me} may not enter {folder}; run this as its owner or as root"
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    whose = f"it is uid {status.st_uid}'s with mode {mode:04o}, and this runs as {me}"
+    return f"{whose}; run this as its owner or as root"
 
 
 def parse(text: str, name: str) -> Section:

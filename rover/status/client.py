@@ -49,12 +49,13 @@ class Told:
             raise RoverError(f"the agent's answer is no JSON: {self.body[:100]!r}") from error
 
 
-def ask(state_dir: Path | str, target: str) -> Told:
+def ask(state_dir: Path | str, target: str, method: str = "GET") -> Told:
     """Ask the agent that runs with this state directory.
 
     Args:
         state_dir: as the agent was started with, ``core.state_dir``.
         target: path and query, such as ``/why?pid=1``.
+        method: POST where something is to be changed.
 
     Raises:
         NotRunningError: none runs.
@@ -64,7 +65,7 @@ def ask(state_dir: Path | str, target: str) -> Told:
     path = Path(state_dir).absolute() / SOCKET_FILE
     with closing(_Connection(path)) as connection:
         try:
-            connection.request("GET", target)
+            connection.request(method, target)
             answer = connection.getresponse()
             body = answer.read(MOST_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as far as the agent speaks it: one request for GET or HEAD, one answer, the end.
+"""HTTP/1.1 as far as the agent speaks it: one request, one answer, the end.
 
 A connection ends with its first answer, so a client costs at most what one request may, and what
 follows the head of that request is not read: no body, no second request, no other protocol. What
@@ -29,7 +29,7 @@ REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,%d}) HTTP/(\d\.\d)" %
 NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 VERSIONS: Final = (b"1.1", b"1.0")
-METHODS: Final = (b"GET", b"HEAD")
+METHODS: Final = (b"GET", b"HEAD", b"POST")
 JSON: Final = "application/json"
 
 
@@ -43,6 +43,12 @@ class Request:
     """What it calls the agent: its Host header, and the name in the target where one stands there;
     none from a client of HTTP/1.0 that says neither."""
     head_only: bool
+    accept: str = ""
+    """Its Accept headers, joined by commas."""
+    changes: bool = False
+    """It is to change something, by POST; its body is not read."""
+    of_a_page: bool = False
+    """A page in a browser asks, which says where that is from with each POST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,15 @@ class Answer:
 def say(status: HTTPStatus, content: Mapping[str, Any], *headers: tuple[str, str]) -> Answer:
     """Make an answer of JSON."""
     return Answer(status, json.dumps(content, indent=1).encode() + b"\n", JSON, headers)
+
+
+def unchangeable() -> Answer:
+    """Answer a wish to change what cannot be."""
+    return say(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        {"error": "nothing can be changed here: GET and HEAD alone are answered"},
+        ("Allow", "GET, HEAD"),
+    )
 
 
 def read(received: bytes) -> Request | Answer | None:
@@ -104,37 +119,41 @@ def _read_line(line: bytes, fields: list[bytes]) -> Request | Answer:
     if version not in VERSIONS:
         return _refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
     if method not in METHODS:
-        return say(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            {"error": "nothing can be changed here: GET and HEAD alone are answered"},
-            ("Allow", "GET, HEAD"),
-        )
+        return unchangeable()
     try:
         parts = urlsplit(target.decode("ascii"))
-        hosts = _hosts(fields)
+        hosts, accepts, origins = _named(fields, b"host", b"accept", b"origin")
     except ValueError as error:
         return _refuse(HTTPStatus.BAD_REQUEST, str(error))
     if len(hosts) > 1 or (not hosts and version == b"1.1"):
         return _refuse(HTTPStatus.BAD_REQUEST, "there must be one Host header")
     if parts.netloc:
         hosts.append(parts.netloc)
-    return Request(parts.path, parts.query, tuple(hosts), head_only=method == b"HEAD")
+    return Request(
+        parts.path,
+        parts.query,
+        tuple(hosts),
+        head_only=method == b"HEAD",
+        accept=",".join(accepts),
+        changes=method == b"POST",
+        of_a_page=bool(origins),
+    )
 
 
-def _hosts(fields: list[bytes]) -> list[str]:
-    """Return the values of all Host headers.
+def _named(fields: list[bytes], *names: bytes) -> tuple[list[str], ...]:
+    """Return the values of all headers of each name.
 
     Raises:
         ValueError: one of the lines is no header.
     """
-    hosts = []
+    found: dict[bytes, list[str]] = {name: [] for name in names}
     for field in fields:
         name, colon, value = field.partition(b":")
         if not (colon and NAME.fullmatch(name) and VALUE.fullmatch(value)):
             raise ValueError(f"this is no header: {_shown(field)}")
-        if name.lower() == b"host":
-            hosts.append(value.strip(b" \t").decode("latin-1"))
-    return hosts
+        if (values := found.get(name.lower())) is not None:
+            values.append(value.strip(b" \t").decode("latin-1"))
+    return tuple(found.values())
 
 
 def _shown(text: bytes) -> str:

@@ -6,7 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from rover.errors import StateError
+from rover.metrics import REGISTRY
 from rover.status.bounds import Bounds
+from rover.status.history import History
 from rover.status.listeners import PortListener, SocketListener
 from rover.status.server import Server
 from rover.status.site import Figures, PortSite, SocketSite
@@ -14,6 +16,7 @@ from rover.status.site import Figures, PortSite, SocketSite
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rover.log_level import LogLevel
     from rover.status.site import Answers
 
 log = logging.getLogger("rover.status")
@@ -41,22 +44,29 @@ class StatusService:
         self._port = PortListener(address) if address else None
         self._socket = _socket(state_dir)
         self._servers: list[Server] = []
+        self._histories: list[History] = []
 
-    def serve(self, answers: Answers, names: Iterable[str] = ()) -> None:
+    def serve(self, answers: Answers, names: Iterable[str] = (), *, log_level: LogLevel) -> None:
         """Begin to answer.
 
         Args:
             answers: of the agent.
+            log_level: can be changed on the socket.
             names: by which it may be asked on the port, beside its host's own and IP addresses.
         """
         figures = Figures()
+        history = History(REGISTRY.collect)
+        if self._port or self._socket:
+            history.start()
+            self._histories.append(history)
         if self._socket:
-            self._start(Server(self._socket, ON_SOCKET), SocketSite(answers, figures))
+            site = SocketSite(answers, figures, history, log_level)
+            self._start(Server(self._socket, ON_SOCKET), site)
             log.info("status served socket=%s", self._socket.path)
         if self._port:
             path = str(self._socket.path) if self._socket else ""
             hosts = (*names, self._port.host)
-            self._start(Server(self._port), PortSite(answers, figures, hosts, path))
+            self._start(Server(self._port), PortSite(answers, figures, history, hosts, path))
             log.info("status served address=%s:%d", self._port.host or "*", self._port.port)
 
     def _start(self, server: Server, site: PortSite | SocketSite) -> None:
@@ -72,6 +82,8 @@ class StatusService:
         """Stop listening, end all connections and remove the socket."""
         if self._socket:
             self._socket.remove()
+        for history in self._histories:
+            history.stop()
         for server in self._servers:
             server.close()
         for listener in (self._port, self._socket):

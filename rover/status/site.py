@@ -6,23 +6,28 @@ import json
 import re
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qs
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from rover.errors import RoverError
 from rover.explain import ask_of
 from rover.metrics import REGISTRY
+from rover.status.accept import wants_openmetrics
 from rover.status.hosts import is_ours, own_names
-from rover.status.http import Answer, Request, say
+from rover.status.http import Answer, Request, say, unchangeable
+from rover.status.page import Shown, facts, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from rover.explain import Question
+    from rover.log_level import LevelNow, LogLevel
+    from rover.status.history import History
     from rover.status.verdict import Verdict
 
     Query = Mapping[str, str]
@@ -70,60 +75,82 @@ class Later:
 
 
 class Figures:
-    """The text of /metrics, gathered once a second at most."""
+    """The text of /metrics, gathered once a second at most in each of its two formats."""
 
     def __init__(self) -> None:
-        self._latest: tuple[float, Answer] | None = None
+        self._latest: dict[str, tuple[float, Answer]] = {}
 
-    def answer(self) -> Answer | Later:
-        """Return the latest where it is fresh, else what gathers anew."""
-        latest = self._latest
+    def answer(self, accept: str) -> Answer | Later:
+        """Return the latest where it is fresh, else what gathers anew.
+
+        Args:
+            accept: says whether it is to be OpenMetrics; else it is Prometheus' older text.
+        """
+        name, gather = (
+            ("openmetrics", _as_openmetrics) if wants_openmetrics(accept) else ("text", _as_text)
+        )
+        latest = self._latest.get(name)
         if latest and time.monotonic() - latest[0] < FRESH:
             return latest[1]
-        return Later("/metrics", self._gather)
+        return Later(f"/metrics as {name}", lambda: self._keep(name, gather()))
 
-    def _gather(self) -> Answer:
-        answer = Answer(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
-        self._latest = time.monotonic(), answer
+    def _keep(self, name: str, answer: Answer) -> Answer:
+        self._latest[name] = time.monotonic(), answer
         return answer
+
+
+def _as_text() -> Answer:
+    return Answer(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+
+
+def _as_openmetrics() -> Answer:
+    text: bytes = openmetrics.generate_latest(REGISTRY)  # type: ignore[no-untyped-call]
+    return Answer(HTTPStatus.OK, text, openmetrics.CONTENT_TYPE_LATEST)
 
 
 class PortSite:
     """Over TCP, for whoever reaches the port: nothing of any process, no word from elsewhere."""
 
-    PATHS: Final = ("/metrics", "/healthz", "/readyz")
+    PATHS: Final = ("/", "/metrics", "/healthz", "/readyz")
 
     def __init__(
-        self, answers: Answers, figures: Figures, hosts: Iterable[str], socket_path: str
+        self,
+        answers: Answers,
+        figures: Figures,
+        history: History,
+        hosts: Iterable[str],
+        socket_path: str,
     ) -> None:
         """Answer from these.
 
         Args:
             answers: of the agent.
             figures: of the agent.
+            history: of the last hour.
             hosts: names that it may be asked by, beside its host's own.
             socket_path: where the rest is answered; empty where that is nowhere.
         """
         self._answers = answers
         self._figures = figures
+        self._history = history
         self._hosts = tuple(hosts)
         self._socket_path = socket_path
+        self._page: tuple[float, Answer] | None = None
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
-        names = own_names(socket.gethostname(), self._hosts)
-        strange = next((host for host in request.hosts if not is_ours(host, names)), None)
-        if strange is not None:
-            return say(
-                HTTPStatus.MISDIRECTED_REQUEST,
-                {
-                    "error": f"{strange[:100]!r} is no name of this agent: ask by its IP address, "
-                    "or list the name in status.hosts"
-                },
-            )
+        if strange := _strange(request, self._hosts):
+            return strange
+        return unchangeable() if request.changes else self._tell(request)
+
+    def _tell(self, request: Request) -> Answer | Later:
         match request.path:
+            case "/":
+                latest = self._page
+                fresh = latest and time.monotonic() - latest[0] < FRESH
+                return latest[1] if latest and fresh else Later("/", self._make_page)
             case "/metrics":
-                return self._figures.answer()
+                return self._figures.answer(request.accept)
             case "/healthz":
                 return _told(health := self._answers.health(), health.brief)
             case "/readyz":
@@ -139,6 +166,27 @@ class PortSite:
                 )
         return _nothing_there(self.PATHS)
 
+    def _make_page(self) -> Answer:
+        health, ready = self._answers.health(), self._answers.readiness()
+        told = Shown(
+            well=health.fine,
+            facts=facts({**health.brief, **ready.brief}),
+            courses=self._history.courses(),
+            processes=None,
+            instead=self._processes_are_at(),
+        )
+        answer = page(told)
+        self._page = time.monotonic(), answer
+        return answer
+
+    def _processes_are_at(self) -> str:
+        if not self._socket_path:
+            return f"What runs here is not told on this port; {self._asked_as('/')}."
+        return (
+            "What runs here is told to root on the agent's socket alone. From your own machine: "
+            f"ssh -N -L 9465:{self._socket_path} root@HOST, then http://localhost:9465/"
+        )
+
     def _asked_as(self, target: str) -> str:
         """Tell how root and the agent's own user ask for what is not told here."""
         if not self._socket_path:
@@ -150,6 +198,7 @@ class SocketSite:
     """Over the Unix socket, for root and the agent's own user: all that the agent knows."""
 
     PATHS: Final = (
+        "/",
         "/metrics",
         "/healthz",
         "/readyz",
@@ -158,13 +207,18 @@ class SocketSite:
         "/events",
         "/explain?pid=N",
         "/why?pid=N",
+        "/log-level",
     )
 
-    def __init__(self, answers: Answers, figures: Figures) -> None:
-        """Answer from these."""
+    def __init__(
+        self, answers: Answers, figures: Figures, history: History, log_level: LogLevel
+    ) -> None:
+        """Answer from these, and change how much is logged."""
         self._answers = answers
+        self._history = history
+        self._log_level = log_level
         self._routes: Mapping[str, Callable[[Query], Answer | Later]] = {
-            "/metrics": lambda _: figures.answer(),
+            "/": self._page,
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/status": self._overview,
@@ -172,14 +226,59 @@ class SocketSite:
             "/explain": self._story,
             "/events": self._happened,
             "/why": self._why,
+            "/log-level": lambda _: _level(self._log_level.now()),
         }
+        self._figures = figures
 
     def answer(self, request: Request) -> Answer | Later:
         """Answer a request."""
+        # ssh may lead a port of somebody's own machine here, and a browser there anything
+        if strange := _strange(request):
+            return strange
+        return self._change(request) if request.changes else self._tell(request)
+
+    def _tell(self, request: Request) -> Answer | Later:
+        if request.path == "/metrics":
+            return self._figures.answer(request.accept)
         route = self._routes.get(request.path)
         if route is None:
             return _nothing_there(self.PATHS)
         return route({name: values[0] for name, values in parse_qs(request.query).items()})
+
+    def _page(self, query: Query) -> Later:
+        search = query.get("q", "")
+        return Later(f"/?{search}", lambda: self._make_page(search))
+
+    def _make_page(self, search: str) -> Answer:
+        health, ready = self._answers.health(), self._answers.readiness()
+        processes, instead = None, ""
+        try:
+            processes = self._answers.processes()
+        except RoverError as error:
+            instead = str(error)
+        told = Shown(
+            well=health.fine,
+            facts=facts({**health.detail, **ready.detail}),
+            courses=self._history.courses(),
+            processes=processes,
+            instead=instead,
+            search=search,
+        )
+        return page(told)
+
+    def _change(self, request: Request) -> Answer:
+        if request.path != "/log-level":
+            return unchangeable()
+        if request.of_a_page:
+            return say(HTTPStatus.FORBIDDEN, {"error": "a page in a browser changes nothing here"})
+        asked = parse_qs(request.query)
+        level, seconds = asked.get("level", [""])[0], asked.get("seconds", [""])[0]
+        try:
+            if not level:
+                return _level(self._log_level.restore())
+            return _level(self._log_level.change(level, float(seconds)))
+        except ValueError as error:
+            return say(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _health(self, _query: Query) -> Answer:
         return _told(health := self._answers.health(), health.detail)
@@ -236,8 +335,27 @@ class SocketSite:
         return say(HTTPStatus.OK, answer)
 
 
+def _strange(request: Request, hosts: Iterable[str] = ()) -> Answer | None:
+    """Refuse a request that calls the agent by a name that is none of its own."""
+    names = own_names(socket.gethostname(), hosts)
+    strange = next((host for host in request.hosts if not is_ours(host, names)), None)
+    if strange is None:
+        return None
+    return say(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        {
+            "error": f"{strange[:100]!r} is no name of this agent: ask by its IP address, "
+            "or list the name in status.hosts"
+        },
+    )
+
+
 def _told(verdict: Verdict, content: Mapping[str, Any]) -> Answer:
     return say(HTTPStatus.OK if verdict.fine else HTTPStatus.SERVICE_UNAVAILABLE, content)
+
+
+def _level(now: LevelNow) -> Answer:
+    return say(HTTPStatus.OK, asdict(now))
 
 
 def _nothing_there(paths: Iterable[str]) -> Answer:

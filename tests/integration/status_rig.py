@@ -12,6 +12,7 @@ from typing import Any
 
 from rover.errors import RoverError
 from rover.explain import Question
+from rover.log_level import LogLevel
 from rover.status.service import StatusService
 from rover.status.site import Answers
 from rover.status.verdict import Verdict
@@ -39,7 +40,18 @@ class Fake:
         return {"events": [], "after": after or 0, "lost": 0}
 
     def processes(self) -> list[dict[str, Any]]:
-        return []
+        return [
+            {
+                "pid": 4711,
+                "name": "mysqld",
+                "command_line": PRIVATE,
+                "reason": "reported",
+                "detail": "",
+                "entities": [
+                    {"layer": "OS_LINUX", "service": "db", "instance": "i", "process": "mysqld"}
+                ],
+            },
+        ]
 
     def explain(self, question: Question) -> Mapping[str, Any]:
         return {"asked": str(question), "error": "the agent knows no such process"}
@@ -60,7 +72,7 @@ def serving(
     names: tuple[str, ...] = (),
 ) -> Iterator[StatusService]:
     service = StatusService(address, str(folder))
-    service.serve(answers or Fake(), names)
+    service.serve(answers or Fake(), names, log_level=LogLevel("INFO"))
     try:
         yield service
     finally:
@@ -84,7 +96,7 @@ import socket, sys
 asker = socket.socket(socket.AF_UNIX)
 try:
     asker.connect(sys.argv[1])
-    asker.send(b"GET /why?pid=1 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+    asker.send(b"GET /why?pid=1 HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
     print(asker.recv(65536).decode())
 except OSError as error:
     print(type(error).__name__)

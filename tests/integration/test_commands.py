@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,19 @@ from agent_rig import ROVER
 from rover import __version__
 
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
+
+
+ROOT = Path(__file__).parents[2]
+READ = """
+import sys
+from pathlib import Path
+from rover.config.yaml_file import read
+from rover.errors import ConfigError
+try:
+    read(Path(sys.argv[1]))
+except ConfigError as error:
+    print(error)
+"""
 
 
 def rover(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -27,14 +42,15 @@ def rover(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_version_is_told():
-    said = rover("version")
+@pytest.mark.parametrize("asked", ["version", "--version", "-V"])
+def test_version_is_told(asked: str):
+    said = rover(asked)
     assert (said.returncode, said.stdout) == (0, f"rover {__version__}\n")
 
 
 def test_help_lists_every_command_in_one_line():
     text = rover("--help").stdout
-    for command in ("start", "backend", "ps", "id", "config", "version"):
+    for command in ("start", "backend", "ps", "id", "config", "log-level", "version"):
         assert f"\n  {command} " in text
         assert rover(command, "--help").returncode == 0
 
@@ -44,6 +60,9 @@ def test_help_lists_every_command_in_one_line():
     [
         (("start", "--nonsense"), "No such option"),
         (("nonsense",), "No such command"),
+        (("strat",), "Did you mean 'start'?"),
+        (("loglevel", "debug"), "Did you mean 'log-level'?"),
+        (("config", "chek", "x"), "chek"),
         (("ps", "x"), "not a valid integer"),
         (("id", "--set", "core.cluster_name"), "is not KEY=VALUE"),
         (("id", "--set", "core.clustr_name=x"), "core.cluster_name"),
@@ -182,3 +201,28 @@ def test_a_proc_that_hides_processes_gives_fewer_facts_and_one_warning(
     assert (row["exe"], row["command_line"]) == ("", "/bin/sleep 63")
     assert visible.stderr.count("/proc keeps back") == 1
     assert "CAP_SYS_PTRACE" in visible.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode", "told"),
+    [
+        (0o755, 0o600, "it is uid 0's with mode 0600, and this runs as uid 65534"),
+        (0o700, 0o644, "uid 65534 may not enter {folder}"),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_with_the_reason(
+    folder_mode: int, file_mode: int, told: str
+):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "rover.yaml"
+        file.write_text("core: {cluster_name: x}")
+        file.chmod(file_mode)
+        folder.chmod(folder_mode)
+        said = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-c",
+             READ, file],
+            capture_output=True, text=True, check=False, cwd=ROOT,
+        )  # fmt: skip
+        assert told.format(folder=folder) in said.stdout, said.stderr

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
+import platform
 import select
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +22,13 @@ import census_rig
 import psutil
 import pytest
 from agent_rig import BY_PID, RunningAgent, running
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as as_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from status_rig import NOBODY, PRIVATE, Fake, as_user, get, serving
 
 from bench.neighbours.http import KINDS
-from rover import metrics
+from rover import __version__, metrics
 from rover.backend import EmbeddedBackend
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import RoverError
@@ -61,7 +65,7 @@ def test_probes_get_200_from_a_well_agent_and_503_from_an_ill_one(port: int, tmp
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/", 404), ("/../etc/passwd", 404), ("/metrics/", 404), ("/metrics", 200)],
+    [("/", 200), ("/../etc/passwd", 404), ("/metrics/", 404), ("/metrics", 200)],
 )
 def test_each_question_gets_its_status(port: int, path: str, status: int):
     assert get(port, path)[0] == status
@@ -76,18 +80,41 @@ def test_of_processes_the_port_tells_where_to_ask_alone(port: int, path: str, tm
 
 
 def test_the_port_tells_no_details(port: int):
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in ("/", "/healthz", "/readyz", "/metrics"):
         assert PRIVATE not in get(port, path)[1]
 
 
 def test_head_is_answered_with_the_head_of_get(port: int):
-    for path in ("/healthz", "/metrics", "/nowhere"):
+    for path in ("/", "/healthz", "/metrics", "/nowhere"):
         assert get(port, path, "HEAD") == (get(port, path)[0], "")
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "parse"),
+    [
+        ("", "text/plain", text_string_to_metric_families),
+        ("application/openmetrics-text", "application/openmetrics-text", as_openmetrics),
+    ],
+)
+def test_figures_are_told_in_the_format_that_is_asked_for(
+    port: int, accept: str, kind: str, parse: Callable[[str], Iterable[Metric]]
+):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/metrics", headers={"Accept": accept})
+    answer = connection.getresponse()
+    (build,) = [family for family in parse(answer.read().decode()) if "build" in family.name]
+    connection.close()
+    assert answer.headers.get_content_type() == kind
+    (sample,) = build.samples
+    assert (sample.name, sample.value) == ("rover_build_info", 1)
+    assert sample.labels == {"version": __version__, "python": platform.python_version()}
 
 
 def test_nothing_can_be_changed(port: int):
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
-        assert get(port, "/healthz", method)[0] == 405
+        for path in ("/healthz", "/log-level?level=DEBUG&seconds=60", "/nowhere"):
+            assert get(port, path, method)[0] == 405
+    assert get(port, "/log-level")[0] == 404
 
 
 def test_a_name_that_is_none_of_its_own_is_not_answered(tmp_path: Path):

@@ -38,8 +38,11 @@ def folder() -> Iterator[Path]:
         ("/why?pid=-1", 400),
         ("/why?pid=%C2%B2", 400),
         ("/why", 400),
-        ("/", 404),
+        ("/", 200),
+        ("/?q=mysqld", 200),
+        ("/nowhere", 404),
         ("/metrics", 200),
+        ("/log-level", 200),
     ],
 )
 def test_each_question_gets_its_status(folder: Path, target: str, status: int):
@@ -51,6 +54,26 @@ def test_it_tells_all_that_is_known(folder: Path):
     with serving(folder, ""):
         for target in ("/why?pid=1", "/healthz", "/readyz"):
             assert PRIVATE in ask(folder, target).body.decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/log-level?level=DEBUG&seconds=60", 200),
+        ("/log-level", 200),
+        ("/log-level?level=DEBUG", 400),
+        ("/log-level?level=LOUD&seconds=60", 400),
+        ("/log-level?level=DEBUG&seconds=1e99", 400),
+        ("/log-level?level=DEBUG&seconds=nan", 400),
+        ("/healthz", 405),
+        ("/nowhere", 405),
+    ],
+)
+def test_nothing_can_be_changed_but_the_level_of_the_log(folder: Path, target: str, status: int):
+    before = logging.getLogger("rover").level
+    with serving(folder, ""):
+        assert ask(folder, target, "POST").status == status
+    logging.getLogger("rover").setLevel(before)
 
 
 def test_curl_can_ask(folder: Path):

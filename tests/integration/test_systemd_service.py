@@ -1,12 +1,16 @@
 """deploy/rover.service gives the agent what it needs, and systemd understands it."""
 
 import configparser
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+from agent_rig import ROVER
 
 UNIT = Path(__file__).parents[2] / "deploy" / "rover.service"
 
@@ -39,6 +43,40 @@ def service():
     parser.optionxform = str
     parser.read(UNIT)
     return parser["Service"]
+
+
+def test_systemd_hears_when_the_agent_is_ready_that_it_is_well_and_that_it_ends(tmp_path):
+    """As `Type=notify` and `WatchdogSec=` have it: READY comes with no backend to report to."""
+    assert service()["Type"] == "notify"
+    heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard.bind(str(tmp_path / "notify"))
+    heard.settimeout(30)
+    environment = {
+        **os.environ,
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": "300000",
+        "ROVER_BACKEND_ADDR": "127.0.0.1:1",
+    }
+    with (tmp_path / "log").open("wb") as log:
+        agent = subprocess.Popen(
+            [ROVER, "start", "--state-dir", tmp_path / "state"], env=environment, stderr=log
+        )
+    ready, status = heard.recv(4_096).decode().split("\n")
+    assert ready == "READY=1", (tmp_path / "log").read_text()
+    assert status.startswith("STATUS=eBPF: ")
+    said = "session with the backend: backing-off"
+    while said not in status:
+        status = heard.recv(4_096).decode()
+        assert status.startswith("WATCHDOG=1")
+    assert b"NOTIFY_SOCKET" not in b"".join(
+        Path(f"/proc/{child.pid}/environ").read_bytes()
+        for child in psutil.Process(agent.pid).children()
+    )
+    agent.terminate()
+    while (last := heard.recv(4_096)) != b"STOPPING=1":
+        assert last.startswith(b"WATCHDOG=1")
+    assert agent.wait(10) == 0
+    heard.close()
 
 
 @pytest.mark.kernel

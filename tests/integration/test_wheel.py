@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -13,6 +15,7 @@ import pytest
 from rover import __version__
 
 ROOT = Path(__file__).parents[2]
+PIPX = shutil.which("pipx", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,24 @@ def test_the_wheel_names_bcc_of_pypi_nowhere(wheel: Path):
     ]
     assert not [line for line in required if "bcc" in line.lower()]
     assert any("grpcio" in line for line in required)
+
+
+@pytest.mark.skipif(not PIPX, reason="pipx is not installed")
+def test_pipx_installs_it_with_its_command(wheel: Path, tmp_path: Path):
+    environment = {
+        **os.environ,
+        "PIPX_HOME": str(tmp_path / "home"),
+        "PIPX_BIN_DIR": str(tmp_path / "bin"),
+        "PIPX_MAN_DIR": str(tmp_path / "man"),
+    }
+    subprocess.run(
+        [str(PIPX), "install", "--quiet", "--python", sys.executable, str(wheel)],
+        env=environment, check=True, timeout=300, capture_output=True,
+    )  # fmt: skip
+    said = subprocess.run(
+        [tmp_path / "bin" / "rover", "version"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == f"rover {__version__}\n"
 
 
 def test_the_wheel_installed_alone_tells_its_version_and_finds_its_programs(

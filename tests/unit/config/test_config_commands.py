@@ -121,3 +121,17 @@ def test_what_flags_set_is_shown_with_its_origin(rover):
     result = rover("config", "show", "--set", "core.Cluster_Name=east", "--state-dir", "/srv/rover")
     assert re.search(r"^core\.cluster_name: east +# flag$", result.output, re.MULTILINE)
     assert re.search(r"^core\.state_dir: /srv/rover +# flag$", result.output, re.MULTILINE)
+
+
+def test_standard_input_is_checked_where_the_file_is_a_minus(monkeypatch):
+    monkeypatch.delenv("ROVER_CONFIG", raising=False)
+
+    def check(text):
+        return CliRunner().invoke(main, ["config", "check", "-"], input=text)
+
+    assert check("core: {cluster_name: east}").stdout.startswith("standard input is good: 1 values")
+    wrong = check("core: {cluster_nam: east}")
+    assert wrong.exit_code == 2
+    assert "standard input:1: core.cluster_nam: there is no such key" in wrong.stderr
+    assert "standard input: sets nothing" in check("").stderr
+    assert "larger than 256 KiB" in check("#" * 300_000).stderr

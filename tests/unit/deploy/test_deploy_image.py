@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 from bench.image import ROVERS_FILE
@@ -12,6 +16,7 @@ from rover.cli.start import start
 from rover.config.load import load
 
 ROOT = Path(__file__).parents[3]
+PRUNE = ROOT / "deploy" / "prune.sh"
 STEPS = list(instructions(DOCKERFILE.read_text()))
 
 
@@ -45,6 +50,37 @@ def test_the_image_holds_bcc_and_no_compiler():
     (last,) = [run for run in of("RUN") if "python3-bpfcc" in run]
     packages = last.partition("--no-install-recommends")[2].partition("&&")[0].split()
     assert packages == ["python3-bpfcc", "ca-certificates"]
+
+
+LOAD_ALL = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    sys.modules[name] = None  # an import of it fails
+import rover
+for module in pkgutil.walk_packages(rover.__path__, "rover."):
+    if not module.name.endswith(("pytest_plugin", "__main__", "probes.loader")):
+        importlib.import_module(module.name)
+import kubernetes.config.kube_config, rich.console, rich.live, rich.table
+print(*(name for name, module in sys.modules.items() if module))
+"""
+
+
+def test_what_is_pruned_of_the_libraries_is_there_and_never_loaded():
+    listed = re.search(r"for name in ((?:[a-z_]+|\\\s|\s)+); do", PRUNE.read_text())
+    assert listed
+    packages = listed[1].replace("\\", "").split()
+    assert [name for name in packages if importlib.util.find_spec(name) is None] == []
+    said = subprocess.run(
+        [sys.executable, "-c", LOAD_ALL, "kubernetes.aio", *packages],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    pruned = ("kubernetes.client.models.", "kubernetes.client.api.")
+    assert [name for name in said.stdout.split() if name.startswith(pruned)] == []
+
+
+def test_the_image_says_what_it_is_made_of():
+    assert any("sbom.py --debian rover" in run for run in of("RUN"))
 
 
 def test_what_is_copied_is_there():

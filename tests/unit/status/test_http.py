@@ -25,7 +25,14 @@ def refused(received: bytes) -> HTTPStatus:
 
 
 def test_a_probe_is_understood():
-    assert read(KUBELET) == Request("/healthz", "", ("10.1.2.3:9464",), head_only=False)
+    assert read(KUBELET) == Request(
+        "/healthz", "", ("10.1.2.3:9464",), head_only=False, accept="*/*"
+    )
+
+
+def test_what_a_client_accepts_may_stand_in_several_headers():
+    asked = read(b"GET / HTTP/1.1\r\nHost: a\r\nACCEPT: a/b\r\nAccept:c/d;q=0.1\r\n\r\n")
+    assert asked == Request("/", "", ("a",), head_only=False, accept="a/b,c/d;q=0.1")
 
 
 def test_a_request_is_waited_for_until_its_head_ends():
@@ -39,6 +46,11 @@ def test_what_follows_the_head_is_not_read():
 def test_a_name_in_the_target_counts_beside_the_header():
     asked = read(b"HEAD http://evil.example/why?pid=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert asked == Request("/why", "pid=1", ("localhost", "evil.example"), head_only=True)
+
+
+def test_a_wish_to_change_something_is_told_from_a_question():
+    asked = read(b"POST /log-level?level=DEBUG HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+    assert asked == Request("/log-level", "level=DEBUG", ("a",), head_only=False, changes=True)
 
 
 def test_one_who_types_need_not_send_carriage_returns():
@@ -60,7 +72,7 @@ def test_one_who_types_need_not_send_carriage_returns():
         (b"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400),
         (b"GET //[ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /" + b"a" * 2_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"POST /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"PUT /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * HEAD_BYTES, 431),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
