@@ -95,8 +95,9 @@ class Looks:
     @staticmethod
     def _one(
         _where: str, _pid: int, step: Callable[..., object], *what: object, **how: object
-    ) -> None:
+    ) -> bool:
         step(*what, **how)
+        return True
 
     def note(self, pid: int) -> None:
         """Begin to look at a process."""

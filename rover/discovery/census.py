@@ -275,10 +275,14 @@ class Census:
 
     def _one(
         self, where: str, pid: int, step: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Do something about one process; where that fails, have the next reconcile see to it."""
-        if not self._failed_processes.runs(where, pid, step, *args, **kwargs):
-            self._unsure = True
+    ) -> bool:
+        """Do something about one process; tell whether it went well.
+
+        If not, the next reconcile sees to it.
+        """
+        went_well = self._failed_processes.runs(where, pid, step, *args, **kwargs)
+        self._unsure |= not went_well
+        return went_well
 
     def _follow(self, pids: Collection[int]) -> None:
         """Have ends sent; before /proc is read, so that none falls between the two."""

@@ -84,6 +84,8 @@ class Revisits:
         self._old: list[ProcessKey] = []
         self._ran = array("Q")
         """Run time of each of the old, as of the last look."""
+        self._unsure: set[ProcessKey] = set()
+        """Those of whom the last look failed."""
         self._turn = 0
         """Place of the next of the old."""
         self._old_at: float | None = None
@@ -111,6 +113,10 @@ class Revisits:
         else:
             self._grow_old(key, ran or 0, now)
 
+    def holds(self, key: ProcessKey) -> bool:
+        """Tell whether a process is looked at; takes as long as there are processes."""
+        return key in self._young or key in self._old
+
     def renew(self, key: ProcessKey, ran: int | None, now: float) -> None:
         """Take a process that became another by an exec for a young one."""
         before = self._young.get(key)
@@ -121,6 +127,17 @@ class Revisits:
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended; an old one goes at its turn."""
         self._young.pop(key, None)
+        self._unsure.discard(key)
+
+    def again(self, key: ProcessKey) -> None:
+        """Take a process to have run when its next turn comes, for this look has failed."""
+        self._unsure.add(key)
+
+    def _is_unsure(self, key: ProcessKey) -> bool:
+        if key not in self._unsure:
+            return False
+        self._unsure.remove(key)
+        return True
 
     def next_look(self) -> float | None:
         """Return the time.monotonic() at which `take` has something to give, None for never."""
@@ -148,7 +165,8 @@ class Revisits:
             young.ran = ran or 0
             self._schedule(key, young, now)
             if process is not None:
-                yield Visit(process, ran is None or ran != before, is_young=True)
+                has_run = ran is None or ran != before or self._is_unsure(key)
+                yield Visit(process, has_run, is_young=True)
         self._young_at = now + CATCH_UP
 
     def _schedule(self, key: ProcessKey, young: _Young, now: float) -> None:
@@ -183,7 +201,7 @@ class Revisits:
                 self._drop(at)
                 continue
             ran = self._run_time(key.pid)
-            has_run = ran is None or ran != self._ran[at]
+            has_run = ran is None or ran != self._ran[at] or self._is_unsure(key)
             self._ran[at] = ran or 0
             self._turn += 1
             looks -= 1

@@ -10,6 +10,7 @@ from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.cgroup_rounds import CgroupRounds
 from rover.discovery.renaming import Names, differences
 from rover.discovery.revisits import Revisits
+from rover.model import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +47,7 @@ class SecondLooks:
         reader: ProcReader,
         admit: Callable[[int], object],
         judge_again: Callable[[Iterable[ProcessKey]], None],
-        one: Callable[..., None],
+        one: Callable[..., bool],
         period: float,
         trees: Trees,
     ) -> None:
@@ -58,7 +59,7 @@ class SecondLooks:
             admit: reads all of a process and takes it in, given its pid.
             judge_again: asks for new verdicts on processes.
             one: runs a step about one process, given what it is called, the pid, the step and its
-                arguments, so that a defect costs that process alone.
+                arguments, so that a defect costs that process alone; tells whether it went well.
             period: seconds within which each old process is looked at.
             trees: tell who is in a cgroup.
         """
@@ -88,11 +89,17 @@ class SecondLooks:
             process: it, as it was read now.
             ran: `ProcReader.run_time` before it was read.
         """
-        if known is None or known.process.key != process.key:
+        same = known is not None and known.process.key == process.key
+        if known is not None and same and known.process.image != process.image:
+            self._revisits.renew(process.key, ran, time.monotonic())
+        # one that is shown for a defect may have been met by nothing else before
+        elif not same or (
+            known is not None
+            and known.verdict.reason is Reason.DEFECT
+            and not self._revisits.holds(process.key)
+        ):
             age = boot_clock_ns() - process.key.start_ticks * NS_PER_TICK
             self._revisits.add(process.key, ran, age / NANOSECONDS, time.monotonic())
-        elif known.process.image != process.image:
-            self._revisits.renew(process.key, ran, time.monotonic())
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
@@ -119,7 +126,9 @@ class SecondLooks:
             self.looks += 1
             self.compared += has_run
             if has_run or is_young or not self._rounds.covers(known.cgroup):
-                self._one("look", known.pid, self._look_at, known, has_run=has_run)
+                went_well = self._one("look", known.pid, self._look_at, known, has_run=has_run)
+                if has_run and not went_well:
+                    self._revisits.again(known.key)
         for key in self._rounds.take(now):
             stray = self._known(key)
             if stray is not None:

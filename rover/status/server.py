@@ -122,6 +122,7 @@ class Server:
         self._listener.listening.close()
         self._poll.close()
         self._held.set(0)
+        self._counted_off.set(0)
         self._bell.close()
 
     def _run(self) -> None:
