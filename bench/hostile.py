@@ -125,13 +125,19 @@ def ask_health(address: str, result: Result) -> None:
         result.unhealthy.append(repr(error))
 
 
-def run(seconds: float, seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Result:
+def run(
+    seconds: float,
+    seed: int,
+    kinds: tuple[str, ...] = tuple(KINDS),
+    among: int = AMONG,
+    calm: float = CALM,
+) -> Result:
     """Have the neighbours at the agent for so long, then let it rest, then end it."""
     result, random = Result(), Random(seed)
     status = f"127.0.0.1:{free_port()}"
     with (
         EmbeddedBackend() as server,
-        sleepers.running(AMONG) as group,
+        sleepers.running(among) as group,
         tempfile.TemporaryDirectory() as state_dir,
         tempfile.TemporaryFile() as log,
     ):
@@ -154,10 +160,11 @@ def run(seconds: float, seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Res
                     group,
                     status=status,
                     until=time.monotonic() + seconds,
+                    most=2 * among,
                     random=random,
                     result=result,
                 )
-            time.sleep(CALM)
+            time.sleep(calm)
             result.after = cost(agent.pid)
             began = time.monotonic()
             agent.send_signal(signal.SIGTERM)
@@ -179,6 +186,7 @@ def attack(
     *,
     status: str,
     until: float,
+    most: int,
     random: Random,
     result: Result,
 ) -> None:
@@ -194,7 +202,7 @@ def attack(
         now = time.monotonic()
         started[group.start(path)] = now
         time.sleep(random.uniform(0.1, 0.5))
-        if len(group.pids) > 2 * AMONG:
+        if len(group.pids) > most:
             old = group.pids[0]
             group.end(old)
     alive = {pid: at for pid, at in started.items() if pid in group.pids}

@@ -27,7 +27,7 @@ from rover.status.held_off import HeldOff
 from rover.status.http import Answer, Request, read, say
 from rover.status.making import Making
 from rover.status.places import Places
-from rover.status.rates import Rates
+from rover.status.rates import FLOOD, Rates
 from rover.status.share import LONGEST_REST, Share
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ class Server:
         leaves_at = now + self._bounds.request_within
         connection = Connection(client, peer, refused, leaves_at)
         self._by_descriptor[client.fileno()] = connection
-        if not self._rates.within(peer, now) and self._share.is_short and peer not in EVERYBODY:
+        excess = 0.0 if peer in EVERYBODY else self._rates.excess(peer, now)
+        if excess >= FLOOD or (excess and self._share.is_short):
             # neither read nor ended: it would come again at once
             self._held_off.hold(peer, now)
             if _has_gone(client):
