@@ -6,6 +6,7 @@ host's processes are. It ends when the agent's end is closed.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import sys
@@ -20,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+_libc: Final = ctypes.CDLL(None)
 _ADDRESS_SPACE: Final = 640 << 20
 _DESCRIPTORS: Final = 1_024
 
@@ -78,11 +80,16 @@ class Answers:
         part = rows[first : first + ROWS_AT_ONCE]
         if first + ROWS_AT_ONCE >= len(rows):
             image.forget_rows()
+            _give_back()
         return {"total": len(rows)}, part.tobytes()
 
     def names(self, text: bytes, pid: int, generation: int) -> tuple[dict[str, Any], bytes]:
         """Name addresses of a process."""
-        return {}, _joined(self._processes.names(pid, generation, _addresses(text)))
+        before = self._tables()
+        names = self._processes.names(pid, generation, _addresses(text))
+        if self._tables() != before:
+            _give_back()
+        return {}, _joined(names)
 
     def kernel(self, text: bytes) -> tuple[dict[str, Any], bytes]:
         """Name addresses of the kernel."""
@@ -98,10 +105,19 @@ class Answers:
         found, why = supports(self._proc, pid)
         return {"supports": found, "why": why}, b""
 
+    def _tables(self) -> int:
+        return sum(image.has_tables for image in self._processes.images.values())
+
     def _forget_tables(self) -> None:
         for image in self._processes.images.values():
             image.forget_rows()
             image.forget_tables()
+
+
+def _give_back() -> None:
+    """Have the C library return what rows and tables took while they were made."""
+    if hasattr(_libc, "malloc_trim"):  # musl's has none
+        _libc.malloc_trim(0)
 
 
 def _addresses(text: bytes) -> list[int]:

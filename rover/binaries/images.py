@@ -90,6 +90,11 @@ class Image:
                 self._names[address] = known
         return known
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether its tables are in memory."""
+        return self._tables is not None
+
     def forget_tables(self) -> None:
         """Let the tables go; they are read again when they are asked for."""
         self._tables = None

@@ -197,14 +197,15 @@ class Reader:
         package = str(Path(__file__).parents[2])
         arguments = [str(os.getpid()), str(theirs.fileno()), str(kernel), self._proc]
         try:
-            # -I -S -E: no variable and no user's directory has a say, and little is loaded
+            # no user's directory and no variable but these has a say, and little is loaded; what
+            # Python's own allocator once took for rows it would keep
             self._child = subprocess.Popen(
-                [sys.executable, "-ISE", "-c", _PROGRAM, package, *arguments],
+                [sys.executable, "-sSP", "-c", _PROGRAM, package, *arguments],
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
+                env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1", "PYTHONMALLOC": "malloc"},
                 cwd="/",
                 process_group=0,
             )

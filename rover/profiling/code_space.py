@@ -6,6 +6,7 @@ import ctypes
 import logging
 from typing import TYPE_CHECKING, Final
 
+from rover.heap import give_back
 from rover.probes import libbpf
 from rover.profiling.layout import MAPPINGS, ROWS, TARGETS, MappingValue
 
@@ -79,6 +80,7 @@ class CodeSpace:
             ReadError: rows cannot be read.
             OSError: the kernel's maps cannot be written.
         """
+        known = set(self._rows)
         slot = self._slots.get(pid)
         if slot is None:
             slot = min(set(range(TARGETS)) - set(self._slots.values()))
@@ -94,6 +96,8 @@ class CodeSpace:
         if mappings:
             libbpf.update_all(self._maps["mappings"], indices, values, len(mappings))
         self._users[pid] = {_key(each) for each in mappings}
+        if self._rows.keys() != known:
+            give_back()
         return first, len(mappings)
 
     def leave(self, pid: int) -> None:

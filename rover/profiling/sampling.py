@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
 from rover.errors import ProbeError
+from rover.heap import give_back
 from rover.probes import libbpf
 from rover.profiling import layout
 from rover.profiling.frames import called, without_tracing
@@ -185,10 +186,12 @@ class KernelSampler:
     def _unload(self) -> None:
         loaded, self._loaded = self._loaded, None
         self._end_watch.set()
-        if loaded:
-            loaded.close()
         self._reader.close()
         self._child = 0
+        if loaded:
+            loaded.close()
+            del loaded
+            give_back()
 
     def _want(self, loaded: Loaded, pid: int, targets: frozenset[Target]) -> str:
         """Begin or go on with a process; say why not."""
