@@ -57,7 +57,9 @@ class Result:
     stop_seconds: float = 0.0
     stop_status: int | None = None
     neighbours: dict[str, str] = field(default_factory=dict)
-    """Kinds that could not be, or gave up, and what they said."""
+    """Kinds that could not be, or gave up."""
+    said: str = ""
+    """What neighbours had to say."""
     log: str = ""
 
 
@@ -79,32 +81,34 @@ def neighbours(
     result: Result,
 ) -> Iterator[None]:
     """Run one neighbour of each kind; tell which of them failed."""
-    running = {
-        kind: subprocess.Popen(
-            [
-                *(sys.executable, "-m", "bench.neighbours", kind),
-                *("--seconds", str(seconds), "--seed", str(seed)),
-                *("--status", status, "--state-dir", state_dir),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for kind in kinds
-    }
-    try:
-        yield
-    finally:
-        for process in running.values():
-            process.terminate()
-        for kind, process in running.items():
-            try:
-                said = process.communicate(timeout=20)[1]
-            except subprocess.TimeoutExpired:
-                process.kill()
-                said = process.communicate()[1]
-            if process.returncode:
-                last = said.strip().rpartition("\n")[2]
-                result.neighbours[kind] = f"status {process.returncode} {last}"
+    with tempfile.TemporaryFile() as words:
+        running = {
+            kind: subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "bench.neighbours", kind),
+                    *("--seconds", str(seconds), "--seed", str(seed)),
+                    *("--status", status, "--state-dir", state_dir),
+                ],
+                stderr=words,
+                start_new_session=True,
+            )
+            for kind in kinds
+        }
+        try:
+            yield
+        finally:
+            for process in running.values():
+                process.terminate()
+            for kind, process in running.items():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                # what it has left of its own
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if process.wait() not in {0, -signal.SIGTERM}:
+                    result.neighbours[kind] = f"status {process.returncode}"
+            words.seek(0)
+            result.said = words.read().decode(errors="replace")
 
 
 def ask_health(address: str, result: Result) -> None:
@@ -121,13 +125,19 @@ def ask_health(address: str, result: Result) -> None:
         result.unhealthy.append(repr(error))
 
 
-def run(seconds: float, seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Result:
+def run(
+    seconds: float,
+    seed: int,
+    kinds: tuple[str, ...] = tuple(KINDS),
+    among: int = AMONG,
+    calm: float = CALM,
+) -> Result:
     """Have the neighbours at the agent for so long, then let it rest, then end it."""
     result, random = Result(), Random(seed)
     status = f"127.0.0.1:{free_port()}"
     with (
         EmbeddedBackend() as server,
-        sleepers.running(AMONG) as group,
+        sleepers.running(among) as group,
         tempfile.TemporaryDirectory() as state_dir,
         tempfile.TemporaryFile() as log,
     ):
@@ -150,10 +160,11 @@ def run(seconds: float, seed: int, kinds: tuple[str, ...] = tuple(KINDS)) -> Res
                     group,
                     status=status,
                     until=time.monotonic() + seconds,
+                    most=2 * among,
                     random=random,
                     result=result,
                 )
-            time.sleep(CALM)
+            time.sleep(calm)
             result.after = cost(agent.pid)
             began = time.monotonic()
             agent.send_signal(signal.SIGTERM)
@@ -175,6 +186,7 @@ def attack(
     *,
     status: str,
     until: float,
+    most: int,
     random: Random,
     result: Result,
 ) -> None:
@@ -190,7 +202,7 @@ def attack(
         now = time.monotonic()
         started[group.start(path)] = now
         time.sleep(random.uniform(0.1, 0.5))
-        if len(group.pids) > 2 * AMONG:
+        if len(group.pids) > most:
             old = group.pids[0]
             group.end(old)
     alive = {pid: at for pid, at in started.items() if pid in group.pids}
@@ -231,10 +243,11 @@ def main() -> None:
     figures.limit("SIGTERM to the end", result.stop_seconds, "s", 5)
     figures.limit("exit status", abs(result.stop_status or 0), "", 0)
     for kind, said in result.neighbours.items():
-        figures.add(f"neighbour {kind} gave up: {said[:60]}", 1, "")
+        figures.add(f"neighbour {kind} gave up: {said}", 1, "")
     figures.end()
     for text in dict.fromkeys(result.unhealthy[:10]):
         print(text, file=sys.stderr)
+    print(result.said, end="", file=sys.stderr)
     if asked.log:
         print(result.log, file=sys.stderr)
 

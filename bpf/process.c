@@ -7,7 +7,7 @@
  *
  * The loader defines
  *   ROVER_HAVE_EXEC, ROVER_HAVE_FORK, ROVER_HAVE_EXIT   for the tracepoints of this kernel
- *   ROVER_PENDING_ENTRIES, ROVER_TRACKED_ENTRIES, ROVER_RING_PAGES
+ *   ROVER_PENDING_ENTRIES, ROVER_OVERFLOW_ENTRIES, ROVER_TRACKED_ENTRIES, ROVER_RING_PAGES
  * and what arguments.h names, where the two ways of attaching differ.
  */
 #include <linux/types.h>
@@ -18,7 +18,11 @@
 /* Parent of kernel threads in the initial pid namespace. */
 #define ROVER_KTHREADD 2
 
+/* Small: a look at a hash goes through all of its buckets, filled or not. What finds no room goes
+ * into `overflow`, which is looked at while `spilled` is 1. */
 BPF_TABLE("hash", u32, struct rover_pending, pending, ROVER_PENDING_ENTRIES);
+BPF_TABLE("hash", u32, struct rover_pending, overflow, ROVER_OVERFLOW_ENTRIES);
+BPF_TABLE("array", u32, u32, spilled, 1);
 BPF_TABLE("hash", u32, u32, tracked, ROVER_TRACKED_ENTRIES);
 BPF_TABLE("array", u32, u32, armed, 1);
 BPF_TABLE("percpu_array", u32, struct rover_counts, counters, 1);
@@ -30,6 +34,15 @@ static inline void count(u32 slot)
 	struct rover_counts *counts = counters.lookup(&first);
 	if (counts && slot < ROVER_COUNTERS)
 		counts->of[slot]++;
+}
+
+/* By an atomic add: on x86 a full barrier, so that a store before it is seen before a load after it. */
+static inline void count_in_order(u32 slot)
+{
+	u32 first = 0;
+	struct rover_counts *counts = counters.lookup(&first);
+	if (counts && slot < ROVER_COUNTERS)
+		__sync_fetch_and_add(&counts->of[slot], 1);
 }
 
 static inline int send(u32 kind, u32 pid)
@@ -48,9 +61,10 @@ static inline int send(u32 kind, u32 pid)
 
 /* `armed` falls only when the event is on its way: a full ring must not leave the agent asleep.
  *
- * Its read may be ordered before the caller's store into `pending`, on every architecture, and a
- * BPF program has no full barrier before Linux 5.12. So the agent looks once more after it has
- * armed, when all such stores have long been seen (Probes.take in rover/probes/settling.py). */
+ * Its read must not be ordered before the caller's store into `pending`: `count_in_order` stands
+ * between them. Elsewhere than on x86 that is no barrier, and a BPF program has no other before
+ * Linux 5.12. There the agent looks once more after it has armed, when all such stores have long
+ * been seen (Probes.take in rover/probes/settling.py). */
 static inline void wake(void)
 {
 	u32 first = 0;
@@ -59,12 +73,47 @@ static inline void wake(void)
 		*word = 0;
 }
 
-/* A process keeps the time at which it first came in, so that a chain of execs settles too. */
-static inline void enter(u32 pid, u32 parent, u32 kind)
+static inline int has_spilled(void)
+{
+	u32 first = 0;
+	u32 *word = spilled.lookup(&first);
+	return word && *word;
+}
+
+/* The agent clears `spilled` before it looks and sets it again where it finds something. What is
+ * missed meanwhile is an end or an exec of a process in `overflow`: the agent finds the one gone,
+ * and reads the other twice. */
+static inline struct rover_pending *find_pending(u32 pid)
 {
 	struct rover_pending *known = pending.lookup(&pid);
+	if (!known && has_spilled())
+		known = overflow.lookup(&pid);
+	return known;
+}
+
+static inline void put_pending(u32 pid, struct rover_pending *fresh)
+{
+	u32 first = 0, yes = 1;
+	if (!pending.update(&pid, fresh))
+		return;
+	if (overflow.update(&pid, fresh))
+		count(ROVER_COUNT_LOST_PENDING);
+	else
+		spilled.update(&first, &yes);
+}
+
+static inline int drop_pending(u32 pid)
+{
+	return !pending.delete(&pid) || (has_spilled() && !overflow.delete(&pid));
+}
+
+/* A process keeps the time at which it first came in, so that a chain of execs settles too. */
+static inline void enter(u32 pid, u32 parent, u32 kind, u32 slot)
+{
+	struct rover_pending *known = find_pending(pid);
 	if (known) {
 		known->kind = kind;
+		count(slot);
 		return;
 	}
 	struct rover_pending fresh = {
@@ -72,17 +121,16 @@ static inline void enter(u32 pid, u32 parent, u32 kind)
 		.parent = parent,
 		.kind = kind,
 	};
-	if (pending.update(&pid, &fresh))
-		count(ROVER_COUNT_LOST_PENDING);
+	put_pending(pid, &fresh);
+	count_in_order(slot);
 	wake();
 }
 
 #ifdef ROVER_HAVE_EXEC
 int on_exec(ROVER_EXEC *args)
 {
-	count(ROVER_COUNT_EXEC);
 	/* Runs as the new image; after the exec of a thread the pid is already the leader's. */
-	enter(bpf_get_current_pid_tgid() >> 32, 0, ROVER_KIND_EXEC);
+	enter(bpf_get_current_pid_tgid() >> 32, 0, ROVER_KIND_EXEC, ROVER_COUNT_EXEC);
 	return 0;
 }
 #endif
@@ -93,7 +141,7 @@ int on_exec(ROVER_EXEC *args)
 static inline void note_thread(u32 pid)
 {
 #ifndef ROVER_LAST_KNOWN
-	struct rover_pending *known = pending.lookup(&pid);
+	struct rover_pending *known = find_pending(pid);
 	if (known)
 		known->threads = 1;
 #endif
@@ -108,8 +156,7 @@ int on_fork(ROVER_FORK *args)
 	}
 	if (parent == ROVER_KTHREADD)
 		return 0;
-	count(ROVER_COUNT_FORK);
-	enter(rover_new_pid(args), parent, ROVER_KIND_FORK);
+	enter(rover_new_pid(args), parent, ROVER_KIND_FORK, ROVER_COUNT_FORK);
 	return 0;
 }
 #endif
@@ -118,7 +165,7 @@ int on_fork(ROVER_FORK *args)
 static inline void leave(u32 pid)
 {
 	count(ROVER_COUNT_EXIT);
-	if (!pending.delete(&pid))
+	if (drop_pending(pid))
 		count(ROVER_COUNT_UNSETTLED);
 }
 
@@ -137,7 +184,7 @@ int on_exit(ROVER_EXIT *args)
 	 * only, so `tracked` is left to the agent, and `pending` where there may be threads. */
 	u32 *flags = tracked.lookup(&pid);
 	if ((u32)id == pid) {
-		struct rover_pending *known = pending.lookup(&pid);
+		struct rover_pending *known = find_pending(pid);
 		if (!known || !known->threads)
 			leave(pid);
 		if (flags)

@@ -7,7 +7,7 @@
 #define ROVER_KIND_FORK 1
 #define ROVER_KIND_EXEC 2
 
-/* A process that has not settled yet; value of `pending`, the key is its pid. */
+/* A process that has not settled yet; value of `pending` and `overflow`, the key is its pid. */
 struct rover_pending {
 	__u64 since_ns; /* CLOCK_BOOTTIME of the first event since it was last taken out */
 	__u32 parent;   /* pid of the forking process; 0 where only an exec was seen */
@@ -37,7 +37,7 @@ struct rover_event {
 #define ROVER_COUNT_FORK 1         /* new processes seen, threads not counted */
 #define ROVER_COUNT_EXIT 2         /* ended processes seen */
 #define ROVER_COUNT_UNSETTLED 3    /* of these, gone before they settled */
-#define ROVER_COUNT_LOST_PENDING 4 /* not recorded: `pending` was full */
+#define ROVER_COUNT_LOST_PENDING 4 /* not recorded: `pending` and `overflow` were full */
 #define ROVER_COUNT_LOST_EVENT 5   /* not sent: the ring buffer was full */
 #define ROVER_COUNTERS 6
 

@@ -113,6 +113,12 @@ STATUS_CONNECTIONS: Final = Gauge(
     ["at"],
     registry=REGISTRY,
 )
+STATUS_HELD_OFF: Final = Gauge(
+    "rover_status_held_off",
+    "Addresses whose connections the kernel drops for a while, for they flooded the port.",
+    ["at"],
+    registry=REGISTRY,
+)
 STATUS_ANSWERS: Final = Counter(
     "rover_status_answers_total",
     "Answers to those who ask the agent, by HTTP's status.",

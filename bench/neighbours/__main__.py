@@ -6,7 +6,6 @@ import argparse
 import ctypes
 import os
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +26,6 @@ def main() -> None:
     parser.add_argument("--state-dir", default="", help="the agent's state directory")
     asked = parser.parse_args()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if asked.kind not in AS_ROOT:
             os.chown(folder, NOBODY, NOBODY)
@@ -41,6 +39,8 @@ def main() -> None:
             asked.status,
             asked.state_dir,
         )
+        # no exception, which could come in the middle of clearing up
+        signal.signal(signal.SIGTERM, lambda *_: setattr(place, "until", 0.0))
         try:
             KINDS[asked.kind](place)
         finally:

@@ -59,8 +59,8 @@ def _mount_for_a_while(place: Place, libc: ctypes.CDLL) -> None:
         for _ in range(LIVING):
             tmpdir = place.random.choice((point, point / "deep/er", link))
             place.start(["sleep", "3600"], {"TMPDIR": str(tmpdir)})
-        end = min(place.until, time.monotonic() + place.random.uniform(5, 15))
-        while time.monotonic() < end:
+        end = time.monotonic() + place.random.uniform(5, 15)
+        while place.goes_on() and time.monotonic() < end:
             if served:
                 _swallow(device)
             place.pause(0.1, 0.3)

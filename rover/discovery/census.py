@@ -312,7 +312,7 @@ class Census:
         """
         known, ran = self.table.get(pid), self._reader.run_time(pid)
         process = self._reader.read(pid)
-        if isinstance(process, Process) and is_runtime_stage(process):
+        if isinstance(process, Process) and is_runtime_stage(process, _age(process.key)):
             process = None
         if isinstance(process, Process):
             self.kernel_threads.pop(pid, None)
@@ -428,7 +428,8 @@ class Census:
             return
         self._follow([pid])
         found = self._admit(pid)
-        if isinstance(found, Process):
+        # what was left out as a runtime's stage was not lost
+        if isinstance(found, Process) and not is_runtime_stage(found, 0.0):
             self.figures.repairs_new += 1
 
     def _compare(self, pid: int, sure: bool) -> None:  # noqa: FBT001 - the guard hands it on
@@ -474,6 +475,11 @@ class Census:
         """Look at a process again when its event, unless that was lost, has been taken."""
         self._young.add(pid)
         self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+
+
+def _age(key: ProcessKey) -> float:
+    """Return the seconds since a process started."""
+    return (boot_clock_ns() - key.start_ticks * NS_PER_TICK) / NANOSECONDS
 
 
 def _with_what_was_known(process: Process, known: Row | None) -> Process:

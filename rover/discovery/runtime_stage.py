@@ -21,15 +21,23 @@ YOUKI: Final = frozenset({"youki:[1:INTER]", "youki:[2:INIT]"})
 CRUN: Final = "crun"
 CRUN_MEMORY: Final = "/memfd:crun_cloned"
 """What crun runs itself from, so that no container can write to the host's file."""
+LONGEST_S: Final = 300.0
+"""Seconds after which a stage is a process like any other: nobody hides by a name for longer."""
 
 
-def is_runtime_stage(process: Process) -> bool:
+def is_runtime_stage(process: Process, age: float) -> bool:
     """Tell whether a process is a runtime on its way to become a container's program.
 
     runc and youki name it. crun does not: there it is what runs crun within a container's cgroup,
     or in a pid namespace of its own, which it gets before that. The crun that a person or a monitor
     started stands in neither.
+
+    Args:
+        process: it.
+        age: seconds since it started.
     """
+    if age > LONGEST_S:
+        return False
     if process.name in RUNC:
         return process.command_line == RUNC_COMMAND
     if process.name in YOUKI:

@@ -138,12 +138,14 @@ class SecondLooks:
 
     def _look_at(self, known: Process, *, has_run: bool) -> None:
         if has_run and not self._reader.is_as(known):
-            self._read_anew(known)
+            stat = self._reader.stat(known.pid)
+            if stat is not None and not stat.ended:  # of its end the kernel tells
+                self._read_anew(known)
         else:
             self._ask_cgroup(known)
 
     def _ask_cgroup(self, known: Process) -> None:
-        if self._reader.cgroup(known.pid) != known.cgroup:
+        if self._reader.cgroup(known.pid) not in {known.cgroup, None}:
             self._read_anew(known)
 
     def _read_anew(self, known: Process) -> None:

@@ -35,7 +35,7 @@ from rover.probes.refusals import LoadError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAPS: Final = ("pending", "tracked", "armed", "counters", "events")
+MAPS: Final = ("pending", "overflow", "spilled", "tracked", "armed", "counters", "events")
 
 TRACEPOINTS: Final = {
     "sched:sched_process_exec": ("on_exec", "ROVER_HAVE_EXEC"),

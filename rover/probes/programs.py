@@ -133,6 +133,7 @@ def load(
         "source": str(source()),
         "sizes": {
             "ROVER_PENDING_ENTRIES": layout.PENDING_ENTRIES,
+            "ROVER_OVERFLOW_ENTRIES": layout.OVERFLOW_ENTRIES,
             "ROVER_TRACKED_ENTRIES": layout.TRACKED_ENTRIES,
             "ROVER_RING_PAGES": layout.RING_PAGES,
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import platform
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 SEEN_NS: Final = 1_000_000
 """Until a processor's stores have been seen by all others; it takes microseconds at most."""
+IN_ORDER: Final = platform.machine() == "x86_64"
+"""Whether the programs' atomic add orders a store before a load (`count_in_order`)."""
+EMPTY_NS: Final = 5_000_000_000
+"""For how long `pending` is not looked at, once it was empty and the next to come in is to send a
+wake-up: that finds no room in a full ring."""
 COUNT_EVERY_NS: Final = 250_000_000
 """Between two readings of the kernel's counts, while one look follows another."""
 _PENDING_VALUE: Final = struct.Struct("=QIHH")
@@ -67,6 +73,25 @@ class Counted(NamedTuple):
     """Events for which it did not run a program."""
 
 
+class _Room:
+    """Room to read a map of unsettled processes into."""
+
+    def __init__(self, entries: int) -> None:
+        self._keys = (ctypes.c_uint32 * entries)()
+        self._values = (PendingValue * entries)()
+
+    def read(self, descriptor: int) -> list[tuple[int, int, int]]:
+        """Return pid, time of the first event and kind of the latest of each, in no order."""
+        amount = libbpf.lookup_all(descriptor, self._keys, self._values)
+        values = memoryview(self._values).cast("B")[: amount * _PENDING_VALUE.size]
+        return [
+            (pid, since, kind)
+            for pid, (since, _, kind, _) in zip(
+                self._keys[:amount], _PENDING_VALUE.iter_unpack(values), strict=True
+            )
+        ]
+
+
 class Probes:
     """The attached programs as the discovery thread uses them; that thread alone calls it."""
 
@@ -75,14 +100,19 @@ class Probes:
         self._pending = loaded.maps["pending"]
         self._tracked = loaded.maps["tracked"]
         self._armed = loaded.maps["armed"]
-        self._keys = (ctypes.c_uint32 * layout.PENDING_ENTRIES)()
-        self._values = (PendingValue * layout.PENDING_ENTRIES)()
+        self._overflow = loaded.maps["overflow"]
+        self._spilled = loaded.maps["spilled"]
+        self._room = _Room(layout.PENDING_ENTRIES)
+        self._more_room: _Room | None = None
+        """For `overflow`, once that was needed."""
         self._counts = (layout.Counts * libbpf.possible_cpus())()
         self._ring = libbpf.RingBuffer(loaded.maps["events"], ctypes.sizeof(RingEvent))
         self._ended: list[Ended] = []
         """Out of the ring, and not taken yet."""
         self._awaited = False
         """Whether the next first event is to send a wake-up, and has not."""
+        self._empty_until_ns = 0
+        """CLOCK_BOOTTIME until which `pending` is empty for as long as a wake-up is awaited."""
         self._descriptor = self._ring.fileno()
         self._counted_at_ns = 0
         self.counted = Counted(dict.fromkeys(Counter, 0), 0)
@@ -137,11 +167,17 @@ class Probes:
         them. Exits come from after the look at `pending`, so that the end of an earlier process
         with the same pid is among them: handle them first.
         """
+        if self._awaited and boot_clock_ns() < self._empty_until_ns:
+            self._consume()
+            if self._awaited:
+                ended, self._ended = self._ended, []
+                self._count()
+                return Taken([], ended, 0, 0, None)
         due, next_due = self._look(settle_ns)
         settled, gone = [], 0
         unfollowed = self.follow(process.pid for process in due)
         for process in due:
-            if libbpf.delete(self._pending, ctypes.c_uint32(process.pid)):
+            if self._drop(ctypes.c_uint32(process.pid)):
                 settled.append(process)
             else:
                 self.unfollow(process.pid)
@@ -152,11 +188,15 @@ class Probes:
             next_due = self._arm(settle_ns)
         elif self._awaited:
             self._disarm()
+        self._count(at_once=next_due is None)
+        return Taken(settled, ended, gone, unfollowed, next_due)
+
+    def _count(self, *, at_once: bool = False) -> None:
+        """Read the kernel's counts, unless that was done a moment ago."""
         now_ns = boot_clock_ns()
-        if next_due is None or now_ns - self._counted_at_ns >= COUNT_EVERY_NS:
+        if at_once or now_ns - self._counted_at_ns >= COUNT_EVERY_NS:
             self._counted_at_ns = now_ns
             self.counted = Counted(self.counters(), self.skipped())
-        return Taken(settled, ended, gone, unfollowed, next_due)
 
     def counters(self) -> dict[Counter, int]:
         """Return the kernel's own counts since the programs were loaded, over all CPUs."""
@@ -177,18 +217,38 @@ class Probes:
 
     def _look(self, settle_ns: int) -> tuple[list[Settled], int | None]:
         """Return what has settled, and when the oldest of the others will have."""
-        amount = libbpf.lookup_all(self._pending, self._keys, self._values)
+        found = self._room.read(self._pending)
+        if self._has_spilled():
+            found += self._look_at_overflow()
         latest = boot_clock_ns() - settle_ns
-        if not amount:
-            return [], None
-        due, oldest = [], None
-        values = memoryview(self._values).cast("B")[: amount * _PENDING_VALUE.size]
-        for at, (since, _, kind, _) in enumerate(_PENDING_VALUE.iter_unpack(values)):
-            if since <= latest:
-                due.append(Settled(self._keys[at], since, PendingKind(kind)))
-            elif oldest is None or since < oldest:
-                oldest = since
+        due = [
+            Settled(pid, since, PendingKind(kind)) for pid, since, kind in found if since <= latest
+        ]
+        oldest = min((since for _, since, _ in found if since > latest), default=None)
         return due, None if oldest is None else oldest + settle_ns
+
+    def _has_spilled(self) -> bool:
+        word = ctypes.c_uint32(0)
+        libbpf.lookup(self._spilled, _FIRST, word)
+        return bool(word.value)
+
+    def _look_at_overflow(self) -> list[tuple[int, int, int]]:
+        """Look at what found no room, and say whether that is to be done again.
+
+        The word is cleared first: what comes in after that sets it.
+        """
+        self._more_room = self._more_room or _Room(layout.OVERFLOW_ENTRIES)
+        libbpf.update(self._spilled, _FIRST, ctypes.c_uint32(0))
+        found = self._more_room.read(self._overflow)
+        if found:
+            libbpf.update(self._spilled, _FIRST, ctypes.c_uint32(1))
+        return found
+
+    def _drop(self, pid: ctypes.c_uint32) -> bool:
+        """Take a process out of where it is; tell whether it still was there."""
+        if libbpf.delete(self._pending, pid):
+            return True
+        return self._more_room is not None and libbpf.delete(self._overflow, pid)
 
     def _consume(self) -> None:
         for sample in self._ring.consume():
@@ -202,10 +262,12 @@ class Probes:
         """Ask for a wake-up; return when to look instead, if something came in meanwhile.
 
         The program stores into `pending` and then loads `armed`, this stores `armed` and then looks
-        into `pending`: with no full barrier on the program's side, each may miss the other's store.
-        So the look after this one comes soon: what it finds empty had nothing that was missed.
+        into `pending`: without a full barrier on the program's side each may miss the other's
+        store. There the look after this one comes soon: what it finds empty had nothing that was
+        missed.
         """
         if self._awaited:
+            self._empty_until_ns = boot_clock_ns() + EMPTY_NS
             return None
         libbpf.update(self._armed, _FIRST, ctypes.c_uint32(1))
         self._awaited = True
@@ -213,7 +275,9 @@ class Probes:
         if due:
             next_due = boot_clock_ns()
         if next_due is None:
-            return boot_clock_ns() + SEEN_NS
+            now_ns = boot_clock_ns()
+            self._empty_until_ns = now_ns + EMPTY_NS if IN_ORDER else 0
+            return None if IN_ORDER else now_ns + SEEN_NS
         self._disarm()
         return next_due
 

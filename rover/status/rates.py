@@ -11,6 +11,8 @@ A_SECOND: Final = 0.5
 """Connections that anyone may make in the long run: probes take one in 5 s, a scrape one in 15."""
 AT_ONCE: Final = 10.0
 """Connections that anyone may make at once."""
+FLOOD: Final = 20.0
+"""Connections beyond that which make a flood, whether there is time for it or not."""
 PEERS: Final = 1_024
 """Peers that are remembered; of more, the one longest known is taken for a new one."""
 
@@ -24,11 +26,14 @@ class Rates:
     def __len__(self) -> int:
         return len(self._left)
 
-    def within(self, peer: Hashable, now: float) -> bool:
-        """Count a connection; tell whether its peer keeps within what anyone may."""
+    def excess(self, peer: Hashable, now: float) -> float:
+        """Count a connection; return how many its peer has made beyond what anyone may.
+
+        No more than `FLOOD` are remembered: who has stopped for a minute is as good as any.
+        """
         left, at = self._left.pop(peer, (AT_ONCE, now))
-        left = min(AT_ONCE, left + (now - at) * A_SECOND) - 1.0
+        left = max(min(AT_ONCE, left + (now - at) * A_SECOND) - 1.0, -FLOOD)
         if len(self._left) >= PEERS:
             del self._left[next(iter(self._left))]
-        self._left[peer] = max(left, -1.0), now
-        return left >= 0.0
+        self._left[peer] = left, now
+        return max(0.0, -left)

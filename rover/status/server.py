@@ -5,7 +5,8 @@ the whole of it. So many connections are held a peer and in all, and the oldest 
 new one, which is read as soon as it is accepted: a probe that asks when it connects is answered,
 while any number of others say little. What cannot be answered at once is made in threads that live
 for one answer each. The thread keeps itself to a share of one core: a flood of connections waits
-in the kernel's queue, in the order in which they came, and takes no time from discovery.
+in the kernel's queue, in the order in which they came, and takes no time from discovery; peers that
+connect more often than anyone needs to are then held off by the kernel for a while.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from rover import metrics
 from rover.status.bell import Bell
 from rover.status.bounds import Bounds, affordable
 from rover.status.connection import Connection
+from rover.status.held_off import HeldOff
 from rover.status.http import Answer, Request, read, say
 from rover.status.making import Making
 from rover.status.places import Places
-from rover.status.rates import Rates
+from rover.status.rates import FLOOD, Rates
 from rover.status.share import LONGEST_REST, Share
 
 if TYPE_CHECKING:
@@ -97,8 +99,10 @@ class Server:
         self._more_wait = False
         self._rates = Rates()
         self._share = Share(time.monotonic())
+        self._held_off = HeldOff(listener.listening)
         self._counted: dict[tuple[Counter, str], Counter] = {}
         self._held = metrics.STATUS_CONNECTIONS.labels(listener.name)
+        self._counted_off = metrics.STATUS_HELD_OFF.labels(listener.name)
 
     def serve(self, site: Site) -> None:
         """Begin to answer."""
@@ -127,18 +131,19 @@ class Server:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         self._poll.register(listening, select.EPOLLIN)
         self._poll.register(self._bell, select.EPOLLIN)
+        spent_before = time.thread_time()
         while not self._closing.is_set():
             # who waits to be accepted may be a probe; who is held has shown to be slow
             most = SLOW_ONES if self._more_wait else A_ROUND
             events = self._poll.poll(self._pause(), most)
-            began = time.thread_time()
             rest = 0.0
             try:
                 rest = self._round(events)
             except Exception as error:  # noqa: BLE001 - the others are served whatever one brings
                 self._tell_once(error)
-            spent = time.thread_time() - began
-            rest = max(rest, self._share.spend(spent, time.monotonic()))
+            spent = time.thread_time()
+            rest = max(rest, self._share.spend(spent - spent_before, time.monotonic()))
+            spent_before = spent
             if rest > 0:
                 self._closing.wait(rest)
 
@@ -146,11 +151,14 @@ class Server:
         """Return for how long nothing is due."""
         oldest = (self._asking.oldest(), self._answering.oldest())
         due = [connection.leaves_at for connection in oldest if connection]
+        due += [at for at in (self._held_off.due(),) if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _round(self, events: list[tuple[int, int]]) -> float:
         """Do a bounded amount of what there is to do; return for how long to rest at least."""
-        self._end_late(time.monotonic())
+        now = time.monotonic()
+        self._end_late(now)
+        self._held_off.refresh(now)
         self._take_made()
         for descriptor, happened in events:
             connection = self._by_descriptor.get(descriptor)
@@ -159,6 +167,7 @@ class Server:
         # last: a new connection may have the descriptor of one that ended just now
         rest = self._accept()
         self._held.set(len(self._by_descriptor))
+        self._counted_off.set(len(self._held_off))
         return rest
 
     def _accept(self) -> float:
@@ -194,9 +203,14 @@ class Server:
         leaves_at = now + self._bounds.request_within
         connection = Connection(client, peer, refused, leaves_at)
         self._by_descriptor[client.fileno()] = connection
-        if not self._rates.within(peer, now) and self._share.is_short and peer not in EVERYBODY:
+        excess = 0.0 if peer in EVERYBODY else self._rates.excess(peer, now)
+        if excess >= FLOOD or (excess and self._share.is_short):
             # neither read nor ended: it would come again at once
-            self._place(connection, self._asking)
+            self._held_off.hold(peer, now)
+            if _has_gone(client):
+                self._end(connection)
+            else:
+                self._place(connection, self._asking)
             return
         self._guarded(connection, self._read)
         if connection.is_open and not connection.watched:
@@ -361,3 +375,13 @@ class Server:
         if kind not in self._defects:
             self._defects.add(kind)
             log.error("status request failed by a defect, please report it", exc_info=error)
+
+
+def _has_gone(client: socket.socket) -> bool:
+    """Tell whether a client has ended its side already, having said nothing."""
+    try:
+        return not client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

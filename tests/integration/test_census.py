@@ -286,9 +286,35 @@ def test_without_ebpf_scans_find_starts_execs_and_exits(spawn: Spawn, eventually
         rig.seen.wait_for(child.pid, gone=True)
 
 
+def sizes(*, pending: int = 1_024, overflow: int = 16_384, ring_pages: int = 64) -> dict[str, int]:
+    return {
+        "ROVER_PENDING_ENTRIES": pending,
+        "ROVER_OVERFLOW_ENTRIES": overflow,
+        "ROVER_TRACKED_ENTRIES": 65_536,
+        "ROVER_RING_PAGES": ring_pages,
+    }
+
+
+@pytest.mark.parametrize("way", ["raw tracepoints", "tracepoints"])
+def test_what_the_small_map_has_no_room_for_is_known_all_the_same(spawn: Spawn, way: str):
+    with running(sizes=sizes(pending=4), settle_time=0.5, way=way) as rig:
+        for _ in range(2):  # the second time after it has been empty again
+            children = [spawn("/bin/sleep", "67") for _ in range(60)]
+            ended, lasting = children[:20], children[20:]
+            for child in ended:
+                child.kill()
+                child.wait()
+            for child in lasting:
+                rig.seen.wait_for(child.pid, within=10)
+            assert not any(rig.seen.times_announced(child.pid) for child in ended)
+            assert all(rig.seen.times_announced(child.pid) == 1 for child in lasting)
+        figures = rig.census.figures
+        assert (figures.lost_pending, figures.repairs_new, figures.lost_events) == (0, 0, 0)
+        assert figures.execs == 0
+
+
 def test_a_full_pending_map_is_counted_and_healed(spawn: Spawn):
-    sizes = {"ROVER_PENDING_ENTRIES": 4, "ROVER_TRACKED_ENTRIES": 65536, "ROVER_RING_PAGES": 64}
-    with running(sizes=sizes, settle_time=0.5) as rig:
+    with running(sizes=sizes(pending=4, overflow=4), settle_time=0.5) as rig:
         children = [spawn("/bin/sleep", "67") for _ in range(40)]
         for child in children:
             rig.seen.wait_for(child.pid, within=10)
@@ -297,8 +323,7 @@ def test_a_full_pending_map_is_counted_and_healed(spawn: Spawn):
 
 
 def test_a_full_ring_is_counted_and_healed(spawn: Spawn):
-    sizes = {"ROVER_PENDING_ENTRIES": 16384, "ROVER_TRACKED_ENTRIES": 65536, "ROVER_RING_PAGES": 1}
-    with running(sizes=sizes) as rig:
+    with running(sizes=sizes(ring_pages=1)) as rig:
         # 4096 bytes hold 170 events
         children = [spawn("/bin/sleep", "68") for _ in range(400)]
         for child in children:

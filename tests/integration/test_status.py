@@ -309,6 +309,22 @@ def test_probes_are_answered_among_a_thousand_hostile_connections(tmp_path: Path
     assert grown < 10 * 2**20
 
 
+def test_peers_that_flood_are_held_off_and_let_go_again(tmp_path: Path):
+    held_off = metrics.STATUS_HELD_OFF.labels("port")._value
+    with serving(tmp_path) as service, _attack(service.port, 20) as attack:
+        most = 0
+        while attack.poll() is None:
+            assert get(service.port, "/healthz", to="127.0.0.1")[0] == 200
+            most = max(most, held_off.get())
+            time.sleep(0.05)
+        assert 0 < most <= 20
+        # nobody comes any more, and still they are
+        until = time.monotonic() + 20
+        while held_off.get():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
 def _attack(port: int, addresses: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench.neighbours.http", str(port), "8", "1000"]
     return subprocess.Popen(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from rover import heap
@@ -37,3 +40,30 @@ def test_memory_is_given_back_when_most_of_many_processes_have_gone(processes, t
 
 def test_giving_back_works_on_this_system():
     heap.give_back()
+
+
+CODE = """
+import grpc
+from pathlib import Path
+from rover import heap
+
+def of_files():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+before = of_files()
+heap.settle()
+print(before - of_files())
+with grpc.insecure_channel("127.0.0.1:1") as channel:
+    try:
+        channel.unary_unary("/a/b")(b"", timeout=5)
+    except grpc.RpcError as error:
+        print(error.code().name)
+"""
+
+
+def test_code_that_only_the_start_has_run_is_let_go_of_and_comes_again_when_it_runs():
+    done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+    less, answer = done.stdout.split()
+    assert int(less) > 1_024, "KiB"
+    assert answer == "UNAVAILABLE"

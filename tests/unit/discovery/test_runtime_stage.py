@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rover.discovery.runtime_stage import is_runtime_stage
+from rover.discovery.runtime_stage import LONGEST_S, is_runtime_stage
 from rover.model import Process, ProcessKey
 
 CONTAINER = f"0::/kubepods.slice/cri-containerd-{'a' * 64}.scope"
@@ -44,7 +44,7 @@ def process(
     ],
 )
 def test_a_runtimes_stage_is_told_by_what_it_is(stage: Process):
-    assert is_runtime_stage(stage)
+    assert is_runtime_stage(stage, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,15 @@ def test_a_runtimes_stage_is_told_by_what_it_is(stage: Process):
     ids=["runc", "crun", "crun of a monitor", "a shell", "a program of that name"],
 )
 def test_what_is_no_stage_is_a_process_like_any_other(other: Process):
-    assert not is_runtime_stage(other)
+    assert not is_runtime_stage(other, 1.0)
 
 
 def test_the_program_that_it_becomes_is_no_stage():
     stage = process("runc:[2:INIT]", "/", "runc init", CONTAINER)
-    assert not is_runtime_stage(replace(stage, name="nginx", exe="/nginx", arguments=b"nginx"))
+    assert not is_runtime_stage(replace(stage, name="nginx", exe="/nginx", arguments=b"nginx"), 1.0)
+
+
+def test_nobody_hides_behind_the_name_of_a_stage_for_long():
+    hidden = process("youki:[2:INIT]", "/srv/miner", "miner", CONTAINER)
+    assert is_runtime_stage(hidden, LONGEST_S - 1)
+    assert not is_runtime_stage(hidden, LONGEST_S + 1)

@@ -19,7 +19,12 @@ module = bcc.BPF(src_file=sys.argv[1] + "/process.c", cflags=sys.argv[2:])
 print(*(len(module.dump_func(name)) > 0 for name in ("on_exec", "on_fork", "on_exit")))
 """
 OFFSETS = [f"-D{name}=64" for name in loader.OFFSETS]
-SIZES = {"ROVER_PENDING_ENTRIES": 16, "ROVER_TRACKED_ENTRIES": 16, "ROVER_RING_PAGES": 1}
+SIZES = {
+    "ROVER_PENDING_ENTRIES": 16,
+    "ROVER_OVERFLOW_ENTRIES": 16,
+    "ROVER_TRACKED_ENTRIES": 16,
+    "ROVER_RING_PAGES": 1,
+}
 
 
 @pytest.mark.parametrize("architecture", ["arm64", "x86"])

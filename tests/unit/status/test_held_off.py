@@ -1,0 +1,120 @@
+"""Peers that flood are held off by the kernel."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rover.status import held_off
+from rover.status.held_off import HELD_S, MOST_INSTRUCTIONS, HeldOff, filter_of
+
+ANY = st.ip_addresses()
+HEADER = {4: (12, b"\x45"), 6: (8, b"\x60")}
+"""Where the source's address is in an IP header, and how that begins."""
+
+
+def packet_from(peer: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
+    place, first = HEADER[peer.version]
+    return first.ljust(place, b"\x7f") + peer.packed + bytes(32)
+
+
+def takes(instructions: list[held_off.Instruction], packet: bytes) -> bool:
+    """Run a filter as the kernel does."""
+    at, held = 0, 0
+    while True:
+        code, if_true, if_false, value = instructions[at]
+        at += 1
+        place = value - held_off.NETWORK_HEADER
+        match code:
+            case held_off.LOAD_BYTE:
+                held = packet[place]
+            case held_off.LOAD_WORD:
+                held = int.from_bytes(packet[place : place + 4], "big")
+            case held_off.SHIFT_RIGHT:
+                held >>= value
+            case held_off.JUMP:
+                at += value
+            case held_off.JUMP_IF_EQUAL:
+                at += if_true if held == value else if_false
+            case held_off.RETURN:
+                return value != 0
+
+
+@given(st.lists(ANY, max_size=90, unique=True), ANY)
+def test_who_is_held_off_is_dropped_and_nobody_else(peers, other):
+    instructions = filter_of(peers)
+    assert not any(takes(instructions, packet_from(peer)) for peer in peers)
+    assert takes(instructions, packet_from(other)) == (other not in peers)
+
+
+def test_of_more_than_a_filter_has_room_for_the_latest_are_held_off():
+    peers = [ipaddress.ip_address(number) for number in range(2**32 - 1_000, 2**32)]
+    instructions = filter_of(peers)
+    assert len(instructions) <= MOST_INSTRUCTIONS
+    assert not takes(instructions, packet_from(peers[0]))
+    assert takes(instructions, packet_from(peers[-1]))
+
+
+@pytest.fixture(params=["127.0.0.1", "::"])
+def listening(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    with socket.create_server(
+        (request.param, 0), family=family, dualstack_ipv6=family is socket.AF_INET6
+    ) as listening:
+        yield listening
+
+
+def gets_in(listening: socket.socket, source: str, within: float = 0.3) -> bool:
+    target = "::1" if ":" in source else "127.0.0.1"
+    try:
+        socket.create_connection((target, listening.getsockname()[1]), within, (source, 0)).close()
+    except TimeoutError:
+        return False
+    listening.accept()[0].close()
+    return True
+
+
+def test_a_held_off_peer_does_not_get_in_before_its_time_is_over(listening: socket.socket):
+    held = HeldOff(listening)
+    now = time.monotonic()
+    held.hold("127.0.0.2", now)
+    assert gets_in(listening, "127.0.0.2"), "several are told to the kernel at once"
+    held.refresh(held.due())
+    assert not gets_in(listening, "127.0.0.2")
+    assert gets_in(listening, "127.0.0.3")
+    held.refresh(now + HELD_S - 0.1)
+    assert not gets_in(listening, "127.0.0.2")
+    held.refresh(now + HELD_S + 0.2)
+    assert gets_in(listening, "127.0.0.2")
+    assert held.due() is None
+
+
+def test_peers_of_ipv6_and_mapped_ones_are_held_off_as_well():
+    family = socket.AF_INET6
+    with socket.create_server(("::", 0), family=family, dualstack_ipv6=True) as listening:
+        held = HeldOff(listening)
+        for peer in ("::ffff:127.0.0.2", "::1", "no address", None):
+            held.hold(peer, 1.0)
+        assert len(held) == 2
+        held.refresh(1.0)
+        assert not gets_in(listening, "::1")
+        assert not gets_in(listening, "127.0.0.2")
+        assert gets_in(listening, "127.0.0.3")
+
+
+def test_where_the_kernel_takes_no_filter_nobody_is_held_off(caplog):
+    left, right = socket.socketpair()
+    with left, right:
+        left.close()
+        held = HeldOff(left)
+        held.hold("127.0.0.2", 1.0)
+        held.refresh(1.0)
+        assert len(held) == 0
+        assert held.due() is None
+    assert "cannot hold peers off" in caplog.text
