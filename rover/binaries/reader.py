@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
+import time
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("rover.binaries")
 
 ANSWER_S: Final = 5.0
-"""Seconds that one answer may take: rows of the largest files take 2 s on a busy host."""
+"""Seconds that one answer may take while the child waits for what it reads."""
+BUSY_S: Final = 60.0
+"""Seconds that it may take while the child computes, or waits for a processor: rows of the largest
+files take 1 s where it has one to itself."""
 MAX_LEFT: Final = 4
 """Children that could not be ended, for the kernel holds them; no more are started beside them."""
 MAX_ROWS: Final = 700_000
@@ -167,6 +172,7 @@ class Reader:
         peer = self._socket or self._start()
         try:
             send(peer, words, text)
+            self._wait(peer)
             answer, found = receive(peer)
         except TimeoutError as error:
             raise self._lost(f"it was held up for {self._answer_s:g} s by {words}") from error
@@ -179,6 +185,26 @@ class Reader:
         if "failed" in answer:
             raise ReadError(str(answer["failed"])[:500])
         return answer, found
+
+    def _wait(self, peer: socket.socket) -> None:
+        """Wait for an answer; longer where the child is at work than where it is held up.
+
+        Raises:
+            TimeoutError: none came.
+        """
+        poll = select.poll()
+        poll.register(peer, select.POLLIN)
+        until = time.monotonic() + BUSY_S
+        while not poll.poll(self._answer_s * 1000):
+            if not self._is_at_work() or time.monotonic() > until:
+                raise TimeoutError
+
+    def _is_at_work(self) -> bool:
+        try:
+            text = Path(f"/proc/{self.pid}/stat").read_bytes()
+        except OSError:
+            return False
+        return text.rpartition(b") ")[2][:1] == b"R"
 
     def _lost(self, why: str) -> ChildLost:
         log.warning("the child that reads binaries is started anew: %s", why)
