@@ -159,9 +159,8 @@ def _others(holder: int) -> Check:
 def _is_agent(name: str | None, arguments: list[str] | None) -> bool:
     if name in OTHER_AGENTS:
         return True
-    words = arguments or []
-    commands = [Path(word).name for word in words[:3]]
-    return "rover" in commands and "start" in words[1:4]
+    words = [word for word in arguments or [] if not Path(word).name.startswith("python")]
+    return bool(words) and Path(words[0]).name == "rover" and "start" in words[1:4]
 
 
 def _limits() -> Check:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.doctor import kernel, rights
+from rover.doctor import host, kernel, rights
 from rover.doctor.checks import Check, Outcome, explained, fail, first_cause, ok, warn, worst
 from rover.doctor.kernel import Offers
 from rover.doctor.rights import Rights
@@ -156,3 +156,19 @@ def test_the_capabilities_that_are_asked_for_are_those_of_the_loader():
     missing = refusals.missing_capabilities(0, 0x060100, -1)
     told = found(replace(ROOT, effective=0, missing=tuple(missing)))["rights"]
     assert all(f"CAP_{name}" in told.says and name in told.mend for name in missing)
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "is_one"),
+    [
+        ("skywalking-rover", "/skywalking-rover start", True),
+        ("rover", "/usr/bin/rover start --embedded", True),
+        ("python3", "/venv/bin/python /venv/bin/rover --verbose start", True),
+        ("timeout", "timeout 40 rover start", False),
+        ("sh", "sh -c rover start", False),
+        ("rover", "rover ps", False),
+        ("kthreadd", "", False),
+    ],
+)
+def test_another_agent_is_told_from_what_starts_one(name, command, is_one):
+    assert host._is_agent(name, command.split()) is is_one
