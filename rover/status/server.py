@@ -41,6 +41,9 @@ P = ParamSpec("P")
 
 log = logging.getLogger("rover.status")
 
+PACE: Final = 0.05
+"""Seconds to rest where one round follows another sooner than that, and nobody is left waiting: who
+sends byte by byte would wake the thread for each."""
 A_ROUND: Final = 16
 """Connections accepted, and events handled, in a round at most: between two rounds it may rest."""
 SLOW_ONES: Final = 4
@@ -132,7 +135,7 @@ class Server:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         self._poll.register(listening, select.EPOLLIN)
         self._poll.register(self._bell, select.EPOLLIN)
-        spent_before = time.thread_time()
+        spent_before, round_before = time.thread_time(), 0.0
         while not self._closing.is_set():
             # who waits to be accepted may be a probe; who is held has shown to be slow
             most = SLOW_ONES if self._more_wait else A_ROUND
@@ -142,9 +145,11 @@ class Server:
                 rest = self._round(events)
             except Exception as error:  # noqa: BLE001 - the others are served whatever one brings
                 self._tell_once(error)
-            spent = time.thread_time()
-            rest = max(rest, self._share.spend(spent - spent_before, time.monotonic()))
-            spent_before = spent
+            spent, now = time.thread_time(), time.monotonic()
+            rest = max(rest, self._share.spend(spent - spent_before, now))
+            if now - round_before < PACE and len(events) < most and not self._more_wait:
+                rest = max(rest, PACE)
+            spent_before, round_before = spent, now
             if rest > 0:
                 self._closing.wait(rest)
 
