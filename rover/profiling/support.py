@@ -22,6 +22,11 @@ ANSWER_S: Final = 1.0
 """Seconds that one executable may take; most take 0.2 ms."""
 IDLE_S: Final = 30.0
 """Seconds without a question after which the child, and the 5 MB that it takes, are given up."""
+KEPT_S: Final = 3_600.0
+"""Seconds for which what is at an executable's path is taken for the same file: without this each
+process that starts on a quiet host would start the child."""
+MAX_KEPT: Final = 4_096
+"""Executables."""
 MAX_FAILURES: Final = 8
 """Times that the child may be held up; afterwards nobody is asked any more."""
 
@@ -32,6 +37,7 @@ class Supports:
     def __init__(self, reader: Reader | None = None) -> None:
         self._reader = reader or Reader(answer_s=ANSWER_S)
         self._lock = threading.Lock()
+        self._known: dict[tuple[int, str], tuple[float, bool]] = {}
         self._failures = 0
         self._asked_at = 0.0
         self._closed = False
@@ -43,6 +49,10 @@ class Supports:
         Waits for the child, which is started at the first question, for a second at most.
         """
         with self._lock:
+            place = process.mount_namespace, process.exe
+            asked_at, known = self._known.get(place, (0.0, False))
+            if asked_at and time.monotonic() - asked_at < KEPT_S:
+                return known
             if self._failures >= MAX_FAILURES:
                 return True
             started = self._reader.started
@@ -50,7 +60,7 @@ class Supports:
             if self._watch is None and not self._closed:
                 self._watch_idling(IDLE_S)
             try:
-                return self._reader.supports(process.pid)[0]
+                told = self._reader.supports(process.pid)[0]
             except ReadError as error:
                 if self._reader.pid is None and started:
                     self._failures += 1
@@ -61,6 +71,11 @@ class Supports:
                         error,
                     )
                 return True
+            if len(self._known) >= MAX_KEPT:
+                self._known.clear()
+            if process.exe:
+                self._known[place] = self._asked_at, told
+            return told
 
     def close(self) -> None:
         """End the child for good."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import fuse
 import pytest
 from profiled import ON, counted, sampled
+from reporter_rig import process
 
 from bench.rig.profiled import SPLIT_C, built, running
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
@@ -206,14 +207,10 @@ def test_executables_are_judged_by_what_they_are(tmp_path: Path, reader: Reader)
 
 
 def test_what_cannot_be_read_is_told_to_be_supported(sleeper: int):
-    class Known:
-        pid = 2**22 - 1
-
     judge = Supports()
     try:
-        assert judge.supports_profiling(Known())  # type: ignore[arg-type]
-        Known.pid = sleeper
-        assert judge.supports_profiling(Known())  # type: ignore[arg-type]
+        assert judge.supports_profiling(process(2**22 - 1))
+        assert judge.supports_profiling(process(sleeper))
     finally:
         judge.close()
 

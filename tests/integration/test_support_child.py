@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -32,8 +33,22 @@ def test_it_ends_when_nobody_asks_and_comes_back_for_the_next_question(supports,
     assert psutil.pid_exists(known)
     eventually(lambda: child(supports) is None)
     eventually(lambda: not Path(f"/proc/{known}").exists())
-    assert supports.supports_profiling(me) is first
+    other = replace(me, exe="/usr/bin/other")
+    assert supports.supports_profiling(other) is first
     assert child(supports) not in {None, known}
+
+
+def test_of_an_executable_that_is_known_nobody_is_asked_until_it_may_have_changed(
+    supports, eventually, monkeypatch
+):
+    me = process(os.getpid())
+    first = supports.supports_profiling(me)
+    eventually(lambda: child(supports) is None)
+    assert supports.supports_profiling(replace(me, key=me.key._replace(pid=1))) is first
+    assert child(supports) is None
+    monkeypatch.setattr(support, "KEPT_S", 0.0)
+    assert supports.supports_profiling(me) is first
+    assert child(supports) is not None
 
 
 def test_after_the_end_none_is_left(supports):
