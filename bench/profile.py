@@ -31,7 +31,8 @@ from rover.binaries.reader import Reader
 from rover.probes import libbpf
 from rover.probes.profile_programs import ProfilePrograms
 from rover.profiling.records import StackCount, Target
-from rover.profiling.sampling import PERIOD_NS, KernelSampler, start_ticks
+from rover.profiling.sampling import PERIOD_NS, KernelSampler
+from rover.profiling.usage import start_ticks
 
 ON, OFF = frozenset({Target.ON_CPU}), frozenset({Target.OFF_CPU})
 COUNTED_S = 20.0

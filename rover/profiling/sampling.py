@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
@@ -21,6 +20,7 @@ from rover.profiling.layout import TargetValue, Walk
 from rover.profiling.loaded import Loaded
 from rover.profiling.records import StackCount, Target
 from rover.profiling.totals import Totals
+from rover.profiling.usage import start_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -388,13 +388,3 @@ class KernelSampler:
                     total.count += max(now[0] - before[0], 0)
                     total.ns += max(now[1] - before[1], 0)
                     followed.unkept[target] = now
-
-
-def start_ticks(pid: int) -> int:
-    """Return when a process started, in ticks after boot as /proc shows it (proc(5), field 22).
-
-    Raises:
-        OSError: there is none.
-    """
-    text = Path(f"/proc/{pid}/stat").read_bytes()
-    return int(text.rpartition(b") ")[2].split()[19])

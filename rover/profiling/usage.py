@@ -29,13 +29,27 @@ class Usage(NamedTuple):
 def usage(key: ProcessKey, proc: str = "/proc") -> Usage | None:
     """Read what a process uses; None where it has ended."""
     try:
-        fields = Path(proc, str(key.pid), "stat").read_bytes().rpartition(b")")[2].split()
+        fields = _stat_fields(key.pid, proc)
         if host_ticks(int(fields[_START])) != key.start_ticks:
             return None
         ticks = int(fields[_UTIME]) + int(fields[_STIME])
         return Usage(ticks / TICKS_PER_SECOND, int(fields[_THREADS]))
     except (OSError, ValueError, IndexError):
         return None
+
+
+def start_ticks(pid: int) -> int:
+    """Return when a process started, in ticks after boot as /proc shows it (proc(5), field 22).
+
+    Raises:
+        OSError: there is none.
+        ValueError, IndexError: /proc says what it should not.
+    """
+    return int(_stat_fields(pid, "/proc")[_START])
+
+
+def _stat_fields(pid: int, proc: str) -> list[bytes]:
+    return Path(proc, str(pid), "stat").read_bytes().rpartition(b")")[2].split()
 
 
 def system_load() -> float:

@@ -17,8 +17,9 @@ from reporter_rig import process
 
 from bench.rig.profiled import SPLIT_C, built, running
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
-from rover.profiling.sampling import KernelSampler, start_ticks
+from rover.profiling.sampling import KernelSampler
 from rover.profiling.support import Supports
+from rover.profiling.usage import start_ticks
 
 pytestmark = pytest.mark.kernel
 

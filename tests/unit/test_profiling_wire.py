@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from proto_fields import fields_of
 
 from rover._proto.ebpf.profiling import Continuous_pb2 as continuous
 from rover._proto.ebpf.profiling import Profile_pb2 as pb
@@ -200,17 +201,6 @@ TABLE = {
     continuous.ContinuousOffCPUProfilingTask: {},
     continuous.ContinuousNetworkProfilingTask: {1: ("samplingURIRegexes", TEXT, True)},
 }
-
-
-def fields_of(descriptor):
-    return {
-        field.number: (
-            field.name,
-            field.message_type.name if field.message_type else field.type,
-            field.is_repeated,
-        )
-        for field in descriptor.fields
-    }
 
 
 @pytest.mark.parametrize("message", TABLE, ids=lambda message: message.__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError
+from proto_fields import fields_of
 
 from rover._proto.common import Command_pb2, Common_pb2
 from rover._proto.ebpf.profiling import Process_pb2 as pb
@@ -193,17 +194,6 @@ TABLE = {
     },
     Common_pb2.KeyStringValuePair: {1: ("key", TEXT, False), 2: ("value", TEXT, False)},
 }
-
-
-def fields_of(descriptor):
-    return {
-        field.number: (
-            field.name,
-            field.message_type.name if field.message_type else field.type,
-            field.is_repeated,
-        )
-        for field in descriptor.fields
-    }
 
 
 @pytest.mark.parametrize("message", TABLE, ids=lambda message: message.__name__)
