@@ -87,6 +87,8 @@ class Server:
     def __init__(self, listener: Listener, bounds: Bounds | None = None) -> None:
         """Hold a listener; nothing is accepted before `serve`."""
         self._listener = listener
+        self._is_private = listener.listening.family == socket.AF_UNIX
+        """Whether those alone ask here whom the agent belongs to."""
         self._bounds = bounds = affordable(bounds or Bounds())
         self._asking: Places[Connection] = Places(bounds.requests, bounds.requests // 2)
         self._answering: Places[Connection] = Places(bounds.answers, bounds.answers // 2)
@@ -131,7 +133,7 @@ class Server:
     def _run(self) -> None:
         listening = self._listener.listening
         listening.settimeout(0)
-        if listening.family != socket.AF_UNIX:  # connections have it of their listener
+        if not self._is_private:  # connections have it of their listener
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED)
         self._poll.register(listening, select.EPOLLIN)
         self._poll.register(self._bell, select.EPOLLIN)
@@ -147,7 +149,8 @@ class Server:
                 self._tell_once(error)
             spent, now = time.thread_time(), time.monotonic()
             rest = max(rest, self._share.spend(spent - spent_before, now))
-            if now - round_before < PACE and len(events) < most and not self._more_wait:
+            in_a_row = now - round_before < PACE and not self._is_private
+            if in_a_row and len(events) < most and not self._more_wait:
                 rest = max(rest, PACE)
             spent_before, round_before = spent, now
             if rest > 0:
@@ -209,7 +212,7 @@ class Server:
         leaves_at = now + self._bounds.request_within
         connection = Connection(client, peer, refused, leaves_at)
         self._by_descriptor[client.fileno()] = connection
-        excess = 0.0 if peer in EVERYBODY else self._rates.excess(peer, now)
+        excess = self._excess(peer, now)
         if excess >= FLOOD or (excess and self._share.is_short):
             # neither read nor ended: it would come again at once
             self._held_off.hold(peer, now)
@@ -222,6 +225,15 @@ class Server:
         if connection.is_open and not connection.watched:
             self._place(connection, self._asking)
             self._watch(connection, select.EPOLLIN)
+
+    def _excess(self, peer: Hashable, now: float) -> float:
+        """Count a connection; return how many its peer makes beyond what anyone may.
+
+        On the socket, where root and the agent's own user ask alone, there is no such number.
+        """
+        if peer in EVERYBODY or self._is_private:
+            return 0.0
+        return self._rates.excess(peer, now)
 
     def _watch(self, connection: Connection, events: int) -> None:
         if connection.watched:

@@ -76,6 +76,12 @@ def test_nothing_can_be_changed_but_the_level_of_the_log(folder: Path, target: s
     logging.getLogger("rover").setLevel(before)
 
 
+def test_who_asks_again_and_again_is_answered_each_time(folder: Path):
+    """As `rover events` and `--watch` do, four times a second."""
+    with serving(folder, ""):
+        assert {ask(folder, "/healthz").status for _ in range(100)} == {200}
+
+
 def test_curl_can_ask(folder: Path):
     with serving(folder, ""):
         told = subprocess.run(
