@@ -54,6 +54,8 @@ SHARED_ROOM: Final = 1_048_576
 AHEAD: Final = 64
 """Processes that are begun before they are read, so that their answers come together."""
 IN_EXEC: Final = "none is there yet, as while an exec lays it out"
+LASTING: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESRCH})
+"""Refusals that say something of the process or of the agent's rights; any other may pass."""
 _SCHEDULER_CLOCK: Final = 2
 """CPUCLOCK_SCHED, nanoseconds that all threads have run (kernel/time/posix-cpu-timers.c)."""
 
@@ -373,8 +375,11 @@ class ProcReader:
         """Say why the arguments are not those that there will be; empty where they are."""
         if found is None:
             return self._strings.why_late(blame)
+        failed = found.command_line_errno
+        if failed and failed not in LASTING:
+            return f"the kernel gave {errno.errorcode.get(failed, failed)}"
         # not even a NUL: the new memory has no arguments yet (arg_end is set by create_elf_tables)
-        return "" if found.command_line or found.command_line_errno else IN_EXEC
+        return "" if found.command_line or failed else IN_EXEC
 
     def _place(self, found: Found, begun: _Begun, cwd: str) -> Place | None:
         tmpdir = "" if found.place_errno else absolute_tmpdir(found.tmpdir, cwd)

@@ -168,7 +168,11 @@ class Sensor:
         watched = self._watched.pop(key, None)
         self._pending.pop(key, None)
         self._changed.discard(key)
-        for seat in watched.seats if watched else ():
+        if watched is None:
+            return
+        # each knows the other: apart they go at once, and not with the next collection of cycles
+        seats, watched.seats = watched.seats, ()
+        for seat in seats:
             directory, process = seat.directory, seat.process
             if seat.file:
                 self._reads.send(wire.DROP, directory.number, process.namespace_pid, process.uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -203,24 +204,32 @@ def test_a_child_that_cannot_be_started_is_told_and_tried_again(eventually, monk
     reads.stop()
 
 
-class MidExec(DirectReads):
-    """Finds the memory of a program that its exec has not written arguments to yet."""
+class Unwilling(DirectReads):
+    """Finds other arguments than there are: those of a program in the middle of its exec, say."""
+
+    line, number = b"", 0
 
     def answer(self, serial: int) -> Found | None:
         found = super().answer(serial)
-        return found._replace(command_line=self.line) if found else None
-
-    line = b""
+        return found and found._replace(command_line=self.line, command_line_errno=self.number)
 
 
 def test_a_program_that_is_being_laid_out_is_read_again():
-    strings = MidExec("/proc")
+    strings = Unwilling("/proc")
     reader = ProcReader(strings=strings)
     process = reader.read(os.getpid())
     assert "exec" in process.late
     strings.line = b"\0"  # one empty argument, or none at all, since Linux 5.18
     process = reader.read(os.getpid())
     assert (process.late, process.command_line) == ("", "")
+
+
+def test_arguments_that_the_kernel_has_no_memory_for_now_are_read_again():
+    strings = Unwilling("/proc")
+    strings.number = errno.ENOMEM
+    assert "ENOMEM" in ProcReader(strings=strings).read(os.getpid()).late
+    strings.number = errno.EACCES
+    assert ProcReader(strings=strings).read(os.getpid()).late == "", "that would not pass"
 
 
 def running_children() -> list[str]:
