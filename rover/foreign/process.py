@@ -45,7 +45,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={"LANG": "C.UTF-8"},
+                env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
                 cwd="/",
                 process_group=0,
             )

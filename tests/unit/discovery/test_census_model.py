@@ -295,5 +295,4 @@ SETTINGS = hypothesis.settings(max_examples=200, stateful_step_count=40, deadlin
 TestCensus = CensusMachine.TestCase
 TestCensusWithoutGroupDead = CensusWithoutGroupDead.TestCase
 TestCensusByScanning = CensusByScanning.TestCase
-for each in (TestCensus, TestCensusWithoutGroupDead, TestCensusByScanning):
-    each.settings = SETTINGS
+TestCensus.settings = TestCensusWithoutGroupDead.settings = TestCensusByScanning.settings = SETTINGS
