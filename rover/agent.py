@@ -151,7 +151,7 @@ class Agent:
         status = StatusService(settings.status.addr, settings.core.state_dir)
         self._undo.append(status.close)
 
-        supports = Supports()
+        supports = Supports(active=settings.profiling.active)
         self._undo.append(supports.close)
         self.reporter = Reporter(
             settings.core.backend,

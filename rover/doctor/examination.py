@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rover import __version__
-from rover.doctor import backend, cluster, host, kernel, rights
+from rover.doctor import backend, cluster, host, kernel, profiling, rights
 from rover.doctor.checks import Check, explained, fail, ok, warn
 from rover.errors import RoverError
+from rover.profiling.gaps import own_gaps
+from rover.profiling.perf_events import clock_refused
 from rover.status.client import NotAskedError, ask
 
 if TYPE_CHECKING:
@@ -36,12 +38,19 @@ def examine(settings: Settings, agent_id: str, *, load: bool = True) -> list[Che
         yield from rights.checks(own, raw=not offers.btf)
         yield from kernel.checks(offers)
         yield kernel.load() if load else kernel.SKIPPED_LOAD
+        yield from _safe(profiling.PROFILING, lambda: _profiling(settings))
         yield from _safe("host", lambda: host.checks(state_dir))
         yield from _safe("backend", lambda: backend.checks(settings, agent_id))
         yield from _safe("cluster", lambda: cluster.checks(settings))
         yield _agent(settings.core.state_dir)
 
     return explained(looks())
+
+
+def _profiling(settings: Settings) -> Iterator[Check]:
+    return profiling.checks(
+        active=settings.profiling.active, clock=clock_refused(), gaps=own_gaps()
+    )
 
 
 def _safe(subject: str, looks: Callable[[], Iterator[Check]]) -> Iterator[Check]:

@@ -27,6 +27,7 @@ _EXCLUDE_IDLE: Final = 1 << 7
 _FLAG_CLOEXEC: Final = 8
 _SET_BPF: Final = 0x40042408
 _ENABLE: Final = 0x2400
+_SOME_PERIOD_NS: Final = 10_000_000
 _ATTRIBUTES: Final = struct.Struct("=IIQQQQQ")
 """type, size, config, period, kind of sample, format, flags; the rest is 0."""
 
@@ -74,27 +75,7 @@ class CpuClock:
             os.close(self._events.popitem()[1])
 
     def _open(self, cpu: int) -> int:
-        attributes = bytearray(refusals.PERF_ATTRIBUTE_BYTES)
-        _ATTRIBUTES.pack_into(
-            attributes,
-            0,
-            _TYPE_SOFTWARE,
-            len(attributes),
-            _CPU_CLOCK,
-            self._period_ns,
-            0,
-            0,
-            _DISABLED | _EXCLUDE_IDLE,
-        )
-        number = refusals.SYSTEM_CALLS[platform.machine()]["perf_event_open"]
-        libc = ctypes.CDLL(None, use_errno=True)
-        buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
-        event: int = libc.syscall(
-            number, ctypes.byref(buffer), -1, cpu, -1, ctypes.c_ulong(_FLAG_CLOEXEC)
-        )
-        if event < 0:
-            failed = ctypes.get_errno()
-            raise OSError(failed, os.strerror(failed))
+        event = _opened(cpu, self._period_ns)
         try:
             fcntl.ioctl(event, _SET_BPF, self._program)
             fcntl.ioctl(event, _ENABLE, 0)
@@ -102,6 +83,46 @@ class CpuClock:
             os.close(event)
             raise
         return event
+
+
+def clock_refused() -> str:
+    """Say why ticks of the CPU clock cannot be had; empty where they can."""
+    try:
+        first = min(cpus_of(ONLINE.read_text(encoding="ascii")))
+        os.close(_opened(first, _SOME_PERIOD_NS))
+    except (OSError, ValueError) as error:
+        return _refused(error) if isinstance(error, OSError) else str(error)
+    return ""
+
+
+def _opened(cpu: int, period_ns: int) -> int:
+    """Open the event of a CPU, which does not tick yet.
+
+    Raises:
+        OSError: the kernel does not allow it.
+    """
+    attributes = bytearray(refusals.PERF_ATTRIBUTE_BYTES)
+    _ATTRIBUTES.pack_into(
+        attributes,
+        0,
+        _TYPE_SOFTWARE,
+        len(attributes),
+        _CPU_CLOCK,
+        period_ns,
+        0,
+        0,
+        _DISABLED | _EXCLUDE_IDLE,
+    )
+    number = refusals.SYSTEM_CALLS[platform.machine()]["perf_event_open"]
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    event: int = libc.syscall(
+        number, ctypes.byref(buffer), -1, cpu, -1, ctypes.c_ulong(_FLAG_CLOEXEC)
+    )
+    if event < 0:
+        failed = ctypes.get_errno()
+        raise OSError(failed, os.strerror(failed))
+    return event
 
 
 def _refused(error: OSError) -> str:

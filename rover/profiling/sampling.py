@@ -16,6 +16,7 @@ from rover.heap import give_back
 from rover.probes import libbpf
 from rover.profiling import layout
 from rover.profiling.frames import called, without_tracing
+from rover.profiling.gaps import Gap, own_gaps
 from rover.profiling.layout import TargetValue, Walk
 from rover.profiling.loaded import Loaded
 from rover.profiling.records import StackCount, Target
@@ -91,6 +92,7 @@ class KernelSampler:
         self._totals = Totals()
         self._blamed: dict[tuple[int, int], float] = {}
         self._child = 0
+        self._told: list[Gap] = []
         self._watch: threading.Thread | None = None
         self._end_watch = threading.Event()
 
@@ -178,6 +180,11 @@ class KernelSampler:
                 "stacks are walked by frame pointers, which most binaries lack: %s",
                 loaded.programs.not_unwound,
             )
+        lacking = own_gaps()
+        for gap in lacking:
+            if gap not in self._told:
+                log.warning("profiles lack %s: %s", gap.lacks, gap.remedy)
+        self._told = lacking
         self._end_watch.clear()
         self._watch = threading.Thread(target=self._watch_news, name="profiling-code", daemon=True)
         self._watch.start()

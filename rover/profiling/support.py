@@ -1,7 +1,8 @@
 """Whether a process is told to be one that can be profiled, as far as is known in time.
 
 The server never takes a first "no" back, so "no" is said only of an executable that was read and
-names no functions. Where it cannot be read, or not in time, it is "yes".
+names no functions, and of everything where profiling is turned off: there no task would be
+carried out. Where it cannot be read, or not in time, it is "yes".
 """
 
 from __future__ import annotations
@@ -34,7 +35,14 @@ MAX_FAILURES: Final = 8
 class Supports:
     """Asks the child that reads binaries; any thread, one at a time."""
 
-    def __init__(self, reader: Reader | None = None) -> None:
+    def __init__(self, reader: Reader | None = None, *, active: bool = True) -> None:
+        """Start nothing yet.
+
+        Args:
+            reader: the child.
+            active: whether tasks are carried out at all (`profiling.active`).
+        """
+        self._active = active
         self._reader = reader or Reader(answer_s=ANSWER_S)
         self._lock = threading.Lock()
         self._known: dict[tuple[int, str], tuple[float, bool]] = {}
@@ -48,6 +56,8 @@ class Supports:
 
         Waits for the child, which is started at the first question, for a second at most.
         """
+        if not self._active:
+            return False
         with self._lock:
             place = process.mount_namespace, process.exe
             asked_at, known = self._known.get(place, (0.0, False))

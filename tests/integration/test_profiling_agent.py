@@ -145,6 +145,12 @@ def test_the_tree_has_the_names_and_the_sums_to_the_digit(
     eventually(lambda: held(agent) == at_rest)
 
 
+def test_where_profiling_is_turned_off_the_first_report_says_so(backend, tmp_path, program, spawn):
+    off = {"ROVER_PROFILING_ACTIVE": "false"}
+    with running(backend, tmp_path, config=BY_PID, environment=off) as agent:
+        assert not agent.wait_for(spawn(program, "b").pid).supports_profiling
+
+
 def test_where_it_waits_is_seen_with_the_time(agent, backend, program, spawn, eventually):
     process = agent.wait_for(spawn(program, "n").pid)
     task = backend.profiling.create_task("OFF_CPU", 6, process_id=process.id)

@@ -51,6 +51,13 @@ def test_of_an_executable_that_is_known_nobody_is_asked_until_it_may_have_change
     assert child(supports) is not None
 
 
+def test_where_profiling_is_turned_off_nothing_can_be_profiled_and_nobody_is_asked():
+    inactive = Supports(active=False)
+    assert not inactive.supports_profiling(process(os.getpid()))
+    assert child(inactive) is None
+    inactive.close()
+
+
 def test_after_the_end_none_is_left(supports):
     supports.supports_profiling(process(os.getpid()))
     known = child(supports)
