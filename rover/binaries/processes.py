@@ -24,7 +24,6 @@ MAX_SNAPSHOTS: Final = 8
 MAX_VDSO: Final = 65_536
 UNKNOWN: Final = "[unknown]"
 ANONYMOUS: Final = "[code without a file]"
-MAX_KERNEL_NAMES: Final = 32_768
 
 NO_ROWS: Final = 0
 """Index of an image that there is none of."""
@@ -79,8 +78,7 @@ class Processes:
             kernel: open /proc/kallsyms, or -1.
         """
         self._proc = proc
-        self._kernel = kernel
-        self._kernel_names: dict[int, str] = {}
+        self._kernel = kallsyms.Kernel(kernel)
         self._processes: dict[int, _Process] = {}
         self._debug_files = DebugFiles(proc)
         self.images: dict[int, Image] = {}
@@ -158,15 +156,10 @@ class Processes:
 
     def kernel_names(self, addresses: list[int]) -> list[str]:
         """Name addresses of the kernel."""
-        known = self._kernel_names
-        new = [address for address in addresses if address not in known]
-        if new and self._kernel >= 0:
-            if len(known) > MAX_KERNEL_NAMES:
-                known.clear()
-                new = addresses
-            with contextlib.suppress(OSError):
-                known.update(kallsyms.names_of(self._kernel, new))
-        return [known.get(address, kallsyms.UNKNOWN) for address in addresses]
+        try:
+            return self._kernel.names(addresses)
+        except OSError:
+            return [kallsyms.UNKNOWN] * len(addresses)
 
     def _name(self, process: _Process, ranges: Ranges, address: int) -> str:
         found = ranges.find(address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -123,25 +124,85 @@ def test_a_perf_map_of_millions_of_lines_is_taken_by_parts(tmp_path: Path):
     found.close()
 
 
-def test_the_kernel_is_named_in_one_pass(tmp_path: Path):
-    lines = (
-        b"ffffffff81000000 T _text\nffffffff81000100 t first\nffffffff81000180 d data\n"
-        b"ffffffff81000200 T second\nffffffffc0000000 t in_module\t[module]\n"
-    )
-    descriptor = write(tmp_path / "kallsyms", lines)
-    asked = [0xFFFFFFFF81000100, 0xFFFFFFFF810001FF, 0xFFFFFFFF81000204, 0xFFFFFFFFC0000010, 1]
-    assert kallsyms.names_of(descriptor, asked) == dict(
-        zip(asked, ["first", "first", "second", "in_module", kallsyms.UNKNOWN], strict=True)
-    )
+KERNEL = (
+    b"0000000000000000 A fixed_percpu_data\nffffffff81000000 T _text\n"
+    b"ffffffff81000100 t first\nffffffff81000100 t alias\nffffffff81000180 d data\n"
+    b"ffffffff81000200 T second\nffffffff81000300 T _etext\n"
+    b"ffffffffc0001000 t later_in_module\t[module]\nffffffffc0000000 t in_module\t[module]\n"
+    b"ffffffffc0000800 t bpf_prog_6deef7357e7b4530_on_exec\t[bpf]\n"
+)
+NAMED = {
+    0xFFFFFFFF81000100: "first",
+    0xFFFFFFFF810001FF: "first",
+    0xFFFFFFFF81000204: "second",
+    0xFFFFFFFFC0000010: "in_module",
+    0xFFFFFFFFC0001001: "later_in_module",
+    1: kallsyms.UNKNOWN,
+}
+
+
+@pytest.fixture
+def kernel_file(tmp_path: Path) -> Iterator[int]:
+    descriptor = write(tmp_path / "kallsyms", KERNEL)
+    yield descriptor
     os.close(descriptor)
 
 
-def test_a_kernel_that_hides_its_addresses_is_called_kernel(tmp_path: Path):
+def test_the_kernels_own_functions_and_its_modules_are_named(kernel_file: int):
+    assert kallsyms.Kernel(kernel_file).names(list(NAMED)) == list(NAMED.values())
+
+
+def test_what_one_pass_has_read_is_named_without_another(kernel_file: int, tmp_path: Path):
+    kernel = kallsyms.Kernel(kernel_file)
+    kernel.names([0xFFFFFFFF81000100])
+    (tmp_path / "kallsyms").write_bytes(b"")
+    others = [0xFFFFFFFF81000204, 0xFFFFFFFFC0001001]
+    assert kernel.names(others) == ["second", "later_in_module"]
+
+
+def test_code_that_has_come_since_is_found_by_another_pass(kernel_file: int, tmp_path: Path):
+    kernel = kallsyms.Kernel(kernel_file)
+    new = 0xFFFFFFFFC0F00010
+    kernel.names([0xFFFFFFFF81000100])
+    (tmp_path / "kallsyms").write_bytes(KERNEL + b"ffffffffc0f00000 t new\t[newer]\n")
+    assert kernel.names([new]) == ["new"]
+
+
+def test_programs_that_the_kernel_has_made_are_named_by_the_pass_alone(
+    kernel_file: int, tmp_path: Path
+):
+    program = 0xFFFFFFFFC0002010
+    (tmp_path / "kallsyms").write_bytes(KERNEL + b"ffffffffc0002000 t bpf_prog_1_a\t[bpf]\n")
+    kernel = kallsyms.Kernel(kernel_file)
+    assert kernel.names([program]) == ["bpf_prog_1_a"]
+    (tmp_path / "kallsyms").write_bytes(KERNEL + b"ffffffffc0002000 t bpf_prog_2_b\t[bpf]\n")
+    assert kernel.names([program + 8]) == ["bpf_prog_2_b"]
+
+
+@given(st.sets(st.integers(0, 0x2FFFF), min_size=1), st.lists(st.integers(0, 0x2FFFF)))
+def test_each_address_has_the_name_of_what_begins_closest_before_it(
+    starts: set[int], asked: list[int]
+):
+    base = 0xFFFFFFFF81000000
+    packer = kallsyms.Packer()
+    for start in sorted(starts):
+        assert packer.add(base + start, b"at_%d" % start)
+    addresses = sorted({base + offset for offset in asked})
+    for address, name in packer.table().names(addresses):
+        assert name == f"at_{max(start for start in starts if base + start <= address)}"
+
+
+def test_a_kernel_that_hides_its_addresses_is_called_kernel_and_asked_once(tmp_path: Path):
     descriptor = write(tmp_path / "kallsyms", b"0000000000000000 T vfs_read\n" * 3)
-    assert kallsyms.names_of(descriptor, [0xFFFFFFFF81000100]) == {
-        0xFFFFFFFF81000100: kallsyms.UNKNOWN
-    }
+    kernel = kallsyms.Kernel(descriptor)
+    assert kernel.names([0xFFFFFFFF81000100]) == [kallsyms.UNKNOWN]
+    (tmp_path / "kallsyms").write_bytes(KERNEL)
+    assert kernel.names([0xFFFFFFFF81000101]) == [kallsyms.UNKNOWN]
     os.close(descriptor)
+
+
+def test_without_the_file_nothing_is_named():
+    assert kallsyms.Kernel(-1).names([1, 1]) == [kallsyms.UNKNOWN] * 2
 
 
 def test_a_table_names_what_nm_names():
