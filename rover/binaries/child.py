@@ -71,6 +71,13 @@ class Answers:
         generation, mappings = self._processes.look(pid, ticks)
         return {"generation": generation, "mappings": mappings}, b""
 
+    def prepare(self, _: bytes, pid: int, ticks: int) -> tuple[dict[str, Any], bytes]:
+        """Look at a process, make the rows of its files, and read the names of the largest."""
+        self._processes.look(pid, ticks)
+        self._processes.prepare(pid)
+        _give_back()
+        return {}, b""
+
     def rows(self, _: bytes, index: int, first: int) -> tuple[dict[str, Any], bytes]:
         """Give some rows of an image, and how many there are; the last ones end it."""
         image = self._processes.images.get(index)

@@ -90,6 +90,11 @@ class Image:
                 self._names[address] = known
         return known
 
+    def read_names(self, debug_file: Callable[[Image], int | None]) -> None:
+        """Read what names its functions, if that was not done."""
+        if self._tables is None:
+            self._tables = self._read_tables(debug_file)
+
     @property
     def has_tables(self) -> bool:
         """Whether its tables are in memory."""

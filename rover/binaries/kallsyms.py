@@ -40,7 +40,7 @@ class Kernel:
         """Read nothing yet.
 
         Args:
-            descriptor: open /proc/kallsyms, or -1; who opened it decides whether addresses are shown.
+            descriptor: open /proc/kallsyms, or -1; who opened it decides what it shows.
         """
         self._descriptor = descriptor
         self._tables: list[Table] | None = None

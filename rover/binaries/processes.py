@@ -126,6 +126,18 @@ class Processes:
             (each.start, each.end, each.bias, each.image, each.trampoline) for each in ranges
         ]
 
+    def prepare(self, pid: int) -> None:
+        """Make the rows of a process's files; read the names of that where most of its code is."""
+        _, ranges = max(self._processes[pid].snapshots.items())[1]
+        code: dict[int, int] = {}
+        for each in ranges:
+            if each.image in self.images:
+                code[each.image] = code.get(each.image, 0) + each.end - each.start
+        for index in code:
+            self.images[index].rows()
+        if code:
+            self.images[max(code, key=lambda index: code[index])].read_names(self._debug_files.find)
+
     def forget(self, pid: int) -> None:
         """Forget a process, and files that no other has."""
         process = self._processes.pop(pid, None)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from rover.binaries.wire import ADDRESSES_AT_ONCE, ROWS_AT_ONCE, WireError, receive, send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 log = logging.getLogger("rover.binaries")
 
@@ -26,6 +26,10 @@ ANSWER_S: Final = 5.0
 BUSY_S: Final = 60.0
 """Seconds that it may take while the child computes, or waits for a processor: rows of the largest
 files take 1 s where it has one to itself."""
+HURRIED_S: Final = 1.5
+"""Seconds that it may take in all while the agent ends."""
+STEP_S: Final = 0.1
+"""Between two looks whether the agent ends."""
 MAX_LEFT: Final = 4
 """Children that could not be ended, for the kernel holds them; no more are started beside them."""
 MAX_ROWS: Final = 700_000
@@ -65,7 +69,21 @@ class CodeMapping(NamedTuple):
 class Reader:
     """Asks the child; one thread at a time."""
 
-    def __init__(self, proc: str = "/proc", *, answer_s: float = ANSWER_S) -> None:
+    def __init__(
+        self,
+        proc: str = "/proc",
+        *,
+        answer_s: float = ANSWER_S,
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            proc: where the host's processes are.
+            answer_s: seconds that an answer may take while the child is held up.
+            hurried: asked while an answer is waited for whether it may take HURRIED_S alone.
+        """
+        self._hurried = hurried
         self._proc = proc
         self._answer_s = answer_s
         self._child: subprocess.Popen[bytes] | None = None
@@ -78,6 +96,15 @@ class Reader:
     def pid(self) -> int | None:
         """The child's pid; None where there is none."""
         return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Start the child, if there is none; it ends with the thread that calls this.
+
+        Raises:
+            ReadError: see there.
+        """
+        if self._socket is None:
+            self._start()
 
     def look(self, pid: int, ticks: int) -> tuple[int, list[CodeMapping]]:
         """Return which look at a process's mappings this is, and the mappings by address.
@@ -92,6 +119,14 @@ class Reader:
         except (KeyError, TypeError, ValueError) as error:
             raise self._lost(f"no answer: {error!r}") from error
         return generation, found[:MAX_MAPPINGS]
+
+    def prepare(self, pid: int, ticks: int) -> None:
+        """Have the child look at a process and make the rows of its files, to be asked for later.
+
+        Raises:
+            ReadError: see there.
+        """
+        self._ask(["prepare", pid, ticks])
 
     def rows(self, image: int) -> tuple[int, Iterator[bytes]]:
         """Return how many rows an image has, and the rows, 8 bytes each, in parts.
@@ -175,7 +210,7 @@ class Reader:
             self._wait(peer)
             answer, found = receive(peer)
         except TimeoutError as error:
-            raise self._lost(f"it was held up for {self._answer_s:g} s by {words}") from error
+            raise self._lost(f"it was held up, or takes too long, at {words}") from error
         except (WireError, OSError) as error:
             raise self._lost(f"it ended at {words}: {error}") from error
         if not isinstance(answer, dict):
@@ -194,10 +229,16 @@ class Reader:
         """
         poll = select.poll()
         poll.register(peer, select.POLLIN)
-        until = time.monotonic() + BUSY_S
-        while not poll.poll(self._answer_s * 1000):
-            if not self._is_at_work() or time.monotonic() > until:
+        began = looked = time.monotonic()
+        step = min(STEP_S, self._answer_s)
+        while not poll.poll(step * 1000):
+            now = time.monotonic()
+            if now - began > (HURRIED_S if self._hurried() else BUSY_S):
                 raise TimeoutError
+            if now - looked > self._answer_s:
+                looked = now
+                if not self._is_at_work():
+                    raise TimeoutError
 
     def _is_at_work(self) -> bool:
         try:

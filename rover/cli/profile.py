@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rover.cli.logs import write_logs
+from rover.cli.options import load_settings
 from rover.cli.signals import until_signalled
 from rover.cli.text import printable
+from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
+from rover.model import Process
 from rover.profiling.flamegraph import svg
 from rover.profiling.folded import folded
 from rover.profiling.layout import Walk
@@ -26,6 +29,7 @@ from rover.stopping import StopRequest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rover.config.patterns import Pattern
     from rover.profiling.records import StackCount
 
 SUFFIXES: Final = {"svg": "svg", "folded": "folded", "pprof": "pb.gz"}
@@ -77,6 +81,10 @@ class Profile:
     show_default=True,
     help="Milliseconds between two dumps on a CPU.",
 )
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option(
+    "--ignored", is_flag=True, help="Profile it even if process_discovery.ignore names it."
+)
 @click.option("--log-level", metavar="LEVEL", default="WARN", hidden=True)
 def profile(
     pid: int,
@@ -86,16 +94,21 @@ def profile(
     output: str,
     place: str | None,
     period: float,
+    config: Path | None,
+    ignored: bool,
     log_level: str,
 ) -> None:
     """Sample the stacks of a process, and write a flame graph of its own.
 
-    Needs no backend and no configuration, but root or the capabilities of the agent.
+    Needs no backend and no configuration, but root or the capabilities of the agent. What the
+    agent's configuration, if there is one, ignores is profiled with --ignored alone.
     """
     write_logs(log_level, tracebacks=False)
     target = Target.OFF_CPU if off_cpu else Target.ON_CPU
     path = place or f"profile-{pid}.{SUFFIXES[output]}"
     name = _name(pid)
+    if not ignored:
+        _refuse_ignored(pid, load_settings(config, (), {}).settings.process_discovery.ignore)
     period_ns = int(period * 1e6)
     stop = StopRequest()
     with until_signalled(stop):
@@ -177,11 +190,36 @@ def write(path: str, content: bytes) -> None:
 
 
 def _name(pid: int) -> str:
+    """Return a process's name.
+
+    Raises:
+        RoverError: there is none of this pid, or it is that of a thread.
+    """
     try:
-        text = Path(f"/proc/{pid}/comm").read_text(errors="replace")
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError as error:
         raise RoverError(f"no process has pid {pid}") from error
-    return printable(text.strip())
+    fields = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+    if (leader := fields.get("Tgid", str(pid))) != str(pid):
+        raise RoverError(f"{pid} is a thread of process {leader}: profile that one")
+    return printable(fields.get("Name", "?").strip())
+
+
+def _refuse_ignored(pid: int, patterns: Sequence[Pattern]) -> None:
+    """Refuse what the configuration keeps from being reported, as the agent does.
+
+    Raises:
+        RoverError: one of the patterns names the process.
+    """
+    process = ProcReader().read(pid) if patterns else None
+    if not isinstance(process, Process):
+        return
+    for pattern in patterns:
+        if pattern.search(process.command_line):
+            raise RoverError(
+                f"process {pid} is ignored, by {pattern.pattern!r} of process_discovery.ignore; "
+                "--ignored profiles it all the same"
+            )
 
 
 def _whole(sampler: KernelSampler, pid: int) -> float:

@@ -35,7 +35,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     started = time.monotonic()
     loader.end_with_parent(ctypes.CDLL(None))
     offsets = loader.kernel_offsets(request, OFFSETS)
-    why_not = _no_unwinding() if request.get("unwind", True) else "it was not asked for"
+    why_not = no_unwinding() if request.get("unwind", True) else "it was not asked for"
     if not why_not:
         try:
             return _load(request, offsets, started, "")
@@ -46,7 +46,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     return _load(request, offsets, started, why_not)
 
 
-def _no_unwinding() -> str:
+def no_unwinding() -> str:
     """Say why stacks are walked by frame pointers alone; empty where they need not be."""
     if platform.machine() not in UNWINDS:
         return f"unwinding by .eh_frame is not written for {platform.machine()}"

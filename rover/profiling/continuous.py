@@ -70,15 +70,16 @@ class Continuous:
             return self._next_query
         return min(self._next_query, self._next_fetch, self._next_check)
 
-    def turn(self, now: float) -> list[Task]:
+    def turn(self, now: float, *, hurried: bool = False) -> list[Task]:
         """Do what is due; return the tasks that are to begin now.
 
         Args:
             now: time.monotonic().
+            hurried: whether other things wait for it: then a question is given up early.
         """
         if now >= self._next_query:
             self._next_query = now + self._query_interval
-            if self._ask():
+            if self._ask(hurried=hurried):
                 self._next_fetch = self._next_check = now
         if not self._watch:
             return []
@@ -92,14 +93,15 @@ class Continuous:
         due = self._watch.due(now) if check else []
         return [task for trigger in due if (task := self._report(trigger, now))]
 
-    def _ask(self) -> bool:
+    def _ask(self, *, hurried: bool) -> bool:
         """Ask for the policies that changed; tell whether any did."""
         try:
             services = self._directory.services()
             known = self._watch.known(services)
             if not known:
                 return False
-            answer = self._backend.call_aside(QUERY_POLICIES, [messages.query(known)])
+            question = messages.query(known)
+            answer = self._backend.call_aside(QUERY_POLICIES, [question], hurried=hurried)
             policies = messages.policies(answer)
         except (RoverError, ValueError) as error:
             self._unanswered += 1

@@ -81,8 +81,9 @@ class Following:
         if (keys, targets) != (self._keys, self._targets):
             others = [pid for pid, key in keys.items() if self._keys.get(pid, key) != key]
             if others:  # the pid of another process: what was counted of that one must go first
-                self._sample({pid: each for pid, each in targets.items() if pid not in others})
-            failed = self._sample(targets)
+                kept = {pid: each for pid, each in targets.items() if pid not in others}
+                self._sample(kept, keys)
+            failed = self._sample(targets, keys)
             for pid, why in failed.items():
                 key = keys.pop(pid, None)
                 if key is not None:
@@ -124,15 +125,20 @@ class Following:
                 keys[key.pid] = key
         return keys, {pid: wanted[key] for pid, key in keys.items()}
 
-    def _sample(self, targets: Mapping[int, frozenset[Target]]) -> dict[int, str]:
-        failed = self._guard.one("sampler follow", "", self._follow, targets)
+    def _sample(
+        self, targets: Mapping[int, frozenset[Target]], keys: Mapping[int, ProcessKey]
+    ) -> dict[int, str]:
+        started = {pid: keys[pid].start_ticks for pid in targets}
+        failed = self._guard.one("sampler follow", "", self._follow, targets, started)
         return dict.fromkeys(targets, failed.what) if isinstance(failed, Defect) else failed
 
-    def _follow(self, targets: Mapping[int, frozenset[Target]]) -> dict[int, str]:
+    def _follow(
+        self, targets: Mapping[int, frozenset[Target]], started: Mapping[int, int]
+    ) -> dict[int, str]:
         try:
             if self._sampler is None:
                 self._sampler = self._make_sampler()
-            return self._sampler.follow(targets)
+            return self._sampler.follow(targets, started)
         except RoverError as error:  # nothing can be sampled on this host, or not now
             return dict.fromkeys(targets, str(error))
 

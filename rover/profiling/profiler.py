@@ -190,17 +190,21 @@ class Profiler:
         """Have policies held, and begin what comes of it."""
         self._asking = True
         try:
-            for task in continuous.turn(now):
+            for task in continuous.turn(now, hurried=bool(self._runs)):
                 self._tasks.add(task)
         finally:
             self._asking = False
+
+    def _call(self, question: bytes) -> bytes:
+        # while something is sampled, its flush and its end wait for the answer
+        return self._backend.call_aside(QUERY_TASKS, [question], hurried=bool(self._runs))
 
     def _poll(self) -> None:
         """Ask for tasks."""
         question = messages.query(self._agent_id, self._tasks.latest)
         self._asking = True
         try:
-            commands = messages.commands(self._backend.call_aside(QUERY_TASKS, [question]))
+            commands = messages.commands(self._call(question))
         except (BackendError, ValueError) as error:
             pause = min(RETRY * 2 ** min(self._unanswered, 10), self._settings.check_interval)
             self._next_poll = time.monotonic() + pause

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ class Sampler(Protocol):
     have gone when `follow({})` or `close` returns. After `follow({})` it can be used again.
     """
 
-    def follow(self, wanted: Mapping[int, frozenset[Target]]) -> dict[int, str]:
+    def follow(
+        self,
+        wanted: Mapping[int, frozenset[Target]],
+        started: Mapping[int, int] = MappingProxyType({}),
+    ) -> dict[int, str]:
         """Sample these processes for these targets from now on, and no others.
 
         What is wanted already goes on undisturbed, counts and all; what is no longer wanted is
@@ -55,6 +60,8 @@ class Sampler(Protocol):
 
         Args:
             wanted: targets by pid in the initial pid namespace; none of the sets is empty.
+            started: the host's ticks at which they have started, by pid, as far as that is known: a
+                later process of that pid is not sampled in their stead.
 
         Returns:
             Why not, in words for a log line, for each of them that cannot be sampled (gone, no

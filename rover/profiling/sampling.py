@@ -7,26 +7,28 @@ import logging
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
+from rover.clock import host_ticks
 from rover.errors import ProbeError
 from rover.heap import give_back
 from rover.probes import libbpf
+from rover.probes.profile_loader import no_unwinding
 from rover.profiling import layout
-from rover.profiling.frames import called, without_tracing
+from rover.profiling.ahead import Ahead
+from rover.profiling.counting import BITS, Counting, Followed
 from rover.profiling.gaps import Gap, own_gaps
 from rover.profiling.layout import TargetValue, Walk
 from rover.profiling.loaded import Loaded
-from rover.profiling.records import StackCount, Target
-from rover.profiling.totals import Totals
+from rover.profiling.records import Target
 from rover.profiling.usage import start_ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rover.profiling.draining import Met
+    from rover.profiling.records import StackCount
 
 log = logging.getLogger("rover.profiling")
 
@@ -39,24 +41,6 @@ LOOK_S: Final = 0.5
 BLAMED_S: Final = 300.0
 """Seconds for which a process whose files held up the child is not sampled."""
 MAX_BLAMED: Final = 1_024
-UNKEPT: Final = "[not kept: too many stacks at once]"
-
-_BITS: Final = {Target.ON_CPU: layout.ON_CPU, Target.OFF_CPU: layout.OFF_CPU}
-_BY_BIT: Final = {bit: target for target, bit in _BITS.items()}
-
-
-@dataclass(slots=True)
-class _Followed:
-    """A process that is sampled, or was until it ended."""
-
-    ticks: int
-    wanted: frozenset[Target]
-    value: TargetValue = field(default_factory=TargetValue)
-    ended: bool = False
-    slowed: bool = False
-    unkept: dict[Target, tuple[int, int]] = field(default_factory=dict)
-    """Counted without its stack, and how much of it was given."""
-    walks: Counter[Walk] = field(default_factory=Counter)
 
 
 class KernelSampler:
@@ -79,17 +63,18 @@ class KernelSampler:
             unwind: whether stacks are unwound by rows, as far as the kernel can; frame pointers
                 alone are there to be compared with.
             reader: knows the code of processes.
-            given_up: asked while programs are loaded whether they are still wanted.
+            given_up: asked while programs are loaded, and what reads code is waited for, whether
+                the end is wanted.
         """
         self._period_ns = period_ns
         self._most_switches = most_switches
         self._unwind = unwind
-        self._reader = reader or Reader()
+        self._reader = reader or Reader(hurried=given_up)
         self._given_up = given_up
         self._lock = threading.RLock()
         self._loaded: Loaded | None = None
-        self._followed: dict[int, _Followed] = {}
-        self._totals = Totals()
+        self._followed: dict[int, Followed] = {}
+        self._counting = Counting(self._reader)
         self._blamed: dict[tuple[int, int], float] = {}
         self._child = 0
         self._told: list[Gap] = []
@@ -116,7 +101,11 @@ class KernelSampler:
         followed = self._followed.get(pid)
         return followed is None or followed.ended
 
-    def follow(self, wanted: Mapping[int, frozenset[Target]]) -> dict[int, str]:
+    def follow(
+        self,
+        wanted: Mapping[int, frozenset[Target]],
+        started: Mapping[int, int] = MappingProxyType({}),
+    ) -> dict[int, str]:
         """Sample these processes for these targets and no others; see `Sampler`."""
         with self._lock:
             for pid in [each for each in self._followed if each not in wanted]:
@@ -125,12 +114,12 @@ class KernelSampler:
                 self._unload()
                 return {}
             try:
-                loaded = self._loaded or self._load()
+                loaded = self._loaded or self._load(wanted)
             except ProbeError as error:
                 return dict.fromkeys(wanted, str(error))
             refused = {}
             for pid, targets in wanted.items():
-                if why := self._want(loaded, pid, targets):
+                if why := self._want(loaded, pid, targets, started.get(pid)):
                     refused[pid] = why
                     self._forget(pid)
             self._attach(loaded, refused)
@@ -155,14 +144,17 @@ class KernelSampler:
             if self._loaded:
                 self._look_again(self._loaded, self._followed)
                 for part in self._loaded.drain.take():
-                    self._count(self._loaded, part)
-                self._count_unkept(self._loaded)
+                    self._counting.add(self._loaded.drain, part, self._followed)
+                for pid, followed in self._followed.items():
+                    value = followed.value if followed.ended else self._value(self._loaded, pid)
+                    if value is not None:
+                        self._counting.add_unkept(pid, followed, value)
                 if self._loaded.clock:
                     try:
                         self._loaded.clock.follow_cpus()
                     except ProbeError as error:
                         log.warning("a CPU that came is not sampled: %s", error)
-            return self._totals.counts()
+            return self._counting.counts()
 
     def close(self) -> None:
         """Detach and unload all."""
@@ -171,10 +163,25 @@ class KernelSampler:
                 self._forget(pid)
             self._unload()
 
-    def _load(self) -> Loaded:
-        loaded = self._loaded = Loaded(
-            self._reader, self._most_switches, unwind=self._unwind, given_up=self._given_up
-        )
+    def _load(self, pids: Iterable[int]) -> Loaded:
+        """Load, and prepare these processes meanwhile.
+
+        Raises:
+            ProbeError: eBPF does not work here.
+        """
+        by_rows = self._unwind and not no_unwinding()
+        ahead = Ahead(self._reader, pids if by_rows else ())
+        try:
+            loaded = self._loaded = Loaded(
+                self._reader, self._most_switches, unwind=self._unwind, given_up=self._given_up
+            )
+        except ProbeError:
+            ahead.finish()
+            self._reader.close()
+            raise
+        ahead.finish()
+        if ahead.held_up:
+            self._blame(*ahead.held_up)
         if loaded.programs.not_unwound and self._unwind:
             log.warning(
                 "stacks are walked by frame pointers, which most binaries lack: %s",
@@ -200,41 +207,52 @@ class KernelSampler:
             del loaded
             give_back()
 
-    def _want(self, loaded: Loaded, pid: int, targets: frozenset[Target]) -> str:
+    def _want(
+        self, loaded: Loaded, pid: int, targets: frozenset[Target], started: int | None
+    ) -> str:
         """Begin or go on with a process; say why not."""
         followed = self._followed.get(pid)
         if followed is None:
-            if len(self._followed) >= layout.TARGETS:
-                return f"no more than {layout.TARGETS} processes are sampled at once"
-            try:
-                followed = _Followed(start_ticks(pid), targets)
-            except (OSError, ValueError, IndexError):
-                return "it has ended"
-            if self._blamed.get((pid, followed.ticks), 0.0) > time.monotonic():
-                return "what reads its code was held up by it lately"
-            try:
-                self._enter(loaded, pid, followed)
-            except (ReadError, OSError) as error:
-                loaded.code.leave(pid)
-                if isinstance(error, ChildLost):
-                    self._blame(pid, followed)
-                return str(error)
-            self._followed[pid] = followed
-        elif followed.wanted != targets:
+            return self._begin(loaded, pid, targets, started)
+        if followed.wanted != targets:
             for target in followed.wanted - targets:
-                self._totals.forget(pid, target)
+                self._counting.forget(pid, target)
             followed.wanted = targets
             if not followed.ended:
                 self._rewrite(loaded, pid, followed)
         return ""
 
-    def _blame(self, pid: int, followed: _Followed) -> None:
+    def _begin(
+        self, loaded: Loaded, pid: int, targets: frozenset[Target], started: int | None
+    ) -> str:
+        """Begin with a process; say why not."""
+        if len(self._followed) >= layout.TARGETS:
+            return f"no more than {layout.TARGETS} processes are sampled at once"
+        try:
+            followed = Followed(start_ticks(pid), targets)
+        except (OSError, ValueError, IndexError):
+            return "it has ended"
+        if started is not None and host_ticks(followed.ticks) != started:
+            return "it has ended, and its pid is another process's"
+        if self._blamed.get((pid, followed.ticks), 0.0) > time.monotonic():
+            return "what reads its code was held up by it lately"
+        try:
+            self._enter(loaded, pid, followed)
+        except (ReadError, OSError) as error:
+            loaded.code.leave(pid)
+            if isinstance(error, ChildLost):
+                self._blame(pid, followed.ticks)
+            return str(error)
+        self._followed[pid] = followed
+        return ""
+
+    def _blame(self, pid: int, ticks: int) -> None:
         """Leave a process alone for a while: it held up the child that reads its files."""
         if len(self._blamed) >= MAX_BLAMED:
             self._blamed.clear()
-        self._blamed[pid, followed.ticks] = time.monotonic() + BLAMED_S
+        self._blamed[pid, ticks] = time.monotonic() + BLAMED_S
 
-    def _enter(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
+    def _enter(self, loaded: Loaded, pid: int, followed: Followed) -> None:
         """Make the code of a process known to the kernel, as it is now.
 
         Raises:
@@ -254,13 +272,13 @@ class KernelSampler:
         followed.value.mm = 0
         self._rewrite(loaded, pid, followed)
 
-    def _rewrite(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
+    def _rewrite(self, loaded: Loaded, pid: int, followed: Followed) -> None:
         value, key = TargetValue(), ctypes.c_uint32(pid)
         if libbpf.lookup(loaded.programs.maps["targets"], key, value):
             for name in ("unkept_on", "unkept_off", "unkept_ns", "window_ns", "switches", "every"):
                 setattr(followed.value, name, getattr(value, name))
             followed.value.news = value.news
-        followed.value.wanted = sum(_BITS[target] for target in followed.wanted)
+        followed.value.wanted = sum(BITS[target] for target in followed.wanted)
         libbpf.update(loaded.programs.maps["targets"], key, followed.value)
 
     def _forget(self, pid: int) -> None:
@@ -272,7 +290,7 @@ class KernelSampler:
         self._loaded.code.leave(pid)
         self._reader.forget(pid)
         for target in followed.wanted:
-            self._totals.forget(pid, target)
+            self._counting.forget(pid, target)
 
     def _watch_news(self) -> None:
         """Look again at processes that came to code that is not known, until all is unloaded."""
@@ -298,7 +316,7 @@ class KernelSampler:
         found = libbpf.lookup(loaded.programs.maps["targets"], ctypes.c_uint32(pid), value)
         return value if found else None
 
-    def _look_again(self, loaded: Loaded, followed: dict[int, _Followed]) -> None:
+    def _look_again(self, loaded: Loaded, followed: dict[int, Followed]) -> None:
         """Renew what is known of the code of processes, where it has changed."""
         for pid, each in list(followed.items()):
             if each.ended:
@@ -314,84 +332,15 @@ class KernelSampler:
                 self._end(loaded, pid, each)
             except ChildLost as error:
                 log.warning("process %d is sampled no longer, for its code: %s", pid, error)
-                self._blame(pid, each)
+                self._blame(pid, each.ticks)
                 self._end(loaded, pid, each)
             except ReadError as error:
                 log.warning("the code of process %d cannot be read again: %s", pid, error)
 
-    def _end(self, loaded: Loaded, pid: int, followed: _Followed) -> None:
+    def _end(self, loaded: Loaded, pid: int, followed: Followed) -> None:
         """Sample a process no longer; what was counted stays."""
         value = self._value(loaded, pid)
         if value is not None:
             followed.value = value
             libbpf.delete(loaded.programs.maps["targets"], ctypes.c_uint32(pid))
         followed.ended = True
-
-    def _count(self, loaded: Loaded, part: list[Met]) -> None:
-        """Name stacks and add to their totals."""
-        new = [met for met in part if loaded.drain.total_of(met.key) is None]
-        names = self._names(new)
-        for met in part:
-            followed = self._followed.get(met.key.tgid)
-            if followed is None:
-                continue
-            followed.walks[met.walk] += met.count
-            target = _BY_BIT.get(met.key.target)
-            if target not in followed.wanted:
-                continue
-            total = loaded.drain.total_of(met.key)
-            if total is None:
-                place = met.key.tgid, met.key.generation
-                kernel = tuple([names[0, 0][address] for address in called(met.kernel)])
-                user = tuple([names[place][address] for address in called(met.user)])
-                if target is Target.OFF_CPU:
-                    kernel = without_tracing(kernel)
-                total = self._totals.of(met.key.tgid, target, kernel, user)
-                loaded.drain.keep_total(met.key, total)
-            total.count += met.count
-            total.ns += met.ns
-
-    def _names(self, new: list[Met]) -> dict[tuple[int, int], dict[int, str]]:
-        """Return names by process and look, and those of the kernel under (0, 0)."""
-        wanted: dict[tuple[int, int], set[int]] = {(0, 0): set()}
-        for met in new:
-            wanted[0, 0].update(called(met.kernel))
-            place = met.key.tgid, met.key.generation
-            wanted.setdefault(place, set()).update(called(met.user))
-        names = {}
-        for (pid, generation), addresses in wanted.items():
-            asked = sorted(addresses)
-            try:
-                told = self._reader.names(pid, generation, asked) if asked else []
-            except ReadError as error:
-                log.warning("stacks of process %d have no names: %s", pid, error)
-                told = ["[unknown]"] * len(asked)
-            names[pid, generation] = dict(zip(asked, told, strict=True))
-        return names
-
-    def _count_unkept(self, loaded: Loaded) -> None:
-        """Add what the kernel had no room for, and tell where one of several is taken."""
-        for pid, followed in self._followed.items():
-            value = followed.value if followed.ended else self._value(loaded, pid)
-            if value is None:
-                continue
-            if value.every > 1 and not followed.slowed:
-                followed.slowed = True
-                log.warning(
-                    "process %d switches so often that one of %d switches is taken, and weighs as "
-                    "much",
-                    pid,
-                    value.every,
-                )
-            for target, now in (
-                (Target.ON_CPU, (value.unkept_on, 0)),
-                (Target.OFF_CPU, (value.unkept_off, value.unkept_ns)),
-            ):
-                before = followed.unkept.get(target, (0, 0))
-                if now > before and target in followed.wanted:
-                    if before == (0, 0):
-                        log.warning("more stacks of process %d than the kernel keeps", pid)
-                    total = self._totals.of(pid, target, (), (UNKEPT,))
-                    total.count += max(now[0] - before[0], 0)
-                    total.ns += max(now[1] - before[1], 0)
-                    followed.unkept[target] = now

@@ -28,8 +28,13 @@ MOST_FAILED: Final = 2
 class Backend(Protocol):
     """How the backend is spoken to; the reporter is one."""
 
-    def call_aside(self, path: str, messages: Iterable[bytes]) -> bytes:
+    def call_aside(self, path: str, messages: Iterable[bytes], *, hurried: bool = False) -> bytes:
         """Make one call.
+
+        Args:
+            path: of the method.
+            messages: a stream of them, or one.
+            hurried: whether other things wait for it: then it is given up early.
 
         Raises:
             BackendError: There is no usable answer.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("rover.reporter")
 
 PAUSE_AFTER_DEFECT: Final = 5.0
+HURRIED_S: Final = 2.0
+"""Seconds for a call that other things wait for."""
 """Seconds after an error that nobody foresaw."""
 CLOSING: Final = 0.5
 """Seconds of a stop that are kept for ending a call that does not return."""
@@ -87,16 +89,22 @@ class Reporter:
         self._session.complete = True
         self._outbox.nudge()
 
-    def call_aside(self, path: str, messages: Iterable[bytes]) -> bytes:
+    def call_aside(self, path: str, messages: Iterable[bytes], *, hurried: bool = False) -> bytes:
         """Make a call over the session's connection: a stream of messages, or one.
 
         For one thread other than the reporter's own. Nothing is tried again, and there must be a
         connection.
 
+        Args:
+            path: Of the method.
+            messages: What it is sent.
+            hurried: Whether other things wait for it: then it is given up early.
+
         Raises:
             BackendError: There is none, or no usable answer in time.
         """
-        return self._session.connection.call_aside(path, messages, self._timeout)
+        timeout = min(self._timeout, HURRIED_S) if hurried else self._timeout
+        return self._session.connection.call_aside(path, messages, timeout)
 
     def cancel_aside(self) -> None:
         """Make the `call_aside` under way fail, if there is one; from any thread."""

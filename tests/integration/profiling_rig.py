@@ -34,7 +34,7 @@ class ScriptedSampler:
         self.breaks = None
         self._counted = {}
 
-    def follow(self, wanted):
+    def follow(self, wanted, started):  # noqa: ARG002  a pid is never reused here
         with self._lock:
             if self.breaks:
                 raise self.breaks

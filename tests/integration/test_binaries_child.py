@@ -154,6 +154,44 @@ def test_a_file_that_never_answers_costs_its_process_alone(tmp_path: Path):
             bad.kill()
 
 
+def test_while_the_agent_ends_an_answer_is_not_waited_for_long(sleeper: int):
+    ending: list[bool] = []
+    reader = Reader(answer_s=30, hurried=lambda: bool(ending))
+    reader.look(sleeper, start_ticks(sleeper))
+    held = reader.pid
+    assert held is not None
+    os.kill(held, signal.SIGSTOP)
+    ending.append(True)
+    began = time.monotonic()
+    with pytest.raises(ChildLost):
+        reader.look(sleeper, start_ticks(sleeper))
+    assert time.monotonic() - began < 5
+    assert not Path(f"/proc/{held}").exists()
+    reader.close()
+
+
+def test_rows_that_were_prepared_are_those_that_are_read_without(reader: Reader):
+    with running("/usr/bin/python3", "-c", "while 1: sum(range(1000))") as process:
+        while b"libc" not in Path(f"/proc/{process.pid}/maps").read_bytes():
+            assert process.poll() is None
+        time.sleep(0.2)
+        ticks = start_ticks(process.pid)
+
+        def rows() -> list[bytes]:
+            images = {each.image for each in reader.look(process.pid, ticks)[1] if each.image > 1}
+            return [b"".join(reader.rows(image)[1]) for image in sorted(images)]
+
+        reader.prepare(process.pid, ticks)
+        prepared = rows()
+        assert sum(map(len, prepared)) > 50_000 * 8
+        assert prepared == rows()
+
+
+def test_a_process_that_has_ended_is_not_prepared(reader: Reader, sleeper: int):
+    with pytest.raises(GoneError):
+        reader.prepare(sleeper, start_ticks(sleeper) + 1)
+
+
 def test_a_child_that_dies_is_replaced(tmp_path: Path):
     sampler = KernelSampler(reader=(reader := Reader()))
     with running(built(tmp_path, "split", SPLIT_C)) as process:

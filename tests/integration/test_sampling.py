@@ -24,9 +24,11 @@ from bench.rig.profiled import (
     running,
     switches,
 )
+from rover.clock import host_ticks
 from rover.profiling.layout import Walk
 from rover.profiling.records import Target
 from rover.profiling.sampling import PERIOD_NS, KernelSampler
+from rover.profiling.usage import start_ticks
 
 pytestmark = pytest.mark.kernel
 
@@ -264,6 +266,15 @@ def test_a_process_that_is_gone_is_refused_by_name(sampler: KernelSampler):
         pass
     assert sampler.follow({process.pid: ON}) == {process.pid: "it has ended"}
     assert not sampler.is_loaded
+
+
+def test_a_later_process_of_the_same_pid_is_not_sampled_in_its_stead(sampler: KernelSampler):
+    with running("/bin/sleep", "60") as process:
+        started = host_ticks(start_ticks(process.pid))
+        refused = sampler.follow({process.pid: ON}, {process.pid: started - 1})
+        assert refused == {process.pid: "it has ended, and its pid is another process's"}
+        assert not sampler.is_loaded
+        assert sampler.follow({process.pid: ON}, {process.pid: started}) == {}
 
 
 def test_at_rest_nothing_is_loaded(sampler: KernelSampler):
