@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from array import array
 
-from rover.binaries.eh_frame import END, FRAME, MAX_PC, MAX_ROWS, RSP, SIGNAL
+from rover.binaries.call_frames import END, FRAME, RSP, SIGNAL
+from rover.binaries.eh_frame import MAX_PC, MAX_ROWS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from bench.rig.profiled import (
     switches,
 )
 from rover.clock import host_ticks
+from rover.profiling import perf_events
 from rover.profiling.layout import Walk
 from rover.profiling.records import Target
 from rover.profiling.sampling import PERIOD_NS, KernelSampler
@@ -295,6 +296,33 @@ def test_at_rest_nothing_is_loaded(sampler: KernelSampler):
     sampler.close()
     sampler.close()
     assert held() == before
+
+
+def test_cpus_that_come_are_sampled_and_those_that_go_are_let_go(
+    sampler: KernelSampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if len(cpus) < 2:
+        pytest.skip("this machine has one CPU")
+    online = tmp_path / "online"
+    monkeypatch.setattr(perf_events, "ONLINE", online)
+
+    def events() -> int:
+        links = (path for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+        return sum("[perf_event]" in str(path.readlink()) for path in links)
+
+    with running("taskset", "-c", str(cpus[1]), built(tmp_path, "split", SPLIT_C)) as process:
+        online.write_text(f"{cpus[0]}\n")
+        sampler.follow({process.pid: ON})
+        time.sleep(0.3)
+        assert total(sampler.counts()) == 0
+        assert events() == 1
+        online.write_text(f"{cpus[0]},{cpus[1]}\n")
+        sampled(sampler, process.pid, lambda found: counted(found, "heavy", "main") > 10)
+        assert events() == 2
+        online.write_text(f"{cpus[0]}\n")
+        sampler.counts()
+        assert events() == 1
 
 
 def test_very_many_switches_are_weighed():

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.binaries import eh_frame
-from rover.binaries.eh_frame import END, FRAME, LOST, RBP, RSP, rows_of
+from rover.binaries.call_frames import END, FRAME, LOST, PLT, RBP, RSP
+from rover.binaries.eh_frame import rows_of
 from rover.binaries.elf import Elf, file_reader
 
 PYTHON = "/usr/bin/python3"
@@ -84,7 +84,7 @@ def test_the_expression_of_plt_entries_is_known():
     expression = b"\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22"
     steps = b"\x0f" + bytes([len(expression)]) + expression
     rows = rows_of(PLAIN + function(len(PLAIN), 0x1000, 0x20, steps), 0, 0)
-    assert split(rows[0]) == (0x1000, eh_frame.PLT, 11 * 8, 0)
+    assert split(rows[0]) == (0x1000, PLT, 11 * 8, 0)
 
 
 def test_a_hole_between_functions_is_walked_by_the_frame_pointer():
