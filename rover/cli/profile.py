@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from rover.binaries.reader import Reader
 from rover.cli.logs import write_logs
 from rover.cli.options import load_settings
 from rover.cli.signals import until_signalled
@@ -143,7 +144,8 @@ def sample(pid: int, target: Target, seconds: float, period_ns: int, stop: StopR
     Raises:
         ProbeError: the kernel does not allow it, or the process cannot be sampled.
     """
-    sampler = KernelSampler(period_ns, given_up=stop.is_set)
+    # by a reader that knows no hurry: who ends early wants names as well
+    sampler = KernelSampler(period_ns, reader=Reader(), given_up=stop.is_set)
     try:
         _progress("loading the programs")
         if refused := sampler.follow({pid: frozenset({target})}):
