@@ -78,7 +78,7 @@ class Rig:
         """Processes by the name of the entity."""
         self.silent = False
         self.guard = Guard()
-        core = BackendSettings(addr=backend.address, check_period=0.1, timeout=2, **more)
+        core = BackendSettings(addr=backend.address, **{"check_period": 0.1, "timeout": 2, **more})
         self.reporter = Reporter(core, HURRY, AGENT, supports=lambda _process: True)
         self.profiler = Profiler(
             settings,

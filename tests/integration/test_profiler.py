@@ -252,6 +252,20 @@ def test_an_agent_that_is_stopped_in_mid_task_sends_the_rest_and_detaches(backen
     assert (rig.profile(task).count, rig.sampler.closed) == (5, True)
 
 
+def test_a_question_that_is_not_answered_holds_up_no_flush(backend):
+    with profiling(backend, timeout=60) as rig:
+        task = rig.task(rig.knows(1, 41))
+        rig.hit(41, "before")
+        rig.wait_for(task, lambda profile: profile.count == 1)
+        backend.faults.delay(60, method="queryTasks")
+        try:
+            for count in range(2, 5):  # each flush has met a question under way or to come
+                rig.hit(41, "after")
+                rig.wait_for(task, lambda profile, count=count: profile.count == count)
+        finally:
+            backend.faults.clear()
+
+
 def test_a_backend_that_hangs_does_not_keep_the_agent_from_its_end(backend):
     with profiling(backend) as rig:
         rig.task(rig.knows(1, 11))
