@@ -37,6 +37,10 @@ class Followed:
     wanted: frozenset[Target]
     value: TargetValue = field(default_factory=TargetValue)
     ended: bool = False
+    vain: int = 0
+    """Looks in a row for code that was not known, which found none."""
+    look_at: float = 0.0
+    """time.monotonic() before which there is no further such look."""
     slowed: bool = False
     unkept: dict[Target, tuple[int, int]] = field(default_factory=dict)
     """Counted without its stack, and how much of it was given."""

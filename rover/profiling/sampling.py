@@ -38,6 +38,8 @@ MOST_SWITCHES: Final = 20_000
 """Of a process in a second; above, one of several is taken and weighs as much."""
 LOOK_S: Final = 0.5
 """Between two looks whether processes have come to code that is not known."""
+VAIN_LOOK_S: Final = 8.0
+"""The same where such looks find nothing, as with java, whose compiled code ends most stacks."""
 BLAMED_S: Final = 300.0
 """Seconds for which a process whose files held up the child is not sampled."""
 MAX_BLAMED: Final = 1_024
@@ -303,7 +305,8 @@ class KernelSampler:
                 for pid, followed in self._followed.items():
                     value = self._value(loaded, pid)
                     if value is not None and (
-                        value.news != followed.value.news or not followed.value.generation
+                        (value.news != followed.value.news and time.monotonic() >= followed.look_at)
+                        or not followed.value.generation
                     ):
                         news[pid] = followed
                 try:
@@ -326,8 +329,15 @@ class KernelSampler:
                 generation, _ = self._reader.look(pid, each.ticks)
                 value = self._value(loaded, pid)
                 moved = value is not None and value.news != each.value.news
-                if self._child != self._reader.started or generation != known or moved:
+                if self._child != self._reader.started or generation != known:
+                    each.vain = 0
                     self._enter(loaded, pid, each)
+                elif moved:  # it may be the same program in a new address space
+                    each.vain += 1
+                    pause = min(LOOK_S * 2 ** min(each.vain, 10), VAIN_LOOK_S)
+                    each.look_at = time.monotonic() + pause
+                    each.value.mm = 0
+                    self._rewrite(loaded, pid, each)
             except GoneError:
                 self._end(loaded, pid, each)
             except ChildLost as error:

@@ -24,6 +24,7 @@ from bench.rig.profiled import (
     running,
     switches,
 )
+from rover.binaries.reader import CodeMapping, Reader
 from rover.clock import host_ticks
 from rover.profiling import perf_events
 from rover.profiling.layout import Walk
@@ -296,6 +297,33 @@ def test_at_rest_nothing_is_loaded(sampler: KernelSampler):
     sampler.close()
     sampler.close()
     assert held() == before
+
+
+NO_WAY_UP_C = """
+volatile long sink;
+int main(void) { for (;;) { asm volatile("mov $16, %%ebp" ::: "memory"); sink++; } }
+"""
+
+
+def test_stacks_that_stay_cut_cost_ever_fewer_looks(tmp_path: Path):
+    class Counted(Reader):
+        looks = 0
+
+        def look(self, pid: int, ticks: int) -> tuple[int, list[CodeMapping]]:
+            self.looks += 1
+            return super().look(pid, ticks)
+
+    sampler = KernelSampler(reader=(reader := Counted()))
+    flags = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
+    with running(built(tmp_path, "cut", NO_WAY_UP_C, *flags)) as process:
+        try:
+            sampler.follow({process.pid: ON})
+            time.sleep(5)
+            sampler.counts()
+            assert sampler.walks(process.pid)[Walk.LOST] > 20
+            assert 2 <= reader.looks <= 6  # one each half a second would be 11
+        finally:
+            sampler.close()
 
 
 def test_cpus_that_come_are_sampled_and_those_that_go_are_let_go(
