@@ -54,10 +54,11 @@ machines: dev
 protos: dev
 	$(BIN)/python protos/generate.py
 
-# The reference of keys and the pictures, made of the code; pictures take Chromium.
+# The reference of keys and the pictures, made of the code; those of the page take Chromium.
 docs: dev
 	$(BIN)/python docs/keys.py
-	$(BIN)/python docs/pictures/make.py
+	$(BIN)/python docs/pictures/live_view.py
+	$(BIN)/python docs/pictures/status_page.py
 
 # The Debian package, into dist/, looked over by lintian.
 deb: install
