@@ -55,7 +55,8 @@ def check(file: Path) -> None:
         )
     tell(loaded)
     changed = sum(row.origin.source.value != "default" for row in rows(loaded))
-    click.echo(f"{name} is good: {changed} values set here, the rest are defaults")
+    values = f"{changed} value{'s' * (changed != 1)}"
+    click.echo(f"{name} is good: {values} set here, the rest are defaults")
 
 
 @config.command()
