@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SIZE = 10_000
 ID = "5e1f" * 16
 CONTAINER = f"/kubepods-bench/cri-containerd-{ID}.scope"
-WINDOW = 15.0
+WINDOW = 10.0
 STARTS, STARTS_A_SECOND = 200, 20
 CALM = [f"--set=process_discovery.{which}_period=600s" for which in ("heartbeat", "reconcile")]
 AGENT_MS = 200
