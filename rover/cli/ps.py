@@ -13,12 +13,12 @@ from rover.cli.output import as_json, formed, watched
 from rover.cli.processes import REASONS, Wanted, names, table
 from rover.cli.terminal import Screen, screen, show
 from rover.cli.text import filled
-from rover.cli.watching import watch
+from rover.cli.watching import FOR_PROGRAMS, watch
 from rover.errors import RoverError
 from rover.status.client import NotAskedError, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rover.config.load import Loaded
 
@@ -75,7 +75,7 @@ def ps(
         return Found(kept, found.instead)
 
     if again:
-        watch(lambda shown: _looked(look(), output, shown), every, output=output)
+        watch(Looks(look, output).lines, every, output=output)
         return
     processes, instead = look()
     if instead:
@@ -117,14 +117,33 @@ def _scanned(loaded: Loaded) -> Found:
     return Found([listed(why, lambda _: None) for why in found])
 
 
-def _looked(found: Found, output: str, shown: Screen) -> list[str]:
-    """Give the lines of one of several looks; for people, with who tells where that may change."""
-    if output == "json":
-        return [as_json(found.processes, line=True)]
-    lines = _lines(found.processes, output, shown)
-    if output == "name" or not found.instead:
-        return lines
-    return [*filled("", found.instead, shown.width, 0), "", *lines]
+class Looks:
+    """Looks that follow each other: who tells of the processes may change between two of them."""
+
+    def __init__(self, look: Callable[[], Found], output: str) -> None:
+        """Begin.
+
+        Args:
+            look: finds the processes.
+            output: the form of the lines.
+        """
+        self._look = look
+        self._output = output
+        self._said = ""
+
+    def lines(self, shown: Screen) -> list[str]:
+        """Look once; people are told above why it is a scan, programs' users on standard error."""
+        processes, instead = self._look()
+        if self._output in FOR_PROGRAMS:
+            if instead not in {"", self._said} and not shown.moves:
+                click.echo(instead, err=True)
+            self._said = instead
+            if self._output == "json":
+                return [as_json(processes, line=True)]
+        lines = _lines(processes, self._output, shown)
+        if self._output in FOR_PROGRAMS or not instead:
+            return lines
+        return [*filled("", instead, shown.width, 0), "", *lines]
 
 
 def _lines(processes: list[Mapping[str, Any]], output: str, shown: Screen) -> list[str]:

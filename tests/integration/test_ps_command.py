@@ -104,6 +104,14 @@ def test_watched_names_have_nothing_between_two_looks(agent: Path):
     assert text.split() == ["OS_LINUX/cart/node-1/python3.11"] * 2
 
 
+def test_watched_for_programs_it_says_once_on_standard_error_that_it_scans(tmp_path: Path):
+    text = shown(
+        ROVER, "ps", str(os.getpid()), "--watch", "--every", "0.5", "-o", "name", "--state-dir",
+        tmp_path, way="pipe", until=r"(?s)(OS_LINUX/.*?\n){3}",
+    )  # fmt: skip
+    assert text.count("scanning instead") == 1
+
+
 def test_watched_it_says_above_when_it_scans_for_want_of_an_agent(tmp_path: Path):
     text = shown(
         ROVER, "ps", str(os.getpid()), "--watch", "--state-dir", tmp_path, way="80x24",
