@@ -91,7 +91,8 @@ def draw(news: Iterable[tuple[View, list[str]]], title: str, keys: Keys) -> None
     ):
         for view, _ in news:
             width, height = console.size
-            place.move(keys.pressed(), view.counts()[0], room(height))
+            present, gone = view.counts()
+            place.move(keys.pressed(), present, room(height) - room_below(height, gone))
             page = page_of(view, width, height, title, place, scrolls=keys.there)
             if page != shown:
                 live.update(drawn(page), refresh=True)
@@ -101,6 +102,11 @@ def draw(news: Iterable[tuple[View, list[str]]], title: str, keys: Keys) -> None
 def room(height: int) -> int:
     """Tell how many rows fit."""
     return max(height - AROUND, 1)
+
+
+def room_below(height: int, gone: int) -> int:
+    """Tell how many of them are for processes that have just ended, of which there are so many."""
+    return min(gone, max(room(height) // ENDED_SHARE, 1), room(height) - 1)
 
 
 @contextlib.contextmanager
@@ -137,7 +143,7 @@ def page_of(
     """Take from the view what fits."""
     now = time.monotonic()
     present, gone = view.counts()
-    ended = view.ended(min(gone, max(room(height) // ENDED_SHARE, 1), room(height) - 1))
+    ended = view.ended(room_below(height, gone))
     live = view.live(place.begin, room(height) - len(ended))
     rows = (*live, *ended)
     columns = columns_of(width)

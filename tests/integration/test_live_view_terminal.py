@@ -53,8 +53,8 @@ def test_where_no_cursor_moves_each_change_is_a_line(way: str):
 @pytest.mark.parametrize(
     ("presses", "told"),
     [
-        (b"\x1b[6~", "18-32 shown"),
-        (b"\x1b[F", r"4\d-58 shown"),
+        (b"\x1b[6~", "16-30 shown"),
+        (b"\x1b[F", "44-58 shown"),
         (b"\x1b[F\x1b[H", "1-15 shown"),
         (b"jjj", "4-18 shown"),
     ],
