@@ -5,7 +5,7 @@ VENV   := .venv
 PYTHON := /usr/bin/python3
 BIN    := $(VENV)/bin
 
-.PHONY: install dev run test lint bench machines protos deb clean
+.PHONY: install dev run test lint bench machines protos docs deb clean
 
 install: $(VENV)/.installed
 
@@ -53,6 +53,12 @@ machines: dev
 
 protos: dev
 	$(BIN)/python protos/generate.py
+
+# The reference of keys and the pictures, made of the code; those of the page take Chromium.
+docs: dev
+	$(BIN)/python docs/keys.py
+	$(BIN)/python docs/pictures/live_view.py
+	$(BIN)/python docs/pictures/status_page.py
 
 # The Debian package, into dist/, looked over by lintian.
 deb: install

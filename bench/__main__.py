@@ -21,6 +21,7 @@ BENCHES = (
     "reading",
     "changes",
     "beat",
+    "telling",
     "k8s_scale",
     "k8s_pod",
 )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from rover.cli.backend_profile import profile
-from rover.cli.live import GONE_AFTER, mute, show
+from rover.cli.live import GONE_AFTER, show
+from rover.cli.terminal import mute
 from rover.errors import BackendError, ConfigError
 from rover.host_limits import ensure_room
 from rover.stopping import StopRequest

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from rover.cli.options import configured, tell
+from rover.cli.output import as_json, formed
 from rover.config.load import load
 from rover.config.origin import file_name
 from rover.config.show import Row, rows
@@ -54,32 +55,26 @@ def check(file: Path) -> None:
         )
     tell(loaded)
     changed = sum(row.origin.source.value != "default" for row in rows(loaded))
-    click.echo(f"{name} is good: {changed} values set here, the rest are defaults")
+    values = f"{changed} value{'s' * (changed != 1)}"
+    click.echo(f"{name} is good: {values} set here, the rest are defaults")
 
 
 @config.command()
 @configured
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print.",
-)
+@formed("text", "json")
 def show(loaded: Loaded, *, output: str) -> None:
     """Show every value in effect and where it comes from; secrets are masked.
 
     Without --config the file is the one that ROVER_CONFIG names, or /etc/rover/rover.yaml.
     """
     if output == "json":
-        click.echo(json.dumps(_as_json(loaded), indent=2, ensure_ascii=False))
+        click.echo(as_json(_told(loaded)))
         return
     tell(loaded)
     click.echo(_as_text(rows(loaded)))
 
 
-def _as_json(loaded: Loaded) -> Mapping[str, object]:
+def _told(loaded: Loaded) -> Mapping[str, object]:
     return {
         "file": None if loaded.file is None else str(loaded.file),
         "settings": {

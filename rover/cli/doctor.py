@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,9 +11,10 @@ import click
 
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
+from rover.cli.output import as_json, formed
 from rover.cli.scan import known_id
 from rover.cli.terminal import Screen, coloured, screen, show
-from rover.cli.text import printable
+from rover.cli.text import filled, printable
 from rover.doctor import bundle as support
 from rover.doctor.checks import Check, Outcome, first_cause, worst
 from rover.doctor.examination import examine
@@ -38,7 +37,7 @@ MARK: Final = 9
 
 @click.command()
 @configured
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@formed("text", "json")
 @click.option("--no-load", is_flag=True, help="Do not load and attach the programs as a trial.")
 @click.option(
     "--bundle",
@@ -57,9 +56,9 @@ def doctor(loaded: Loaded, *, output: str, no_load: bool, bundle: Path | None) -
     tell(loaded)
     write_logs("ERROR", tracebacks=False)
     checks = examine(loaded.settings, known_id(loaded.settings), load=not no_load)
-    report = as_json(checks)
+    report = told_of(checks)
     if output == "json":
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        click.echo(as_json(report))
     else:
         show(page(checks, screen()))
     if bundle is not None:
@@ -74,7 +73,7 @@ def _write_bundle(loaded: Loaded, report: dict[str, Any], file: Path) -> None:
     click.echo(f"{file} written; taken out of it: {', '.join(removed) or 'nothing'}", err=True)
 
 
-def as_json(checks: list[Check]) -> dict[str, Any]:
+def told_of(checks: list[Check]) -> dict[str, Any]:
     """Tell of all looks, JSON-ready."""
     first = first_cause(checks)
     return {
@@ -90,8 +89,8 @@ def page(checks: list[Check], shown: Screen) -> list[str]:
     lines: list[str] = []
     if first is not None:
         word = "first cause" if first.outcome is Outcome.FAIL else "could be better"
-        lines += _fill(f"{word}: ", f"{first.subject}: {first.says}", shown, 2)
-        lines += [*_fill("  do: ", first.mend, shown, 6), ""]
+        lines += filled(f"{word}: ", f"{first.subject}: {first.says}", shown.width, 2)
+        lines += [*filled("  do: ", first.mend, shown.width, 6), ""]
     width = max(len(check.subject) for check in checks) + 2
     if shown.width:
         width = min(width, shown.width // 3)
@@ -110,23 +109,10 @@ def _lines(check: Check, width: int, shown: Screen) -> Iterator[str]:
     else:
         yield f"{mark}{subject}"
         begin = plain = gap
-    told = _fill(plain, check.says, shown, len(gap))
+    told = filled(plain, check.says, shown.width, len(gap))
     yield begin + told[0][len(plain) :]
     yield from told[1:]
     if check.because:
-        yield from _fill(f"{gap}because of ", f"{check.because}", shown, len(gap) + 2)
+        yield from filled(f"{gap}because of ", f"{check.because}", shown.width, len(gap) + 2)
     elif check.mend:
-        yield from _fill(f"{gap}do: ", check.mend, shown, len(gap) + 4)
-
-
-def _fill(begin: str, text: str, shown: Screen, hanging: int) -> list[str]:
-    text = printable(text)
-    if not shown.width:
-        return [f"{begin}{text}".rstrip()]
-    return textwrap.wrap(
-        text,
-        shown.width,
-        initial_indent=begin,
-        subsequent_indent=" " * hanging,
-        break_on_hyphens=False,
-    ) or [begin]
+        yield from filled(f"{gap}do: ", check.mend, shown.width, len(gap) + 4)

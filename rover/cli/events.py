@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.cells import cell_len, set_cell_size
 
-from rover.cli.live import mute
+from rover.cli.choice import EVERYWHERE, Where, chosen
 from rover.cli.options import configured
-from rover.cli.terminal import Screen, screen, show
+from rover.cli.output import as_json, formed
+from rover.cli.terminal import Screen, mute, screen, show
 from rover.cli.text import printable
 from rover.status.client import ask
 
@@ -29,8 +28,6 @@ KINDS: Final = (
 )  # fmt: skip
 EVERY: Final = 0.25
 """Seconds between two questions, where the last answer had all there was."""
-SHOWN: Final = 12
-"""Digits of a container's id."""
 COLUMNS: Final = (
     ("TIME", 12), ("KIND", 11), ("PID", 7), ("SERVICE", 20), ("PROCESS", 15), ("WHERE", 24),
 )  # fmt: skip
@@ -44,12 +41,10 @@ FULL_WIDTH: Final = 110
 
 @click.command()
 @configured
-@click.option("-o", "--output", type=click.Choice(["columns", "json"]), default="columns")
+@formed("columns", "json")
 @click.option("--kind", multiple=True, type=click.Choice(KINDS), help="Of this kind.")
 @click.option("--pid", multiple=True, type=int, help="Of this process.")
-@click.option("--service", multiple=True, metavar="PATTERN", help="Of such a service; * and ?.")
-@click.option("--namespace", multiple=True, metavar="NAME", help="Of pods in a namespace.")
-@click.option("--container", multiple=True, metavar="NAME|ID", help="Of such a container.")
+@chosen
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many.")
 @click.option(
     "--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="End after a while."
@@ -58,9 +53,11 @@ def events(
     loaded: Loaded,
     *,
     output: str,
+    kind: tuple[str, ...],
+    pid: tuple[int, ...],
+    where: Where,
     count: int | None,
     seconds: float | None,
-    **choice: Any,  # noqa: ANN401 - the options of `Wanted`
 ) -> None:
     """Show what happens on this host as it happens, until Ctrl-C.
 
@@ -68,7 +65,7 @@ def events(
     or are withdrawn. The running agent is asked four times a second; it keeps 8,192 events for who
     is slow, and of more it is told how many were missed. While nobody listens it keeps none.
     """
-    wanted = Wanted(**choice)
+    wanted = Wanted(kind, pid, where)
     shown = screen()
     until = None if seconds is None else time.monotonic() + seconds
     try:
@@ -86,25 +83,19 @@ def events(
 class Wanted:
     """Which events are shown; an empty choice is all."""
 
-    kind: tuple[str, ...] = ()
-    pid: tuple[int, ...] = ()
-    service: tuple[str, ...] = ()
-    namespace: tuple[str, ...] = ()
-    container: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    where: Where = EVERYWHERE
 
     def holds(self, event: Mapping[str, Any]) -> bool:
         """Tell whether an event is wanted."""
+        # without a pod there is no name of a container, and the beginning of its id in its place
+        name, begins = (event["container"], "") if event["pod"] else ("", event["container"])
         return (
-            (not self.kind or event["kind"] in self.kind)
-            and (not self.pid or event["pid"] in self.pid)
-            and (not self.namespace or event["namespace"] in self.namespace)
-            and (not self.container or any(_is_in(event, each) for each in self.container))
-            and (not self.service or any(fnmatchcase(event["service"], s) for s in self.service))
+            (not self.kinds or event["kind"] in self.kinds)
+            and (not self.pids or event["pid"] in self.pids)
+            and self.where.holds((event["service"],), event["namespace"], name, begins)
         )
-
-
-def _is_in(event: Mapping[str, Any], container: str) -> bool:
-    return bool(event["container"]) and event["container"] in {container, container[:SHOWN]}
 
 
 def _follow(
@@ -143,13 +134,13 @@ def _answers(state_dir: str, until: float | None) -> Iterator[Mapping[str, Any]]
 
 def _missed(lost: int, output: str) -> str:
     if output == "json":
-        return json.dumps({"kind": "lost", "count": lost})
+        return as_json({"kind": "lost", "count": lost}, line=True)
     return f"… {lost} events missed: more happened than this could be told of"
 
 
 def _line(event: Mapping[str, Any], output: str, shown: Screen) -> str:
     if output == "json":
-        return json.dumps(event, ensure_ascii=False)
+        return as_json(event, line=True)
     at = datetime.fromtimestamp(event["at"]).astimezone()
     pod = f"{event['namespace']}/{event['pod']}" if event["pod"] else ""
     cells = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -10,6 +9,7 @@ from urllib.parse import urlencode
 import click
 
 from rover.cli.options import configured
+from rover.cli.output import as_json, formed
 from rover.cli.stories import pages
 from rover.cli.terminal import screen, show
 from rover.errors import RoverError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.argument("pid", required=False)
 @click.option("--container", metavar="ID", help="All processes of a container, by its id.")
 @click.option("--pod", metavar="NAMESPACE/NAME", help="All processes of a pod.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@formed("text", "json")
 def explain(
     loaded: Loaded, *, pid: str | None, container: str | None, pod: str | None, output: str
 ) -> None:
@@ -46,7 +46,7 @@ def explain(
     if "error" in told:
         raise RoverError(f"{told['error']}{_hint(question)}")
     if output == "json":
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        click.echo(as_json(told))
     else:
         show(pages(told, screen()))
 

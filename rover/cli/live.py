@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -10,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rover.cli.terminal import mute, screen
 from rover.cli.view import View
 from rover.guard import Defect, Guard
 
@@ -52,7 +52,7 @@ def show(
     unsubscribe = state.subscribe(inbox.put)
     view = View(gone_after)
     try:
-        if sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
+        if screen().moves:
             # lines need nothing that draws
             from rover.cli.keys import Keys  # noqa: PLC0415
             from rover.cli.screen import draw  # noqa: PLC0415
@@ -65,13 +65,6 @@ def show(
         mute()
     finally:
         unsubscribe()
-
-
-def mute() -> None:
-    """Lead standard output nowhere: Python flushes it at exit and would complain of its reader."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 class _Inbox:

@@ -70,6 +70,8 @@ class JsonEvents(logging.Formatter):
         if again := Repetition.of(record):
             told["repeated"] = again.times
             told["within_seconds"] = again.seconds
+            if again.pids:
+                told["of_pids_too"] = again.pids
         if record.exc_info:
             told["exception"] = without_secrets(_traceback(record.exc_info))
         return json.dumps(told)

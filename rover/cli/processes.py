@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
+from rover.cli.choice import EVERYWHERE, Where
 from rover.cli.columns import Column, laid_out
 from rover.cli.text import printable
 from rover.model import Reason
@@ -44,11 +44,7 @@ class Wanted:
     """Which processes are shown; an empty choice is all."""
 
     pids: tuple[int, ...] = ()
-    services: tuple[str, ...] = ()
-    """With ``*`` and ``?`` for what may stand there."""
-    namespaces: tuple[str, ...] = ()
-    containers: tuple[str, ...] = ()
-    """Names, or beginnings of ids."""
+    where: Where = EVERYWHERE
     reasons: tuple[str, ...] = ()
 
     def holds(self, process: Mapping[str, Any]) -> bool:
@@ -56,18 +52,13 @@ class Wanted:
         return (
             (not self.pids or process["pid"] in self.pids)
             and (not self.reasons or process["reason"] in {REASONS[each] for each in self.reasons})
-            and (not self.namespaces or process["namespace"] in self.namespaces)
-            and (not self.containers or any(_is_in(process, each) for each in self.containers))
-            and (not self.services or any(self._names(each) for each in process["entities"]))
+            and self.where.holds(
+                (each["service"] for each in process["entities"]),
+                process["namespace"],
+                process["container"],
+                process["container_id"],
+            )
         )
-
-    def _names(self, entity: Mapping[str, Any]) -> bool:
-        return any(fnmatchcase(entity["service"], each) for each in self.services)
-
-
-def _is_in(process: Mapping[str, Any], container: str) -> bool:
-    of_id = process["container_id"].startswith(container)
-    return process["container"] == container or (bool(process["container_id"]) and of_id)
 
 
 def table(processes: Iterable[Mapping[str, Any]], width: int, *, wide: bool) -> list[str]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from rover.cli.choice import Where, chosen
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
+from rover.cli.output import as_json, formed, watched
 from rover.cli.processes import REASONS, Wanted, names, table
-from rover.cli.terminal import Screen, screen, show, watch
+from rover.cli.terminal import Screen, screen, show
+from rover.cli.text import filled
+from rover.cli.watching import FOR_PROGRAMS, watch
 from rover.errors import RoverError
 from rover.status.client import NotAskedError, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rover.config.load import Loaded
 
@@ -26,21 +29,18 @@ KERNEL_THREAD: Final = REASONS["kernel-thread"]
 @configured
 @click.argument("pids", metavar="[PID]...", nargs=-1, type=int)
 @click.option("-a", "--all", "everything", is_flag=True, help="Kernel threads as well.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "wide", "json", "name"]),
-    default="table",
-    show_default=True,
-    help="wide: all columns in full. name: LAYER/SERVICE/INSTANCE/PROCESS of each entity.",
+@formed(
+    "table",
+    "wide",
+    "json",
+    "name",
+    told="wide: all columns in full. name: LAYER/SERVICE/INSTANCE/PROCESS of each entity.",
 )
-@click.option("--service", multiple=True, metavar="PATTERN", help="Of such a service; * and ?.")
-@click.option("--namespace", multiple=True, metavar="NAME", help="Of pods in a namespace.")
-@click.option("--container", multiple=True, metavar="NAME|ID", help="Of such a container.")
+@chosen
 @click.option(
     "--reason", multiple=True, type=click.Choice(list(REASONS)), help="With such a verdict."
 )
-@click.option("-w", "--watch", "again", is_flag=True, help="Show it every 2 s, until Ctrl-C.")
+@watched
 @click.option("--scan", "scanned", is_flag=True, help="Ask no agent: scan, by this configuration.")
 def ps(
     loaded: Loaded,
@@ -48,9 +48,11 @@ def ps(
     pids: tuple[int, ...],
     everything: bool,
     output: str,
+    where: Where,
+    reason: tuple[str, ...],
     again: bool,
+    every: float,
     scanned: bool,
-    **choice: tuple[str, ...],
 ) -> None:
     """Show what is reported and as what, and why the rest is not.
 
@@ -60,69 +62,91 @@ def ps(
     """
     tell(loaded)
     write_logs("DEBUG" if loaded.settings.logger.level == "DEBUG" else "WARN", tracebacks=False)
-    wanted = Wanted(
-        pids, choice["service"], choice["namespace"], choice["container"], choice["reason"]
-    )
-    source = Source(loaded, scanned=scanned)
+    wanted = Wanted(pids, where, reason)
+    threads = bool(everything or pids or KERNEL_THREAD in {REASONS[each] for each in reason})
 
-    def found() -> list[Mapping[str, Any]]:
-        kept = pids or KERNEL_THREAD in {REASONS[each] for each in wanted.reasons}
-        shown = source.processes(everything=bool(everything or kept))
-        return [each for each in shown if wanted.holds(each)]
+    def look() -> Found:
+        found = _scanned(loaded) if scanned else _asked(loaded)
+        kept = [
+            each
+            for each in found.processes
+            if (threads or each["reason"] != KERNEL_THREAD) and wanted.holds(each)
+        ]
+        return Found(kept, found.instead)
 
     if again:
-        watch(lambda shown: _lines(found(), output, shown), 2.0)
+        watch(Looks(look, output).lines, every, output=output)
         return
-    processes = found()
+    processes, instead = look()
+    if instead:
+        click.echo(instead, err=True)
     missing = set(pids) - {each["pid"] for each in processes}
     if missing and wanted == Wanted(pids):
         raise RoverError(f"no process has pid {', '.join(map(str, sorted(missing)))}")
     if output == "json":
-        click.echo(json.dumps(processes, indent=2, ensure_ascii=False))
+        click.echo(as_json(processes))
     else:
         show(_lines(processes, output, screen()))
 
 
+class Found(NamedTuple):
+    """Processes, and who tells of them."""
+
+    processes: list[Mapping[str, Any]]
+    instead: str = ""
+    """Why it is a scan where the agent was to be asked; empty where it was."""
+
+
+def _asked(loaded: Loaded) -> Found:
+    """Ask the running agent; scan where there is none for this user."""
+    try:
+        told = ask(loaded.settings.core.state_dir, "/processes").json()
+    except NotAskedError as error:
+        return Found(_scanned(loaded).processes, f"{error}; scanning instead")
+    if "processes" not in told:
+        raise RoverError(f"the agent does not tell: {told.get('error', told)}")
+    return Found(told["processes"])
+
+
+def _scanned(loaded: Loaded) -> Found:
+    from rover.cli.scan import scan  # noqa: PLC0415 - mostly an agent is there to be asked
+    from rover.discovery.once import all_of  # noqa: PLC0415
+    from rover.explain import listed  # noqa: PLC0415
+
+    found = scan(loaded.settings, lambda census, _: all_of(census))
+    return Found([listed(why, lambda _: None) for why in found])
+
+
+class Looks:
+    """Looks that follow each other: who tells of the processes may change between two of them."""
+
+    def __init__(self, look: Callable[[], Found], output: str) -> None:
+        """Begin.
+
+        Args:
+            look: finds the processes.
+            output: the form of the lines.
+        """
+        self._look = look
+        self._output = output
+        self._said = ""
+
+    def lines(self, shown: Screen) -> list[str]:
+        """Look once; people are told above why it is a scan, programs' users on standard error."""
+        processes, instead = self._look()
+        if self._output in FOR_PROGRAMS:
+            if instead not in {"", self._said} and not shown.moves:
+                click.echo(instead, err=True)
+            self._said = instead
+            if self._output == "json":
+                return [as_json(processes, line=True)]
+        lines = _lines(processes, self._output, shown)
+        if self._output in FOR_PROGRAMS or not instead:
+            return lines
+        return [*filled("", instead, shown.width, 0), "", *lines]
+
+
 def _lines(processes: list[Mapping[str, Any]], output: str, shown: Screen) -> list[str]:
-    if output == "json":
-        return [json.dumps(processes, ensure_ascii=False)]
     if output == "name":
         return names(processes)
     return table(processes, shown.width, wide=output == "wide")
-
-
-class Source:
-    """Whom to ask: the running agent, else /proc."""
-
-    def __init__(self, loaded: Loaded, *, scanned: bool) -> None:
-        """Begin with the agent, unless a scan is asked for."""
-        self._loaded = loaded
-        self._scanned = scanned
-
-    def processes(self, *, everything: bool) -> list[Mapping[str, Any]]:
-        """Return all processes, with kernel threads or without."""
-        if not self._scanned:
-            try:
-                told = ask(self._loaded.settings.core.state_dir, "/processes").json()
-            except NotAskedError as error:
-                self._scanned = True
-                click.echo(f"{error}; scanning instead", err=True)
-            else:
-                if "processes" not in told:
-                    raise RoverError(f"the agent does not tell: {told.get('error', told)}")
-                return _without_threads(told["processes"], everything=everything)
-        return _without_threads(self._scan(), everything=everything)
-
-    def _scan(self) -> list[Mapping[str, Any]]:
-        from rover.cli.scan import scan  # noqa: PLC0415 - mostly an agent is there to be asked
-        from rover.discovery.once import all_of  # noqa: PLC0415
-        from rover.explain import listed  # noqa: PLC0415
-
-        found = scan(self._loaded.settings, lambda census, _: all_of(census))
-        return [listed(why, lambda _: None) for why in found]
-
-
-def _without_threads(
-    processes: list[Mapping[str, Any]], *, everything: bool
-) -> list[Mapping[str, Any]]:
-    return [each for each in processes if everything or each["reason"] != KERNEL_THREAD]

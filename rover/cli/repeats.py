@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ TIMER: Final = "log-repeats"
 """Name of the thread that there is while something is summed up."""
 MOST_KEPT: Final = 256
 """Events that are remembered; of more, the oldest is told and forgotten."""
+PID: Final = re.compile(r"\b(pid[= ]|process )(\d+)")
+"""Of a message: what befalls many processes is one event, for whatever it befalls."""
+PIDS_TOLD: Final = 8
+"""Other processes that a sum names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Repetition:
     times: int
     seconds: float
     """In so many, since it was written last."""
+    pids: tuple[int, ...] = ()
+    """Other processes than the one named, which it was told of; the first `PIDS_TOLD`."""
 
     @staticmethod
     def of(record: logging.LogRecord) -> Repetition | None:
@@ -34,18 +41,32 @@ class Repetition:
         return getattr(record, "repetition", None)
 
     def __str__(self) -> str:
-        return f"{self.times} more time{'s' * (self.times > 1)} in {self.seconds:.0f} s"
+        told = f"{self.times} more time{'s' * (self.times > 1)} in {self.seconds:.0f} s"
+        if not self.pids:
+            return told
+        others = [*map(str, self.pids), *["…"] * (len(self.pids) == PIDS_TOLD)]
+        return f"{told}, of pid {', '.join(others)} too"
 
 
 @dataclass(slots=True)
 class _Written:
     record: logging.LogRecord
     at: float
+    pids: frozenset[int]
+    """That it names."""
     again: int = 0
+    others: list[int] = field(default_factory=list)
+    """That its like named since, as far as they are told."""
+
+    def repeated(self, pids: frozenset[int]) -> None:
+        """Count its like."""
+        self.again += 1
+        new = pids - self.pids - {*self.others}
+        self.others += sorted(new)[: PIDS_TOLD - len(self.others)]
 
 
 class Summing(logging.StreamHandler[TextIO]):
-    """A handler for standard error that sums up what is repeated, word for word.
+    """A handler for standard error that sums up what is repeated, word for word but for pids.
 
     What is written for debugging is written as it comes. A sum is told by a timer, which there is
     only while something is summed up, and at the end.
@@ -70,17 +91,19 @@ class Summing(logging.StreamHandler[TextIO]):
             super().emit(record)
             return
         try:
-            key = (record.name, record.levelno, record.getMessage())
+            message = record.getMessage()
         except Exception:  # noqa: BLE001 - a message that cannot be made: as logging has it
             self.handleError(record)
             return
+        key = (record.name, record.levelno, PID.sub(r"\1", message))
+        pids = frozenset(int(found[2]) for found in PID.finditer(message))
         self._tell_due()
         if known := self._written.get(key):
-            known.again += 1
+            known.repeated(pids)
             self._have_told_later()
             return
         super().emit(record)
-        self._written[key] = _Written(record, self._clock())
+        self._written[key] = _Written(record, self._clock(), pids)
         if len(self._written) > MOST_KEPT:
             self._tell(self._written.popitem(last=False)[1])
 
@@ -115,7 +138,7 @@ class Summing(logging.StreamHandler[TextIO]):
             del self._written[key]
             if oldest.again:
                 self._tell(oldest)
-                self._written[key] = _Written(oldest.record, now)
+                self._written[key] = _Written(oldest.record, now, oldest.pids)
 
     def _tell(self, written: _Written) -> None:
         if not written.again:
@@ -124,7 +147,8 @@ class Summing(logging.StreamHandler[TextIO]):
         record = logging.LogRecord(
             like.name, like.levelno, like.pathname, like.lineno, like.msg, like.args, None
         )
-        record.repetition = Repetition(written.again, round(self._clock() - written.at))
+        seconds = round(self._clock() - written.at)
+        record.repetition = Repetition(written.again, seconds, tuple(written.others))
         super().emit(record)
 
     def _have_told_later(self) -> None:

@@ -91,16 +91,22 @@ def draw(news: Iterable[tuple[View, list[str]]], title: str, keys: Keys) -> None
     ):
         for view, _ in news:
             width, height = console.size
-            place.move(keys.pressed(), view.counts()[0], room(height))
-            page = _page(view, width, height, title, place, scrolls=keys.there)
+            present, gone = view.counts()
+            place.move(keys.pressed(), present, room(height) - room_below(height, gone))
+            page = page_of(view, width, height, title, place, scrolls=keys.there)
             if page != shown:
-                live.update(_drawn(page), refresh=True)
+                live.update(drawn(page), refresh=True)
                 shown = page
 
 
 def room(height: int) -> int:
     """Tell how many rows fit."""
     return max(height - AROUND, 1)
+
+
+def room_below(height: int, gone: int) -> int:
+    """Tell how many of them are for processes that have just ended, of which there are so many."""
+    return min(gone, max(room(height) // ENDED_SHARE, 1), room(height) - 1)
 
 
 @contextlib.contextmanager
@@ -121,7 +127,7 @@ def _logs_above() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Page:
     """All that is drawn; equal pages are not drawn twice."""
 
     title: str
@@ -131,23 +137,27 @@ class _Page:
     summary: str
 
 
-def _page(view: View, width: int, height: int, title: str, place: Place, *, scrolls: bool) -> _Page:
+def page_of(
+    view: View, width: int, height: int, title: str, place: Place, *, scrolls: bool
+) -> Page:
+    """Take from the view what fits."""
     now = time.monotonic()
     present, gone = view.counts()
-    ended = view.ended(min(gone, max(room(height) // ENDED_SHARE, 1), room(height) - 1))
+    ended = view.ended(room_below(height, gone))
     live = view.live(place.begin, room(height) - len(ended))
     rows = (*live, *ended)
-    columns = _columns(width)
-    return _Page(
+    columns = columns_of(width)
+    return Page(
         title,
         columns,
         tuple(tuple(_cells(row, now)[column] for column in columns) for row in rows),
         tuple(row.gone_at is not None for row in rows),
-        _summary(present, gone, place.begin, len(live), scrolls=scrolls),
+        summed_up(present, gone, place.begin, len(live), scrolls=scrolls),
     )
 
 
-def _columns(width: int) -> tuple[str, ...]:
+def columns_of(width: int) -> tuple[str, ...]:
+    """Tell which columns a terminal of this width has room for."""
     if width < FULL_WIDTH:
         return NARROW_COLUMNS
     layer = ("layer",) if width >= LAYER_WIDTH else ()
@@ -155,7 +165,8 @@ def _columns(width: int) -> tuple[str, ...]:
     return (*layer, *COLUMNS, *command)
 
 
-def _summary(present: int, gone: int, begin: int, shown: int, *, scrolls: bool) -> str:
+def summed_up(present: int, gone: int, begin: int, shown: int, *, scrolls: bool) -> str:
+    """Write the last line: how many there are, which of them are shown, how it ends."""
     parts = [f"{present} processes"]
     if gone:
         parts.append(f"{gone} just ended")
@@ -184,7 +195,8 @@ def _cells(row: Row, now: float) -> dict[str, str]:
     }
 
 
-def _drawn(page: _Page) -> RenderableType:
+def drawn(page: Page) -> RenderableType:
+    """Draw a page."""
     table = Table(title=page.title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in page.columns:
         number = column in {"pid", "age"}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import textwrap
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from rover.cli.options import configured
-from rover.cli.terminal import Screen, coloured, screen, show, watch
-from rover.cli.text import amount, duration, printable
+from rover.cli.output import as_json, formed, watched
+from rover.cli.terminal import Screen, coloured, screen, show
+from rover.cli.text import amount, duration, filled
+from rover.cli.watching import watch
 from rover.errors import RoverError
 from rover.status.client import ask
 
@@ -29,16 +29,8 @@ LABEL: Final = 12
 
 @click.command()
 @configured
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
-@click.option("-w", "--watch", "again", is_flag=True, help="Show it again and again, until Ctrl-C.")
-@click.option(
-    "--every",
-    type=click.FloatRange(min=0.5, max=3600),
-    default=2.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Pause between two looks of --watch.",
-)
+@formed("text", "json")
+@watched
 def status(loaded: Loaded, *, output: str, again: bool, every: float) -> None:
     """Show on one screen how the running agent fares.
 
@@ -53,7 +45,7 @@ def status(loaded: Loaded, *, output: str, again: bool, every: float) -> None:
         return
     told = _asked(state_dir)
     if output == "json":
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        click.echo(as_json(told))
     else:
         show(page(told, screen()))
     sys.exit(EXIT_CODES.get(told["state"], 1))
@@ -62,19 +54,13 @@ def status(loaded: Loaded, *, output: str, again: bool, every: float) -> None:
 def _watch(state_dir: str, output: str, every: float) -> None:
     before: Mapping[str, Any] | None = None
 
-    def draw(shown: Screen) -> list[str]:
+    def look(shown: Screen) -> list[str]:
         nonlocal before
-        try:
-            told = _asked(state_dir)
-        except RoverError as error:
-            before = None
-            return _error(str(error), shown, output)
-        former, before = before, told
-        if output == "json":
-            return [json.dumps(told, ensure_ascii=False)]
-        return page(told, shown, former)
+        former, before = before, None
+        told = before = _asked(state_dir)
+        return [as_json(told, line=True)] if output == "json" else page(told, shown, former)
 
-    watch(draw, every)
+    watch(look, every, output=output)
 
 
 def _asked(state_dir: str) -> Any:  # noqa: ANN401 - JSON
@@ -84,12 +70,6 @@ def _asked(state_dir: str) -> Any:  # noqa: ANN401 - JSON
             f"the agent that runs there is of another version: {told.get('error', told)}"
         )
     return told
-
-
-def _error(text: str, shown: Screen, output: str) -> list[str]:
-    if output == "json":
-        return [json.dumps({"error": text})]
-    return _wrapped(f"{coloured('no answer', 'red', shown)}  ", text, shown.width)
 
 
 def page(
@@ -107,7 +87,7 @@ def page(
     word = coloured(state, COLOURS.get(state, "red"), shown)
     lines = [f"{'state':{LABEL}}{word}, up {duration(agent['uptime'])}, since {since}"]
     for label, text in _lines(told, before):
-        lines += _wrapped(f"{label:{LABEL}}", printable(text), shown.width)
+        lines += filled(f"{label:{LABEL}}", text, shown.width, LABEL)
     return lines
 
 
@@ -191,15 +171,3 @@ def _cost(told: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
         f"{amount(cost['memory'])} of memory, {max(share, 0.0):.2g} % of a core {since}, "
         f"{cost['processes']} processes, {cost['threads']} threads, {cost['files']} files"
     )
-
-
-def _wrapped(label: str, text: str, width: int) -> list[str]:
-    if not width:
-        return [f"{label}{text}".rstrip()]
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=label,
-        subsequent_indent=" " * LABEL,
-        break_on_hyphens=False,
-    ) or [label]

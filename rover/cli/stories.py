@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.cli.terminal import coloured
-from rover.cli.text import duration, printable
+from rover.cli.text import duration, filled
 from rover.k8s.cgroup import SHOWN
 
 if TYPE_CHECKING:
@@ -153,28 +152,12 @@ def _labelled(label: str, texts: list[str]) -> Lines:
 
 
 def _wrapped(label: str, text: str, shown: Screen) -> list[str]:
-    text = printable(text)
     inner = label.isspace()
     begin = " " * (LABEL + 4) if inner else f"{label:{LABEL}}"
+    hanging = LABEL + (6 if inner else 2 if text[:2] in {"* ", "- "} else 0)
+    lines = filled(begin, text, shown.width, hanging)
     if label == "verdict":
         reason = text.partition(":")[0]
-        if not shown.width:
-            return [f"{begin}{text}"]
-        lines = _fill(begin, text, shown.width, LABEL)
-        good = reason == "reported"
-        lines[0] = lines[0].replace(reason, coloured(reason, "green" if good else "yellow", shown))
-        return lines
-    if not shown.width:
-        return [f"{begin}{text}".rstrip()]
-    hanging = LABEL + (6 if inner else 2 if text[:2] in {"* ", "- "} else 0)
-    return _fill(begin, text, shown.width, hanging)
-
-
-def _fill(begin: str, text: str, width: int, hanging: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=begin,
-        subsequent_indent=" " * hanging,
-        break_on_hyphens=False,
-    ) or [begin.rstrip()]
+        colour = "green" if reason == "reported" else "yellow"
+        lines[0] = lines[0].replace(reason, coloured(reason, colour, shown))
+    return lines

@@ -22,6 +22,10 @@ class Setting:
     key: Key
     default: Any
     """MISSING where it must be given, as of some keys in lists."""
+    section: type
+    """Declares it."""
+    attribute: str
+    """Its name there."""
 
 
 @cache
@@ -35,7 +39,8 @@ def _keys_of(tree: type, prefix: str) -> Iterator[Setting]:
         key = field.metadata.get("key")
         items = field.metadata.get("items")
         if key is not None:
-            yield Setting(prefix + (key.name or field.name), key, field.default)
+            path = prefix + (key.name or field.name)
+            yield Setting(path, key, field.default, tree, field.name)
         elif items is not None:
             yield from _keys_of(items, f"{prefix}{field.name}[].")
         else:

@@ -2,7 +2,9 @@
 
 A key's place in the tree is its name in the file (``core.backend.addr``), except where `Key.name`
 says otherwise. Durations are seconds as float. The names and defaults
-of SkyWalking Rover's keys are Rover's; keys marked "ours" have no counterpart there.
+of SkyWalking Rover's keys are Rover's; keys marked "Ours" have no counterpart there.
+
+The text below each key is for its users: docs/keys.py makes the reference of it.
 """
 
 # ruff: noqa: RUF009 - key() and items() are dataclasses.field() with what the loader must know
@@ -29,7 +31,7 @@ class Kind(Enum):
     TEXT = "text"
     FLAG = "boolean"
     COUNT = "whole number"
-    SECONDS = "duration in seconds"
+    SECONDS = "duration"
     PATTERN = "regular expression"
     PATTERNS = "list of regular expressions"
     WORDS = "comma-separated list"
@@ -90,8 +92,10 @@ class LoggerSettings:
     level: str = key(
         Kind.CHOICE, "INFO", "ROVER_LOGGER_LEVEL", choices=("DEBUG", "INFO", "WARN", "ERROR")
     )
+    """The least that is written."""
     format: str = key(Kind.CHOICE, "console", "ROVER_LOGGER_FORMAT", choices=("console", "json"))
-    """Ours: how the log is written."""
+    """Ours. `console`: a line for people. `json`: an object a line, with `time`, `level`, `logger`,
+    `message`, `fields` by their names, `exception`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +103,31 @@ class BackendSettings:
     """``core.backend``: where the OAP is and how to speak to it."""
 
     addr: str = key(Kind.ENDPOINTS, "localhost:11800", "ROVER_BACKEND_ADDR")
-    """host:port, or several with commas: the first that answers is used."""
+    """Host and port of the OAP; several with commas, of which the first that answers is used."""
     enable_tls: bool = key(
         Kind.FLAG, default=False, env="ROVER_BACKEND_ENABLE_TLS", name="enable_TLS"
     )
+    """Speak TLS."""
     client_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_PEM_PATH", placeholder="client.pem")
+    """Our certificate, for mutual TLS."""
     client_key_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_KEY_PATH", placeholder="client.key")
+    """Its private key."""
     insecure_skip_verify: bool = key(
         Kind.FLAG, default=False, env="ROVER_BACKEND_INSECURE_SKIP_VERIFY"
     )
+    """Do not check the server's certificate and name."""
     ca_pem_path: str = key(Kind.TEXT, "", "ROVER_BACKEND_CA_PEM_PATH", placeholder="ca.pem")
+    """Certificates that may vouch for the server; empty: the system's."""
     check_period: float = key(Kind.SECONDS, 5.0, "ROVER_BACKEND_CHECK_PERIOD", minimum=0.1)
-    """Upper bound of the pause between two attempts to reach a backend that is away."""
+    """Longest pause between two attempts to reach a backend that is away."""
     authentication: str = key(Kind.TEXT, "", "ROVER_BACKEND_AUTHENTICATION", secret=True)
-    """Bare token, sent as gRPC metadata ``authentication``."""
+    """Token that the OAP asks for. Secret."""
     authentication_file: str = key(Kind.TEXT, "", "ROVER_BACKEND_AUTHENTICATION_FILE")
-    """Ours: path of a file that holds the token instead; read again when it changes."""
+    """Ours. File that holds the token instead; read again when it changes."""
     server_name: str = key(Kind.TEXT, "", "ROVER_BACKEND_SERVER_NAME")
-    """Ours: name to expect in the server's certificate where it is not the address's."""
+    """Ours. Name to expect in the server's certificate where it is not the address's."""
     timeout: float = key(Kind.SECONDS, 10.0, "ROVER_BACKEND_TIMEOUT", minimum=0.1)
-    """Ours: deadline of one call."""
+    """Ours. Deadline of one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +135,10 @@ class CoreSettings:
     """``core``."""
 
     cluster_name: str = key(Kind.TEXT, "", "ROVER_CORE_CLUSTER_NAME")
-    """Prefix of service names, ``cluster::name``, unless the name already holds ``::``."""
+    """Put before every service name as `cluster::name`, unless the name already holds `::`. Not
+    before the name that a SkyWalking agent gave itself: agent and process must be one service."""
     state_dir: str = key(Kind.TEXT, "/var/lib/rover", "ROVER_STATE_DIR", needed=True)
-    """Ours: keeps the agent id across restarts."""
+    """Ours. Directory that keeps the agent's id across restarts."""
     backend: BackendSettings = BackendSettings()
 
 
@@ -140,26 +150,32 @@ class RegexFinderSettings:
     """
 
     match_cmd: Pattern = key(Kind.PATTERN, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_MATCH_CMD")
+    """Searched for in the command line."""
     layer: str = key(
         Kind.TEXT, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_LAYER", otherwise="OS_LINUX"
     )
+    """One of OAP's layers."""
     service_name: Template = key(
         Kind.TEMPLATE, env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_SERVICE_NAME"
     )
+    """Name of the service."""
     instance_name: Template = key(
         Kind.TEMPLATE,
         env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_INSTANCE_NAME",
         otherwise='{{.Rover.HostIPV4 "en0"}}',
     )
+    """Name of the service's instance. The default is Rover's; few hosts have an interface of that
+    name, so give it."""
     process_name: Template = key(
         Kind.TEMPLATE,
         env="ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_PROCESS_NAME",
         otherwise="{{.Process.ExeName}}",
     )
+    """Name of the process."""
     labels: Template | None = key(
         Kind.TEMPLATE, None, "ROVER_PROCESS_DISCOVERY_REGEX_SCANNER_LABELS", otherwise=""
     )
-    """Comma-separated once evaluated."""
+    """Labels, with commas between them once evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +183,15 @@ class ScannerSettings:
     """``process_discovery.scanner``: processes of the host, outside Kubernetes."""
 
     period: float = key(Kind.SECONDS, 3.0, "ROVER_PROCESS_DISCOVERY_SCAN_PERIOD", minimum=0.1)
-    """Pause between two scans of /proc where there is no eBPF, and between two looks for the
-    metadata of SkyWalking agents."""
+    """Pause between two scans where there is no eBPF, and between two looks for the metadata of
+    SkyWalking agents."""
     mode: ScanMode = key(
         Kind.CHOICE,
         ScanMode.AUTO,
         "ROVER_PROCESS_DISCOVERY_SCAN_MODE",
         choices=tuple(ScanMode.__members__),
     )
+    """Which host finders are asked."""
     agent_stale_after: float = key(
         Kind.SECONDS,
         60.0,
@@ -191,14 +208,19 @@ class AnalyzerSettings:
     """One item of ``process_discovery.kubernetes.analyzers``; each match adds one entity."""
 
     filters: tuple[Filter, ...] = key(Kind.FILTERS, otherwise="")
-    """All must hold."""
+    """All must hold; none: every process of a pod."""
     layer: str = key(Kind.TEXT)
+    """One of OAP's layers."""
     service_name: Template = key(Kind.TEMPLATE)
+    """Name of the service."""
     instance_name: Template = key(Kind.TEMPLATE, otherwise="{{.Pod.Name}}")
+    """Name of the service's instance."""
     process_name: Template = key(Kind.TEMPLATE, otherwise="{{.Process.ExeName}}")
+    """Name of the process."""
     labels: Template | None = key(Kind.TEMPLATE, None, otherwise="")
-    """Comma-separated once evaluated."""
+    """Labels, with commas between them once evaluated."""
     active: bool = key(Kind.FLAG, default=True, otherwise="true")
+    """Whether the analyzer takes part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +228,19 @@ class KubernetesSettings:
     """``process_discovery.kubernetes``."""
 
     active: bool | None = key(Kind.FLAG, None, "ROVER_PROCESS_DISCOVERY_KUBERNETES_ACTIVE")
-    """None: active where the in-cluster environment is there."""
+    """Report the processes of this node's pods. Where nothing is said, it is so inside a pod."""
     node_name: str = key(Kind.TEXT, "", "ROVER_PROCESS_DISCOVERY_KUBERNETES_NODE_NAME")
+    """Name of this node, from `spec.nodeName`."""
     namespaces: tuple[str, ...] = key(
         Kind.WORDS, (), "ROVER_PROCESS_DISCOVERY_KUBERNETES_NAMESPACES"
     )
-    """Empty: all."""
+    """Namespaces to observe; empty: all."""
     kubeconfig: str = key(Kind.TEXT, "", "ROVER_PROCESS_DISCOVERY_KUBERNETES_KUBECONFIG")
-    """Ours: path of a kubeconfig; empty means the in-cluster account."""
+    """Ours. Path of a kubeconfig; empty: the pod's own account."""
     host_processes: bool = key(
         Kind.FLAG, default=False, env="ROVER_PROCESS_DISCOVERY_KUBERNETES_HOST_PROCESSES"
     )
-    """Ours: report processes outside pods through the host finders as well."""
+    """Ours. Report processes outside pods through the host finders as well."""
     analyzers: tuple[AnalyzerSettings, ...] = items(AnalyzerSettings)
     """The loader fills in the three defaults where the file names none."""
 
@@ -229,6 +252,7 @@ class DiscoverySettings:
     heartbeat_period: float = key(
         Kind.SECONDS, 20.0, "ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD", minimum=1
     )
+    """Pause between two beats that keep processes alive at the backend."""
     properties_report_period: int = key(
         Kind.COUNT, 10, "ROVER_PROCESS_DISCOVERY_PROPERTIES_REPORT_PERIOD", minimum=1
     )
@@ -236,26 +260,29 @@ class DiscoverySettings:
     settle_time: float = key(
         Kind.SECONDS, 0.1, "ROVER_PROCESS_DISCOVERY_SETTLE_TIME", minimum=0, maximum=60
     )
-    """Ours: how long a process must live before anyone hears of it."""
+    """Ours. How long a process must live before anyone hears of it."""
     reconcile_period: float = key(
         Kind.SECONDS, 30.0, "ROVER_PROCESS_DISCOVERY_RECONCILE_PERIOD", minimum=1
     )
-    """Ours: how often the table is compared with /proc."""
+    """Ours. How often what is known is compared with /proc, and each old process is looked at for
+    what it changed after its start."""
     require_ebpf: bool = key(Kind.FLAG, default=False, env="ROVER_PROCESS_DISCOVERY_REQUIRE_EBPF")
-    """Ours: end with an error where eBPF does not work, instead of scanning alone."""
+    """Ours. End with an error where eBPF does not work, instead of scanning alone."""
     ignore: tuple[Pattern, ...] = key(Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_IGNORE")
-    """Ours: processes whose command line matches one of these are not reported."""
+    """Ours. Processes whose command line matches one of these are not reported."""
     command_line: CommandLineTold = key(
         Kind.CHOICE,
         CommandLineTold.REDACTED,
         "ROVER_PROCESS_DISCOVERY_COMMAND_LINE",
         choices=tuple(told.value for told in CommandLineTold),
     )
-    """Ours: what of command lines leaves the host."""
+    """Ours. What of command lines leaves the agent: `redacted` without secrets, `full`, or
+    `name_only`, the first argument."""
     command_line_secrets: tuple[Pattern, ...] = key(
         Kind.PATTERNS, (), "ROVER_PROCESS_DISCOVERY_COMMAND_LINE_SECRETS"
     )
-    """Ours: what is secret in them beside what is known to be."""
+    """Ours. What else is secret in command lines; of a match the groups are masked, all of it where
+    there is none."""
     scanner: ScannerSettings = ScannerSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
 
@@ -265,10 +292,12 @@ class StatusSettings:
     """``status``, ours: what the agent tells of itself over HTTP."""
 
     addr: str = key(Kind.LISTENER, "", "ROVER_STATUS_ADDR")
-    """HOST:PORT or :PORT for /metrics, /healthz and /readyz; empty: no port is opened."""
+    """Ours. Where to serve metrics and health over HTTP, as `HOST:PORT` or `:PORT`; empty:
+    nowhere."""
     hosts: tuple[str, ...] = key(Kind.HOSTS, (), "ROVER_STATUS_HOSTS")
-    """Names that the agent may be asked by there, beside IP addresses and the host's own;
-    ``*.example.org`` stands for all below it."""
+    """Ours. Names that it may be asked by there, beside IP addresses, `localhost` and the host's
+    own name; `*.example.org` stands for all below it. Another name in a request is answered with
+    421, since a page in a browser may have any lead here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +311,9 @@ class OnCpuSettings:
         minimum=0.001,
         maximum=60,
     )
-    """CPU time between two dumps of a running thread's stack. Rover's default is 9 ms, which beats
-    with programs of a rhythm in whole milliseconds."""
+    """CPU time between two dumps of a running thread's stack. Rover's default is 9 ms;
+    programs that do things in whole milliseconds would beat with it, and some of their functions
+    show too often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,11 +334,11 @@ class TriggerSettings:
         minimum=1,
         maximum=86_400,
     )
-    """How long something is profiled once it passed a threshold."""
+    """How long a process is profiled that has passed a threshold."""
     silence_duration: float = key(
         Kind.SECONDS, 1_200.0, "ROVER_PROFILING_CONTINUOUS_TRIGGER_SILENCE_DURATION", minimum=1
     )
-    """From one such task to the next of the same process and target, at least."""
+    """From the start of one such task to the next of the same process and target, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,11 +348,11 @@ class ContinuousSettings:
     fetch_interval: float = key(
         Kind.SECONDS, 1.0, "ROVER_PROFILING_CONTINUOUS_FETCH_INTERVAL", minimum=0.1
     )
-    """Pause between two readings of what watched processes use."""
+    """Pause between two readings of what processes use that a policy of the OAP speaks of."""
     check_interval: float = key(
         Kind.SECONDS, 5.0, "ROVER_PROFILING_CONTINUOUS_CHECK_INTERVAL", minimum=0.1
     )
-    """Pause between two looks at thresholds, and at who is to be watched."""
+    """Pause between two looks at the policies' thresholds, and at who is to be watched."""
     trigger: TriggerSettings = TriggerSettings()
 
 
@@ -331,12 +361,14 @@ class ProfilingSettings:
     """``profiling``: tasks that the backend sets for the processes reported."""
 
     active: bool = key(Kind.FLAG, default=True, env="ROVER_PROFILING_ACTIVE")
+    """Profile processes where the OAP asks for it. Without a task nothing is loaded and nothing
+    sampled."""
     check_interval: float = key(Kind.SECONDS, 10.0, "ROVER_PROFILING_CHECK_INTERVAL", minimum=0.1)
     """Pause between two questions for tasks."""
     flush_interval: float = key(
         Kind.SECONDS, 5.0, "ROVER_PROFILING_FLUSH_INTERVAL", minimum=0.1, maximum=60
     )
-    """Pause between two sends of what was sampled."""
+    """Pause between two sends of what was sampled, while a task runs."""
     task: TaskSettings = TaskSettings()
     continuous: ContinuousSettings = ContinuousSettings()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from rover.config.address import endpoints
 from rover.config.layers import doubt
 from rover.doctor.checks import Check, Outcome, fail, ok, warn
 from rover.errors import BackendError
 from rover.reporter.failures import CallError, FailureKind, advice
-from rover.reporter.proxy import proxy_for
+from rover.reporter.proxy import EXEMPT_VARIABLES, HTTP_PORT, PROXY_VARIABLES, proxy_for
 from rover.reporter.trial import try_calls
 
 if TYPE_CHECKING:
@@ -41,13 +42,30 @@ def _one(endpoint: Endpoint, backend: BackendSettings, agent_id: str) -> Iterato
     name = f"backend {endpoint}"
     proxy = proxy_for(endpoint, os.environ)
     if proxy:
-        yield ok(f"{name} proxy", "the environment names one, which resolves and connects")
+        yield _through(proxy, name)
     elif not endpoint.path:
         found = _resolved(endpoint, name)
         yield found
         reached = _reached(endpoint, name, skipped=found.outcome is Outcome.FAIL)
         yield reached
     yield from _calls(endpoint, backend, agent_id, name)
+
+
+def _through(proxy: str, name: str) -> Check:
+    """Tell whether the proxy can be reached, which resolves and connects in our place."""
+    parts = urlsplit(proxy)
+    host, port = parts.hostname or "", parts.port or HTTP_PORT
+    shown = f"{host}:{port}"  # a password may stand before it
+    try:
+        socket.create_connection((host, port), WITHIN).close()
+    except OSError as error:
+        return fail(
+            f"{name} proxy",
+            f"{shown}, which the environment names, cannot be reached: {error.strerror or error}",
+            f"mend {', '.join(PROXY_VARIABLES)}, or name {name.removeprefix('backend ')} in "
+            f"{EXEMPT_VARIABLES[-1]}: then it is dialled directly",
+        )
+    return ok(f"{name} proxy", f"{shown}, which the environment names, accepts connections")
 
 
 def _resolved(endpoint: Endpoint, name: str) -> Check:
@@ -82,7 +100,7 @@ def _reached(endpoint: Endpoint, name: str, *, skipped: bool) -> Check:
 def _calls(
     endpoint: Endpoint, backend: BackendSettings, agent_id: str, name: str
 ) -> Iterator[Check]:
-    needs: tuple[str, ...] = (f"{name} name", f"{name} port", f"{name} credentials")
+    needs = tuple(f"{name} {each}" for each in ("proxy", "name", "port", "credentials"))
     try:
         told = try_calls(backend, endpoint, agent_id, WITHIN)
     except BackendError as error:

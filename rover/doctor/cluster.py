@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ WITHIN: Final = 5.0
 """Seconds for each question."""
 CREDENTIALS: Final = "cluster credentials"
 OWNERS: Final = (("apps/v1", "replicasets"), ("batch/v1", "jobs"))
+DENIED: Final = os.strerror(errno.EACCES)
 NOBODY: Final = "rover-doctor-asks-for-nobody"
 MEND: Final = {
     Cause.FORBIDDEN: "allow the verb in the agent's ClusterRole, as deploy/daemonset.yaml has it",
@@ -41,11 +43,13 @@ def checks(settings: Settings) -> Iterator[Check]:
 
         access = by_kubeconfig(kubernetes.kubeconfig) if kubernetes.kubeconfig else in_cluster()
     except KubernetesError as error:
+        readable = f"let uid {os.geteuid()} read it, " if DENIED in str(error) else ""
         yield fail(
             CREDENTIALS,
             str(error),
-            "name a kubeconfig in process_discovery.kubernetes.kubeconfig, or run it in a pod with "
-            "its ServiceAccount mounted",
+            f"{readable}name {'another' if readable else 'a'} kubeconfig in "
+            "process_discovery.kubernetes.kubeconfig, or run it in a pod with its ServiceAccount "
+            "mounted",
         )
         return
     yield ok(CREDENTIALS, f"for {access.server}")

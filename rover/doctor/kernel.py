@@ -50,7 +50,7 @@ class Offers:
     release: str
     version: int
     mounts: bool
-    """Whether this process may mount what is not mounted."""
+    """Whether this process may mount what is not mounted, and has a place for it."""
     btf: str
     """Why it cannot be used; empty where it can."""
     tracefs: str
@@ -76,7 +76,7 @@ def gather(root: Path = Path("/")) -> Offers:
     return Offers(
         release=platform.release(),
         version=refusals.version_code(),
-        mounts=bool(own_capabilities() >> refusals.CAP_SYS_ADMIN & 1),
+        mounts=bool(own_capabilities() >> refusals.CAP_SYS_ADMIN & 1) and not fault,
         btf=_btf(root / str(VMLINUX).lstrip("/")),
         tracefs=str(place or ""),
         tracefs_fault=fault,
@@ -186,7 +186,9 @@ def _tracefs(root: Path) -> tuple[Path | None, str]:
                 return root / str(place).lstrip("/"), ""
         except OSError as error:
             return None, f"{place} cannot be read: {error.strerror}"
-    return None, ""
+    if any((root / str(place).lstrip("/")).is_dir() for place in TRACEFS):
+        return None, ""
+    return None, f"{TRACEFS[0]} does not exist: /sys is not mounted, or the kernel cannot trace"
 
 
 def _has(place: Path, tracepoint: str) -> bool:

@@ -101,7 +101,7 @@ def _connected(path: Path) -> socket.socket:
         connected.settimeout(TIMEOUT)
         connected.connect(os.fspath(path))
         _, uid = credentials(connected)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
         connected.close()
         raise NotRunningError(
             f"no agent runs with the state directory {path.parent}: {error.strerror}; "

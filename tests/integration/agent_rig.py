@@ -43,7 +43,7 @@ class RunningAgent:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_for(self, pid: int, within: float = 10.0) -> StoredProcess:
+    def wait_for(self, pid: int, within: float = 30.0) -> StoredProcess:
         """Wait until the backend shows a process with this pid, and return it."""
         held = self.backend.state.wait_for(lambda held: row_of(held, pid), within)
         found = row_of(held, pid)

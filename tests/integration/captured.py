@@ -16,6 +16,7 @@ import subprocess
 import termios
 import time
 from pathlib import Path
+from typing import Protocol
 
 import pyte
 
@@ -34,27 +35,32 @@ def shown(
     Args:
         command: its arguments.
         way: one of `WAYS`.
-        until: a regex; once it is seen on a terminal the command is told to end by Ctrl-C.
+        until: a regex; once it is seen the command is told to end by Ctrl-C. Where lines follow
+            each other, without a cursor that moves, what comes after it is left out.
         within: seconds.
         presses: what is typed as soon as something is seen.
     """
     arguments = [str(each) for each in command]
-    if way == "pipe":
+    if way == "pipe" and not until:
         done = subprocess.run(
             arguments, capture_output=True, text=True, timeout=within, check=False
         )
         return done.stdout + done.stderr
     columns, rows = SIZES.get(way, SIZES["80x24"])
-    terminal = Drawn(columns, rows)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    if way == "pipe":
+        seen: Seen = Piped()
+        (ours, theirs), begin = os.pipe(), []
+    else:
+        seen = Drawn(columns, rows)
+        # with the terminal as its own, as a shell gives it to a job in the foreground
+        (ours, theirs), begin = pty.openpty(), ["setsid", "--ctty"]
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environment = {**os.environ, "TERM": "dumb" if way == "dumb" else "xterm-256color"}
     for variable in ("COLUMNS", "LINES", "NO_COLOR"):
         environment.pop(variable, None)
-    # with the terminal as its own, as a shell gives it to a job in the foreground
     process = subprocess.Popen(
-        ["setsid", "--ctty", *arguments],
-        stdin=theirs,
+        [*begin, *arguments],
+        stdin=subprocess.DEVNULL if way == "pipe" else theirs,
         stdout=theirs,
         stderr=theirs,
         env=environment,
@@ -62,12 +68,34 @@ def shown(
     os.close(theirs)
     try:
         deadline = time.monotonic() + within
-        return _followed(terminal, ours, process, until, deadline, presses=presses)
+        text = _followed(seen, ours, process, until, deadline, presses=presses)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
         os.close(ours)
+    return text if way in SIZES or not until else text[: re.search(until, text).end()] + "\n"
+
+
+class Seen(Protocol):
+    """What a command has shown."""
+
+    def feed(self, data: bytes) -> None: ...
+
+    def text(self) -> str: ...
+
+
+class Piped:
+    """What came through a pipe."""
+
+    def __init__(self) -> None:
+        self._sent = b""
+
+    def feed(self, data: bytes) -> None:
+        self._sent += data
+
+    def text(self) -> str:
+        return self._sent.decode(errors="replace")
 
 
 class Drawn:
@@ -92,7 +120,7 @@ class Drawn:
 
 
 def _followed(
-    terminal: Drawn,
+    terminal: Seen,
     ours: int,
     process: subprocess.Popen[bytes],
     until: str,
@@ -107,6 +135,8 @@ def _followed(
                 data = os.read(ours, 65_536)
             except OSError:  # closed at the other end
                 break
+            if not data:
+                break
             terminal.feed(data)
             if presses and "Ctrl-C" in terminal.text():
                 os.write(ours, presses)
@@ -118,6 +148,11 @@ def _followed(
         raise AssertionError(f"not over within its time:\n{terminal.text()}")
     assert seen is not None or not until, terminal.text()
     return seen if seen is not None else terminal.text()
+
+
+def without_times(text: str) -> str:
+    """Have the time above each look the same each time."""
+    return re.sub(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", "2026-11-27 11:06:40 UTC", text)
 
 
 def agrees(name: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ import pytest
 from agent_rig import ROVER, running
 from captured import WAYS, agrees, shown
 from certificates import make_certificates
+from node_rig import denying
 from status_rig import NOBODY
 
 from bench.cluster.api import ApiServer
@@ -77,6 +79,7 @@ PARANOID = (
 WITHOUT_ADMIN = ("setpriv", "--inh-caps=-sys_admin", "--bounding-set=-sys_admin")
 WITHOUT_BPF = ("setpriv", "--inh-caps=-all", "--bounding-set=-bpf,-perfmon,-sys_admin")
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+TRACING = (*AS_NOBODY, "--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon")
 KEEPING_BPF = (
     *AS_NOBODY,
     "--inh-caps=+bpf,+perfmon,+dac_read_search",
@@ -99,6 +102,8 @@ BROKEN = {
         in_mounts(PARANOID, *WITHOUT_ADMIN), "perf_event_paranoid", "3: without raw tracepoints",
     ),
     "no BCC": (in_mounts(NO_BCC), "BCC", "has none"),
+    "no /sys": (in_mounts("mount -t tmpfs none /sys"), "tracefs", "/sys is not mounted"),
+    "a seccomp profile": (denying("bpf", errno.EPERM), "system calls", "bpf refused"),
     "hidden processes": (
         in_mounts(HIDE_PROCESSES, *KEEPING_BPF), "/proc", "hidepid=",
     ),
@@ -226,6 +231,63 @@ def test_a_token_that_is_not_taken_is_told_and_never_shown(tmp_path: Path):
     assert report["first"] == f"backend {server.address} report"
     assert "core.backend.authentication" in first(report)["mend"]
     assert SECRET not in json.dumps(report)
+
+
+def test_a_token_that_the_agents_user_may_not_read_is_told_before_the_calls(
+    backend: EmbeddedBackend, tmp_path: Path
+):
+    token = private(tmp_path / "token")
+    file = {"ROVER_BACKEND_AUTHENTICATION_FILE": str(token)}
+    report, code = as_user(tmp_path, addr=backend.address, environment=file)
+    assert (report["first"], code) == (f"backend {backend.address} credentials", 1)
+    assert f"{token} cannot be read: Permission denied" in first(report)["says"]
+    assert SECRET not in json.dumps(report)
+
+
+def test_a_kubeconfig_that_the_agents_user_may_not_read_is_told_with_that_user(
+    backend: EmbeddedBackend, tmp_path: Path
+):
+    file = private(tmp_path / "kubeconfig")
+    prefix = "ROVER_PROCESS_DISCOVERY_KUBERNETES_"
+    environment = {prefix + "ACTIVE": "true", prefix + "KUBECONFIG": str(file)}
+    report, code = as_user(tmp_path, addr=backend.address, environment=environment)
+    assert (report["first"], code) == ("cluster credentials", 1)
+    assert first(report)["mend"].startswith(f"let uid {NOBODY} read it, name another")
+
+
+def as_user(folder: Path, *, addr: str, environment: dict[str, str]) -> tuple[dict[str, Any], int]:
+    """Have the doctor run as a user that may trace, and has a state directory."""
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)
+    (folder / "state").mkdir(mode=0o700)
+    os.chown(folder / "state", NOBODY, NOBODY)
+    return doctor(folder, "--no-load", wrap=TRACING, addr=addr, environment=environment)
+
+
+def private(file: Path) -> Path:
+    file.write_text(SECRET)
+    file.chmod(0o600)
+    return file
+
+
+def test_a_proxy_that_is_away_is_told_with_the_variables_and_without_its_password(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        proxy = f"127.0.0.1:{taken.getsockname()[1]}"
+        environment = {"https_proxy": f"http://me:{SECRET}@{proxy}", "no_proxy": "", "NO_PROXY": ""}
+        addr = "oap.example.org:11800"
+        report, code = doctor(tmp_path, "--no-load", addr=addr, environment=environment)
+    assert (report["first"], code) == (f"backend {addr} proxy", 1)
+    assert f"{proxy}, which the environment names, cannot be reached" in first(report)["says"]
+    assert "https_proxy" in first(report)["mend"]
+    assert SECRET not in json.dumps(report)
+
+
+def test_a_state_directory_that_is_a_file_is_told_once(backend: EmbeddedBackend, tmp_path: Path):
+    tmp_path.joinpath("state").write_text("")
+    report, code = doctor(tmp_path, "--no-load", addr=backend.address)
+    assert (report["first"], code) == ("state directory", 1)
+    assert [each["subject"] for each in report["checks"] if "does not answer" in each["says"]] == []
 
 
 @pytest.mark.parametrize(

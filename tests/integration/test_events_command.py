@@ -99,6 +99,7 @@ def test_as_json_each_event_is_a_line_and_so_is_what_was_missed(agent: Path):
         (("--namespace", "shop", "--kind", "appeared"), [2]),
         (("--container", "app"), [1, 2]),
         (("--container", "ab" * 32), [3]),
+        (("--container", "abab"), [3]),
         (("--count", "1"), [1]),
     ],
 )

@@ -45,11 +45,16 @@ def test_it_fits_its_terminal_with_what_ended_last_and_how_it_ends(way: str):
     agrees(f"live-{way}", view(way, "2 just ended.*Ctrl-C ends"))
 
 
+@pytest.mark.parametrize("way", ["dumb", "pipe"])
+def test_where_no_cursor_moves_each_change_is_a_line(way: str):
+    agrees(f"live-{way}", view(way, r"(?s)(\n- [^\n]*){2}"))
+
+
 @pytest.mark.parametrize(
     ("presses", "told"),
     [
-        (b"\x1b[6~", "18-32 shown"),
-        (b"\x1b[F", r"4\d-58 shown"),
+        (b"\x1b[6~", "16-30 shown"),
+        (b"\x1b[F", "44-58 shown"),
         (b"\x1b[F\x1b[H", "1-15 shown"),
         (b"jjj", "4-18 shown"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import stories
 from agent_rig import ROVER, running
-from captured import WAYS, agrees, shown
+from captured import WAYS, agrees, shown, without_times
 from status_rig import NOBODY, Fake, serving
 from stories import IN_POD, LISTED, ON_HOST, YOUNGER, Known, cluster, host, in_pod, kept, process
 
@@ -84,6 +85,43 @@ def test_watched_it_is_drawn_in_place(agent: Path, way: str):
     agrees(f"ps-watch-{way}", text)
 
 
+@pytest.mark.parametrize("way", ["dumb", "pipe"])
+def test_watched_where_no_cursor_moves_each_look_follows_the_other_with_its_time(
+    agent: Path, way: str
+):
+    text = shown(
+        ROVER, "ps", "--watch", "--every", "0.5", "--state-dir", agent, way=way,
+        until=r"(?s)(PID.*?1234567[^\n]*\s.*?){2}",
+    )  # fmt: skip
+    agrees(f"ps-watch-{way}", without_times(text))
+
+
+def test_watched_names_have_nothing_between_two_looks(agent: Path):
+    text = shown(
+        ROVER, "ps", "--watch", "--every", "0.5", "-o", "name", "--service", "cart",
+        "--state-dir", agent, way="pipe", until=r"(.+\n){2}",
+    )  # fmt: skip
+    assert text.split() == ["OS_LINUX/cart/node-1/python3.11"] * 2
+
+
+def test_watched_for_programs_it_says_once_on_standard_error_that_it_scans(tmp_path: Path):
+    text = shown(
+        ROVER, "ps", str(os.getpid()), "--watch", "--every", "0.5", "-o", "name", "--state-dir",
+        tmp_path, way="pipe", until=r"(?s)(OS_LINUX/.*?\n){3}",
+    )  # fmt: skip
+    assert text.count("scanning instead") == 1
+
+
+def test_watched_it_says_above_when_it_scans_for_want_of_an_agent(tmp_path: Path):
+    text = shown(
+        ROVER, "ps", str(os.getpid()), "--watch", "--state-dir", tmp_path, way="80x24",
+        until="Ctrl-C ends",
+    )  # fmt: skip
+    assert text.startswith("no agent runs with the state directory")
+    assert "scanning instead" in text
+    assert re.search(rf"(?m)^{os.getpid()} ", text)
+
+
 @pytest.mark.parametrize(
     ("options", "pids"),
     [
@@ -114,6 +152,15 @@ def test_names_are_one_a_line_and_each_once(agent: Path):
     assert (
         ps(agent, "-o", "name", "--service", "cart").stdout == "OS_LINUX/cart/node-1/python3.11\n"
     )
+
+
+def test_json_is_whole_where_the_terminals_encoding_has_few_letters(tmp_path: Path):
+    tmp_path.chmod(0o700)
+    answers = Told()
+    answers.processes = lambda: [{**rows()[1], "name": "caf\u00e9"}]
+    with serving(tmp_path, "", answers):
+        done = ps(tmp_path, "-o", "json", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert [each["name"] for each in json.loads(done.stdout)] == ["caf\u00e9"]
 
 
 def test_a_pid_that_is_not_there_ends_with_1(agent: Path):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import overviews
 import pytest
 from agent_rig import BY_PID, ROVER, running
-from captured import WAYS, agrees, shown
+from captured import WAYS, agrees, shown, without_times
 from status_rig import Fake, serving
 
 from rover.backend import EmbeddedBackend
@@ -69,16 +71,62 @@ def test_watched_it_is_drawn_in_place_and_says_how_to_end_it(agent: tuple[str, P
     agrees(f"status-watch-{name}-{way}", text)
 
 
-@pytest.mark.parametrize("way", ["dumb"])
-def test_watched_without_a_terminal_that_moves_each_look_follows_the_other(
+@pytest.mark.parametrize("way", ["dumb", "pipe"])
+def test_watched_where_no_cursor_moves_each_look_follows_the_other_with_its_time(
     agent: tuple[str, Path], way: str
 ):
     name, folder = agent
     text = shown(
         ROVER, "status", "--watch", "--every", "0.5", "--state-dir", folder, way=way,
-        until=r"(?s)(state .*){2}cost",
+        until=r"(?s)(state .*? files\s.*?){2}",
     )  # fmt: skip
-    assert text.count(f"state       {name}") >= 2
+    agrees(f"status-watch-{name}-{way}", without_times(text))
+
+
+def test_watched_as_json_each_look_is_a_line(agent: tuple[str, Path]):
+    name, folder = agent
+    text = shown(
+        ROVER, "status", "--watch", "--every", "0.5", "-o", "json", "--state-dir", folder,
+        way="pipe", until=r"(.+\n){2}",
+    )  # fmt: skip
+    assert [json.loads(line) for line in text.splitlines() if line] == [AGENTS_TOLD[name]] * 2
+
+
+def test_watched_it_goes_on_when_the_agent_goes_and_comes_back(tmp_path: Path):
+    tmp_path.chmod(0o700)
+    file = tmp_path / "shown"
+    with file.open("wb") as sink:
+        watching = subprocess.Popen(
+            [ROVER, "status", "--watch", "--every", "0.5", "--state-dir", tmp_path], stdout=sink
+        )
+    try:
+        for each in ("no answer  no agent runs", "state       well", "no answer  no agent runs"):
+            file.write_text("")
+            if each.startswith("state"):
+                with serving(tmp_path, "", Told(AGENTS["well"])):
+                    wait_for(file, each)
+            else:
+                wait_for(file, each)
+    finally:
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+
+
+def wait_for(file: Path, text: str) -> None:
+    until = time.monotonic() + 20
+    while text not in file.read_text():
+        assert time.monotonic() < until, file.read_text()
+        time.sleep(0.05)
+
+
+def test_watched_by_a_reader_that_has_had_enough_it_ends_without_a_word(agent: tuple[str, Path]):
+    _, folder = agent
+    done = subprocess.run(
+        ["sh", "-c", f"{ROVER} status --watch --every 0.5 --state-dir {folder} | head -n 2"],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr == ""
 
 
 def test_the_exit_code_tells_how_it_fares(agent: tuple[str, Path]):

@@ -16,7 +16,8 @@ from rich.console import Console
 from rover.backend import State
 from rover.cli.keys import Key, keys_in
 from rover.cli.live import show
-from rover.cli.screen import Place, _drawn, _page
+from rover.cli.screen import Place, page_of
+from rover.cli.screen import drawn as drawn_page
 from rover.cli.text import duration, printable
 from rover.cli.view import FORGET_AFTER, View
 from rover.model import Changes, Entity, Process, ProcessKey, Report
@@ -179,7 +180,7 @@ def test_spans_are_written_in_their_largest_unit(seconds, text):
 
 def drawn(view, width=100, height=24, title="title", begin=0, *, scrolls=True):
     console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
-    console.print(_drawn(_page(view, width, height, title, Place(begin), scrolls=scrolls)))
+    console.print(drawn_page(page_of(view, width, height, title, Place(begin), scrolls=scrolls)))
     return console.file.getvalue()
 
 

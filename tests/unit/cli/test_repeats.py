@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import threading
 from collections.abc import Callable
@@ -59,10 +60,41 @@ def test_what_goes_on_is_told_once_in_each_such_time(rig: Rig):
 
 
 def test_events_that_differ_are_all_written(rig: Rig):
-    rig.log.info("ended pid=%d", 1)
-    rig.log.info("ended pid=%d", 2)
-    rig.log.warning("ended pid=%d", 2)
-    assert len(rig.lines) == 3
+    rig.log.info("ended pid=%d signal=%d", 1, 9)
+    rig.log.info("ended pid=%d signal=%d", 1, 15)
+    rig.log.warning("ended pid=%d signal=%d", 1, 15)
+    rig.log.info("ended ppid=%d", 1)
+    rig.log.info("ended ppid=%d", 2)
+    assert len(rig.lines) == 5
+    rig.handler.close()
+
+
+@pytest.mark.parametrize("message", ["refused pid=%d", "fails, on pid %d first", "process %d gone"])
+def test_what_befalls_one_process_after_the_other_is_summed_up_with_their_pids(
+    rig: Rig, message: str
+):
+    for pid in (7, 9, 8, 7, 9):
+        rig.log.info(message, pid)
+    rig.handler.close()
+    first = message % 7
+    assert messages(rig) == [first, f"{first} (4 more times in 0 s, of pid 9, 8 too)"]
+
+
+def test_of_very_many_processes_some_are_named(rig: Rig):
+    for pid in range(1, 1_000):
+        rig.log.info("refused pid=%d", pid)
+    rig.handler.close()
+    others = ", ".join(map(str, range(2, 10)))
+    assert messages(rig)[1:] == [f"refused pid=1 (998 more times in 0 s, of pid {others}, … too)"]
+
+
+def test_in_json_the_pids_of_a_sum_are_a_list():
+    rig = Rig(form=JsonEvents())
+    for pid in (7, 8):
+        rig.log.info("refused pid=%d", pid)
+    rig.handler.close()
+    told = json.loads(rig.lines[-1])
+    assert (told["fields"], told["repeated"], told["of_pids_too"]) == ({"pid": 7}, 1, [8])
 
 
 def test_what_is_for_debugging_is_written_as_it_comes(rig: Rig):

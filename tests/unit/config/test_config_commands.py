@@ -129,7 +129,7 @@ def test_standard_input_is_checked_where_the_file_is_a_minus(monkeypatch):
     def check(text):
         return CliRunner().invoke(main, ["config", "check", "-"], input=text)
 
-    assert check("core: {cluster_name: east}").stdout.startswith("standard input is good: 1 values")
+    assert check("core: {cluster_name: east}").stdout.startswith("standard input is good: 1 value ")
     wrong = check("core: {cluster_nam: east}")
     assert wrong.exit_code == 2
     assert "standard input:1: core.cluster_nam: there is no such key" in wrong.stderr

@@ -1,6 +1,7 @@
-"""Makes the pictures of the status page anew: ``python docs/pictures/make.py``; takes Chromium.
+"""Makes the pictures of the status page anew: ``python docs/pictures/status_page.py``.
 
-What they show is made up, an hour of a host with a deployment in it, and is the same each time.
+It takes Chromium. What they show is made up, an hour of a host with a deployment in it, and is the
+same each time.
 """
 
 from __future__ import annotations
