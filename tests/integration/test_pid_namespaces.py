@@ -13,17 +13,13 @@ from pathlib import Path
 import pytest
 from agent_rig import BY_PID, RunningAgent, running
 from kernel import IN_NAMESPACE
+from namespace_rig import ENTER, NEST, child_of, descendant, numbers_of
 
 from rover.backend import EmbeddedBackend
 
 pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
-NEST = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""Starts a program as the first process of a new namespace."""
-ENTER = ("nsenter", "--pid", "--mount", "--target")
-"""Starts a program in a namespace from outside, so that its parent is not in it."""
-
 AROUND_THE_START = """
 from machines.living import around_the_start
 print(around_the_start())
@@ -111,31 +107,8 @@ def nested(backend: EmbeddedBackend, tmp_path: Path) -> Iterator[RunningAgent]:
     with running(backend, tmp_path, "--require-ebpf", config=BY_PID, wrap=NEST) as agent:
         yield agent
         # unshare itself leaves SIGTERM to its child
-        os.kill(first_of(agent), signal.SIGTERM)
+        os.kill(child_of(agent.pid), signal.SIGTERM)
         agent.process.wait(10)
-
-
-def first_of(agent: RunningAgent) -> int:
-    """Give the pid, as the host has it, of the agent that unshare has started."""
-    (child,) = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
-    return int(child)
-
-
-def numbers_of(pid: int) -> list[int]:
-    """Give the pids of a process, from the host's namespace to its own."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return [int(word) for word in status.partition("\nNSpid:")[2].partition("\n")[0].split()]
-
-
-def descendant(pid: int, name: str) -> int | None:
-    """Find the process below one that runs a program, by the host's pid."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for child in map(int, children):
-        if Path(f"/proc/{child}/comm").read_text() == f"{name}\n":
-            return child
-        if found := descendant(child, name):
-            return found
-    return None
 
 
 @pytest.mark.parametrize("levels", [0, 1, 2])
@@ -143,8 +116,7 @@ def test_processes_in_it_and_below_are_known_by_the_agents_own_numbers(
     nested: RunningAgent, spawn: Spawn, eventually: Callable, levels: int
 ):
     eventually(lambda: "started version" in nested.log.read_text(), 20)
-    below = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc") * levels
-    host = spawn(*ENTER, str(first_of(nested)), *below, "/bin/sleep", f"{700 + levels}")
+    host = spawn(*ENTER, str(child_of(nested.pid)), *NEST * levels, "/bin/sleep", f"{700 + levels}")
     sleeper = eventually(lambda: descendant(host.pid, "sleep"))
     numbers = numbers_of(sleeper)
     assert len(numbers) == 2 + levels
@@ -161,7 +133,7 @@ def known(agent: RunningAgent) -> set[int]:
 def test_processes_outside_are_never_seen(nested: RunningAgent, spawn: Spawn, eventually: Callable):
     eventually(lambda: "started version" in nested.log.read_text(), 20)
     outside = [spawn("/bin/sleep", "710") for _ in range(20)]
-    inside = spawn(*ENTER, str(first_of(nested)), "/bin/sleep", "711")
+    inside = spawn(*ENTER, str(child_of(nested.pid)), "/bin/sleep", "711")
     nested.wait_for(numbers_of(eventually(lambda: descendant(inside.pid, "sleep")))[1])
     assert all(each.poll() is None for each in outside)
     held = nested.backend.state.snapshot().processes
