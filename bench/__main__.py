@@ -16,6 +16,7 @@ BENCHES = (
     "footprint",
     "scale",
     "storm",
+    "short",
     "kernel",
     "profile",
     "reading",

@@ -7,43 +7,17 @@ that polls and a bare execsnoop.
 
 from __future__ import annotations
 
-import random
 import time
-from typing import TYPE_CHECKING
 
 from bench.rig import agent, baseline, churn, sleepers
 from bench.rig.backend import wait_for_pids
-from bench.rig.figures import Figures, spread
+from bench.rig.figures import Figures
 from bench.rig.options import options
+from bench.rig.starts import delays, exec_to_accepted, start_at_random
 from rover.backend import EmbeddedBackend
 
-if TYPE_CHECKING:
-    pass
-
-PROCESSES = 100
 SHORT_RATE, SHORT_TIME = 500, 60
 SLEEPING = 500
-
-
-def start_at_random(group: sleepers.Sleepers) -> dict[int, float]:
-    """Start processes at random times; return when each was, as time.monotonic()."""
-    started = {}
-    for _ in range(PROCESSES):
-        time.sleep(random.uniform(0.01, 0.3))
-        now = time.monotonic()
-        started[group.start()] = now
-    return started
-
-
-def delays(started: dict[int, float], seen: dict[int, float]) -> dict[str, float]:
-    """Milliseconds from start to seen."""
-    return spread([1000 * (seen[pid] - at) for pid, at in started.items()])
-
-
-def exec_to_accepted(server: EmbeddedBackend, group: sleepers.Sleepers) -> dict[str, float]:
-    """Milliseconds, over processes started at random times."""
-    started = start_at_random(group)
-    return delays(started, wait_for_pids(server, set(started)))
 
 
 def ours(figures: Figures) -> None:

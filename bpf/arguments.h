@@ -4,7 +4,8 @@
  * numbers; the loader takes the offsets of what they point at from the kernel's BTF and defines
  *   ROVER_TASK_TGID, ROVER_TASK_SIGNAL, ROVER_SIGNAL_LIVE
  * Otherwise: by tracepoints, whose records BCC declares from their format files. There the exit says
- * whether it is the process's last on newer kernels only (ROVER_HAVE_GROUP_DEAD).
+ * whether it is the process's last on newer kernels only (ROVER_HAVE_GROUP_DEAD), and a new process
+ * is known by its pid in the initial namespace alone.
  *
  * ROVER_LAST_KNOWN is defined where an exit tells whether it is the process's last.
  */
@@ -21,7 +22,11 @@
 
 /* task_newtask(struct task_struct *task, unsigned long clone_flags) */
 #define rover_clone_flags(args) ((args)->args[1])
-#define rover_new_pid(args) rover_read_u32((args)->args[0] + ROVER_TASK_TGID)
+#ifdef ROVER_PID_NAMESPACE
+#define rover_new_tgid(args) rover_tgid_of((args)->args[0])
+#else
+#define rover_new_tgid(args) rover_read_u32((args)->args[0] + ROVER_TASK_TGID)
+#endif
 
 /* sched_process_exit(struct task_struct *p, ...). do_exit has taken the thread out of `live` before;
  * of threads that end at once, more than one may find it 0. A pid is not used again before. */
@@ -48,7 +53,7 @@ static inline u32 rover_live(u64 task)
 #define ROVER_EXIT struct tracepoint__sched__sched_process_exit
 
 #define rover_clone_flags(args) ((args)->clone_flags)
-#define rover_new_pid(args) ((args)->pid)
+#define rover_new_tgid(args) ((args)->pid)
 
 #ifdef ROVER_HAVE_GROUP_DEAD
 #define ROVER_LAST_KNOWN

@@ -8,15 +8,15 @@
  * The loader defines
  *   ROVER_HAVE_EXEC, ROVER_HAVE_FORK, ROVER_HAVE_EXIT   for the tracepoints of this kernel
  *   ROVER_PENDING_ENTRIES, ROVER_OVERFLOW_ENTRIES, ROVER_TRACKED_ENTRIES, ROVER_RING_PAGES
- * and what arguments.h names, where the two ways of attaching differ.
+ * and what arguments.h names, where the two ways of attaching differ, and pid_namespace.h, where the
+ * agent is not in the initial pid namespace. Every pid here is the one that the agent has for it.
  */
 #include <linux/types.h>
 #include "process.h"
+#include "pid_namespace.h"
 #include "arguments.h"
 
 #define ROVER_CLONE_THREAD 0x00010000
-/* Parent of kernel threads in the initial pid namespace. */
-#define ROVER_KTHREADD 2
 
 /* Small: a look at a hash goes through all of its buckets, filled or not. What finds no room goes
  * into `overflow`, which is looked at while `spilled` is 1. */
@@ -130,7 +130,9 @@ static inline void enter(u32 pid, u32 parent, u32 kind, u32 slot)
 int on_exec(ROVER_EXEC *args)
 {
 	/* Runs as the new image; after the exec of a thread the pid is already the leader's. */
-	enter(bpf_get_current_pid_tgid() >> 32, 0, ROVER_KIND_EXEC, ROVER_COUNT_EXEC);
+	u32 pid = rover_current_tgid();
+	if (rover_in_sight(pid))
+		enter(pid, 0, ROVER_KIND_EXEC, ROVER_COUNT_EXEC);
 	return 0;
 }
 #endif
@@ -138,10 +140,10 @@ int on_exec(ROVER_EXEC *args)
 #ifdef ROVER_HAVE_FORK
 /* Where an exit does not say whether it is the last, the leader's stands for it in a process that
  * has made no thread since it came into `pending`, for then it had none. */
-static inline void note_thread(u32 pid)
+static inline void note_thread(void)
 {
 #ifndef ROVER_LAST_KNOWN
-	struct rover_pending *known = find_pending(pid);
+	struct rover_pending *known = find_pending(rover_current_tgid());
 	if (known)
 		known->threads = 1;
 #endif
@@ -149,14 +151,17 @@ static inline void note_thread(u32 pid)
 
 int on_fork(ROVER_FORK *args)
 {
-	u32 parent = bpf_get_current_pid_tgid() >> 32;
 	if (rover_clone_flags(args) & ROVER_CLONE_THREAD) {
-		note_thread(parent);
+		note_thread();
 		return 0;
 	}
-	if (parent == ROVER_KTHREADD)
+	u32 parent = rover_current_tgid();
+	if (rover_makes_kernel_threads(parent))
 		return 0;
-	enter(rover_new_pid(args), parent, ROVER_KIND_FORK, ROVER_COUNT_FORK);
+	/* what enters a container from outside has a parent that is not in sight: 0 */
+	u32 pid = rover_new_tgid(args);
+	if (rover_in_sight(pid))
+		enter(pid, parent, ROVER_KIND_FORK, ROVER_COUNT_FORK);
 	return 0;
 }
 #endif
@@ -171,10 +176,11 @@ static inline void leave(u32 pid)
 
 int on_exit(ROVER_EXIT *args)
 {
-	u64 id = bpf_get_current_pid_tgid();
-	u32 pid = id >> 32;
 #ifdef ROVER_LAST_KNOWN
 	if (!rover_is_last(args))
+		return 0;
+	u32 pid = rover_current_tgid();
+	if (!rover_in_sight(pid))
 		return 0;
 	leave(pid);
 	if (!tracked.delete(&pid))
@@ -182,6 +188,8 @@ int on_exit(ROVER_EXIT *args)
 #else
 	/* The last thread to end need not be the leader. Whether any lives on can be read in /proc
 	 * only, so `tracked` is left to the agent, and `pending` where there may be threads. */
+	u64 id = bpf_get_current_pid_tgid();
+	u32 pid = id >> 32;
 	u32 *flags = tracked.lookup(&pid);
 	if ((u32)id == pid) {
 		struct rover_pending *known = find_pending(pid);

@@ -11,9 +11,11 @@
  *   ROVER_TASK_PID, ROVER_TASK_FLAGS, ROVER_TASK_MM   offsets in task_struct
  *   ROVER_UNWIND                    where registers can be had (Linux 5.15, x86-64)
  *   ROVER_TARGETS, ROVER_ROWS, ROVER_STACKS, ROVER_STARTS   sizes
+ * and what pid_namespace.h names: a target is known by the pid that the agent has for it.
  */
 #include <linux/types.h>
 #include "profile.h"
+#include "pid_namespace.h"
 
 #define ROVER_PF_EXITING 0x4
 #define ROVER_USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
@@ -411,7 +413,7 @@ static inline void by_frame_pointers(struct rover_walk *walk, void *ctx)
 
 int on_cpu(struct bpf_perf_event_data *ctx)
 {
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	u32 tgid = rover_current_tgid();
 	struct rover_target *target = targets.lookup(&tgid);
 	if (!target || !(target->wanted & ROVER_ON_CPU))
 		return 0;
@@ -478,7 +480,7 @@ int off_cpu(struct bpf_raw_tracepoint_args *ctx)
 {
 	end_wait(task_u32(ctx->args[2], ROVER_TASK_PID));
 
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	u32 tgid = rover_current_tgid();
 	struct rover_target *target = targets.lookup(&tgid);
 	if (!target || !(target->wanted & ROVER_OFF_CPU))
 		return 0;

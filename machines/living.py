@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,10 @@ from census_rig import running
 from machines.attaching import PATIENCE, eventually
 
 AROUND_THE_START: Final = 300
+NEST: Final = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+AROUND_THE_START_INSIDE: Final = (
+    "from machines.living import around_the_start\nprint(around_the_start())"
+)
 STORM_SECONDS: Final = 20.0
 ROOT: Final = Path(__file__).parents[1]
 SUITE: Final = ("tests/integration/test_census.py", "tests/integration/test_probes_loading.py")
@@ -48,6 +53,23 @@ def around_the_start() -> str:
         assert told == [1] * AROUND_THE_START, f"{told.count(0)} missing, {sum(told)} told"
         assert rig.census.figures.repairs_new == 0, "found by a reconcile alone"
     return f"ok, {AROUND_THE_START} of {AROUND_THE_START}"
+
+
+def in_a_pid_namespace() -> str:
+    """The same holds where the agent's pid namespace is not the host's, one and two deep."""
+    told = []
+    for levels in (1, 2):
+        run = subprocess.run(
+            [*NEST * levels, sys.executable, "-c", AROUND_THE_START_INSIDE],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert run.returncode == 0, f"{levels} deep: {run.stderr[-300:]}"
+        told.append(run.stdout.strip().removeprefix("ok, "))
+    return f"ok, one and two deep {' and '.join(told)}"
 
 
 def storm() -> str:
@@ -96,4 +118,5 @@ ROWS: Final[dict[str, Callable[[], str]]] = {
     "300 processes around the start": around_the_start,
     "a storm of short processes": storm,
     "the suite's kernel tests": suite,
+    "in a pid namespace": in_a_pid_namespace,
 }

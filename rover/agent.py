@@ -31,7 +31,7 @@ from rover.naming.host.judge import HostJudge, SensorNews
 from rover.naming.host_facts import Host
 from rover.naming.pods.analyzers import Analyzers
 from rover.naming.pods.join import PodJoin
-from rover.probes import settling
+from rover.probes import pid_namespace, settling
 from rover.probes.programs import Way
 from rover.profiling.continuous import Continuous
 from rover.profiling.profiler import Profiler
@@ -171,6 +171,7 @@ class Agent:
         probes = self._attach()
         for way in (*Way, NO_WAY):
             metrics.EBPF.labels(way).set(way == self._way)
+        metrics.NESTED_PIDS.set(not pid_namespace.is_hosts())
         if self._stopping.is_set():
             self._undo.extend([probes.close] if probes else [])
             return
@@ -286,7 +287,8 @@ class Agent:
             return None
         loaded = probes.loaded
         why = f", not raw ones: {loaded.not_better}" if loaded.not_better else ""
-        self._ebpf, self._way = f"attached by {loaded.way}{why}", loaded.way
+        scope = "" if loaded.of_host else f"; {pid_namespace.BEYOND_SIGHT}"
+        self._ebpf, self._way = f"attached by {loaded.way}{why}{scope}", loaded.way
         return probes
 
     def _post(self, news: object) -> bool:

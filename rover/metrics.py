@@ -218,6 +218,12 @@ EBPF: Final = Gauge(
     registry=REGISTRY,
 )
 
+NESTED_PIDS: Final = Gauge(
+    "rover_nested_pid_namespace",
+    "1 where the agent's pid namespace is not the host's: it sees no process outside of it.",
+    registry=REGISTRY,
+)
+
 
 # Figures that their room counts for itself and gives when it is asked
 

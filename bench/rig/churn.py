@@ -1,7 +1,7 @@
-"""Short processes at a steady rate, as long as asked: ``python -m bench.rig.churn RATE SECONDS``.
+"""Short processes at a steady rate: ``python -m bench.rig.churn RATE SECONDS [LIFE]``.
 
-Prints how many were started. A high rate takes two of these programs side by side: starting a
-process costs one of them some 300 us.
+They end at once, or after LIFE seconds. Prints how many were started. A high rate takes two of
+these programs side by side: starting a process costs one of them some 300 us.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ class Churn:
 
 
 @contextlib.contextmanager
-def running(rate: float, seconds: float) -> Iterator[Churn]:
-    """Start `rate` processes a second, for so many seconds or until the end of the block."""
+def running(rate: float, seconds: float, life: float = 0.0) -> Iterator[Churn]:
+    """Start `rate` processes a second, for so many seconds or until the end of the block.
+
+    Each lives for `life` seconds.
+    """
     amount = 1 if rate <= ALONE else 2
-    command = [sys.executable, "-m", __name__, str(rate / amount), str(seconds)]
+    command = [sys.executable, "-m", __name__, str(rate / amount), str(seconds), str(life)]
     with contextlib.ExitStack() as stack:
         programs = []
         for _ in range(amount):
@@ -46,14 +49,15 @@ def running(rate: float, seconds: float) -> Iterator[Churn]:
         yield Churn(tuple(programs))
 
 
-def churn(rate: float, seconds: float, program: str = "/bin/true") -> int:
-    """Start `program` so many times a second and wait for each; return how many were started."""
+def churn(rate: float, seconds: float, life: float = 0.0) -> int:
+    """Start so many processes a second and wait for each; return how many were started."""
+    program = ["/bin/sleep", str(life)] if life else ["/bin/true"]
     began = time.monotonic()
     started = 0
     while (passed := time.monotonic() - began) < seconds:
         due = int(passed * rate) - started
         for _ in range(min(due, 64)):
-            os.posix_spawn(program, [program], {})
+            os.posix_spawn(program[0], program, {})
             started += 1
         reap()
         time.sleep(0.002)
@@ -73,4 +77,4 @@ def reap(*, block: bool = False) -> bool:
 
 
 if __name__ == "__main__":
-    print(churn(float(sys.argv[1]), float(sys.argv[2])))
+    print(churn(*map(float, sys.argv[1:])))

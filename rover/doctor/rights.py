@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rover.capabilities import LOOK_INTO_ANY_PROCESS, READ_ANY_FILE, own_capabilities
 from rover.doctor.checks import Check, Outcome, fail, ok, warn
 from rover.errors import ProbeError
-from rover.probes import refusals
-from rover.probes.programs import INITIAL_PID_NAMESPACE, check_pid_namespace
+from rover.probes import pid_namespace, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,14 @@ PARANOID: Final = "perf_event_paranoid"
 _ALL_IDS: Final = 4_294_967_295
 
 
+class Pids(Enum):
+    """Whose pids this process has."""
+
+    HOST = "the host's"
+    NESTED = "those of a namespace below"
+    APART = "others than /proc shows"
+
+
 @dataclass(frozen=True, slots=True)
 class Rights:
     """What the kernel tells of this process and of its own policies."""
@@ -37,7 +45,7 @@ class Rights:
     """Of those that tracing takes."""
     ids_mapped: int
     """User ids of the host that this user namespace has."""
-    in_host_pids: bool
+    pids: Pids
     lockdown: str
     """Of /sys/kernel/security/lockdown; empty where there is none."""
     paranoid: int | None
@@ -71,7 +79,7 @@ def gather(root: Path = Path("/")) -> Rights:
         effective=own_capabilities(),
         missing=missing,
         ids_mapped=int(ids[2]) if len(ids) > 2 else 0,  # noqa: PLR2004 - the three of a line
-        in_host_pids=Path("/proc/self/ns/pid").stat().st_ino == INITIAL_PID_NAMESPACE,
+        pids=_pids(),
         lockdown=_text(root / "sys/kernel/security/lockdown"),
         paranoid=level,
         modules=_text(root / "sys/kernel/security/lsm"),
@@ -136,15 +144,19 @@ def _reading(rights: Rights) -> Iterator[Check]:
             )
 
 
-def _pid_namespace(rights: Rights) -> Check:
-    if rights.in_host_pids:
-        return ok(PID_NAMESPACE, "the host's")
+def _pids() -> Pids:
     try:
-        check_pid_namespace()
-    except ProbeError as error:
-        says, _, mend = str(error).partition(": ")
-        return fail(PID_NAMESPACE, says, mend)
-    return fail(PID_NAMESPACE, "not the host's", "hostPID: true in a pod, --pid=host otherwise")
+        return Pids.NESTED if pid_namespace.own() else Pids.HOST
+    except ProbeError:
+        return Pids.APART
+
+
+def _pid_namespace(rights: Rights) -> Check:
+    if rights.pids is Pids.HOST:
+        return ok(PID_NAMESPACE, "the host's")
+    if rights.pids is Pids.NESTED:
+        return warn(PID_NAMESPACE, pid_namespace.BEYOND_SIGHT, pid_namespace.WHEN_RIGHT)
+    return fail(PID_NAMESPACE, pid_namespace.OTHER_PROC, pid_namespace.MEND_PROC)
 
 
 def _lockdown(rights: Rights) -> Check:

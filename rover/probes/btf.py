@@ -95,6 +95,14 @@ class Btf:
             raise BtfError(f"{field} of struct {structure} does not begin at a byte")
         return bits // 8
 
+    def size(self, structure: str) -> int:
+        """Return how many bytes a structure takes.
+
+        Raises:
+            BtfError: as `offset`.
+        """
+        return self._structure(structure).size
+
     def _structure(self, name: str) -> _Type:
         wanted = name.encode() + b"\0"
         known = 0

@@ -33,7 +33,7 @@ from rover.probes import btf, refusals, tracefs, trial
 from rover.probes.refusals import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MAPS: Final = ("pending", "overflow", "spilled", "tracked", "armed", "counters", "events")
 
@@ -49,6 +49,19 @@ OFFSETS: Final = {
     "ROVER_SIGNAL_LIVE": ("signal_struct", "live"),
 }
 """What bpf/arguments.h wants to know of the kernel's structures."""
+
+NAMESPACE_OFFSETS: Final = {
+    "ROVER_TASK_LEADER": ("task_struct", "group_leader"),
+    "ROVER_TASK_PID_STRUCT": ("task_struct", "thread_pid"),
+    "ROVER_PID_LEVEL": ("pid", "level"),
+    "ROVER_PID_NUMBERS": ("pid", "numbers"),
+    "ROVER_UPID_NUMBER": ("upid", "nr"),
+    "ROVER_UPID_NAMESPACE": ("upid", "ns"),
+    "ROVER_UPID_BYTES": ("upid",),
+    "ROVER_NAMESPACE_COMMON": ("pid_namespace", "ns"),
+    "ROVER_COMMON_INODE": ("ns_common", "inum"),
+}
+"""What bpf/pid_namespace.h wants to know of them, where the agent's namespace is not the first."""
 
 PR_SET_PDEATHSIG: Final = 1
 
@@ -135,17 +148,28 @@ def map_descriptor(module: Any, name: str) -> int:  # noqa: ANN401 - bcc has no 
     return descriptor
 
 
-def kernel_offsets(request: dict[str, Any], wanted: dict[str, tuple[str, str]]) -> dict[str, int]:
-    """Return where fields of the kernel's structures lie, by the name that C has for each."""
+def kernel_offsets(
+    request: dict[str, Any], wanted: Mapping[str, tuple[str, ...]]
+) -> dict[str, int]:
+    """Return where fields of the kernel's structures lie, by the name that C has for each.
+
+    Of a structure alone, its size. Where the agent is not in the initial pid namespace, there is
+    with them what bpf/pid_namespace.h defines by.
+    """
+    namespace = {"ROVER_PID_NAMESPACE": inode} if (inode := request.get("pid_namespace")) else {}
+    wanted = {**wanted, **NAMESPACE_OFFSETS} if namespace else wanted
     try:
         kernel = btf.read(Path(request.get("btf", btf.VMLINUX)))
-        offsets = {name: kernel.offset(*place) for name, place in wanted.items()}
+        offsets = {
+            name: kernel.offset(*place) if place[1:] else kernel.size(*place)
+            for name, place in wanted.items()
+        }
     except btf.BtfError as error:
         raise LoadError(
             f"no offsets of the kernel's structures: {error}",
             "a kernel built with CONFIG_DEBUG_INFO_BTF has them",
         ) from error
-    return offsets | dict(request.get("offsets", {}))
+    return offsets | namespace | dict(request.get("offsets", {}))
 
 
 def by_raw_tracepoints(request: dict[str, Any]) -> Loaded:
@@ -190,6 +214,11 @@ def _open_raw(program: int, name: str) -> int:
 
 def by_tracepoints(request: dict[str, Any]) -> Loaded:
     """Attach by perf events, to such tracepoints as the kernel describes."""
+    if request.get("pid_namespace"):
+        raise LoadError(
+            "tracepoints' records have pids of the host, and the agent's pid namespace is another",
+            "this takes raw tracepoints and BTF, or an agent in the host's pid namespace",
+        )
     libc = ctypes.CDLL(None, use_errno=True)
     place, mounted = tracefs.find(libc)
     present, missing, group_dead = tracefs.read_formats(place, list(TRACEPOINTS))

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rover.probes.programs import check_pid_namespace, run_loader, source
+from rover.probes import pid_namespace
+from rover.probes.programs import run_loader, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +50,12 @@ def load(
     Raises:
         ProbeError: eBPF does not work here; the message says what was tried and what to do.
     """
-    check_pid_namespace()
-    whole = {"source": str(source("profile.c")), "sizes": sizes, **request}
+    whole = {
+        "source": str(source("profile.c")),
+        "sizes": sizes,
+        "pid_namespace": pid_namespace.own(),
+        **request,
+    }
     answer, descriptors = run_loader("profile_loader", whole, TIMEOUT_S, given_up)
     maps = dict(zip(answer["maps"], descriptors, strict=False))
     on_cpu, off_cpu = descriptors[len(maps) :]

@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.errors import ProbeError
-from rover.probes import layout
+from rover.probes import layout, pid_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger("rover.probes")
-
-INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
-"""Inode of the first pid namespace (PROC_PID_INIT_INO of the kernel's proc_ns.h)."""
 
 LOADER: Final = """
 import sys
@@ -67,6 +64,8 @@ class Programs:
     """Whether an exit says that it is the process's last."""
     headers: str
     """Which header tree the programs were compiled with: shim or host."""
+    of_host: bool
+    """Whether they name processes of the whole host, and not of the agent's pid namespace alone."""
 
     def close(self) -> None:
         """Detach, and free the maps."""
@@ -95,22 +94,6 @@ def interpreter() -> str:
     return DISTRIBUTION_PYTHON
 
 
-def check_pid_namespace() -> None:
-    """Refuse where tracepoints speak of other pids than /proc does.
-
-    Raises:
-        ProbeError: the agent is not in the initial pid namespace.
-    """
-    inode = Path("/proc/self/ns/pid").stat().st_ino
-    if inode != INITIAL_PID_NAMESPACE:
-        raise ProbeError(
-            "the agent runs in a pid namespace of its own, so the kernel's events would name "
-            "pids that it cannot see, and it sees no process outside: in a pod set "
-            "`hostPID: true`, in a container --pid=host; where that is set, the node itself is a "
-            "container (as kind's are), and scanning finds all of its processes"
-        )
-
-
 def load(
     *,
     timeout: float = 60.0,
@@ -128,9 +111,10 @@ def load(
         ProbeError: eBPF does not work here; the message says what was tried and what to do. Or it
             was given up.
     """
-    check_pid_namespace()
+    inode = pid_namespace.own()
     request = {
         "source": str(source()),
+        "pid_namespace": inode,
         "sizes": {
             "ROVER_PENDING_ENTRIES": layout.PENDING_ENTRIES,
             "ROVER_OVERFLOW_ENTRIES": layout.OVERFLOW_ENTRIES,
@@ -154,6 +138,8 @@ def load(
     )
     if answer["not_better"]:
         log.warning("probes attached by tracepoints, not raw ones: %s", answer["not_better"])
+    if inode:
+        log.warning("%s: %s", pid_namespace.BEYOND_SIGHT, pid_namespace.WHEN_RIGHT)
     return Programs(
         way=Way(answer["way"]),
         not_better=answer["not_better"],
@@ -163,6 +149,7 @@ def load(
         missing=tuple(answer["missing"]),
         last_known=answer["last_known"],
         headers=answer["headers"],
+        of_host=not inode,
     )
 
 

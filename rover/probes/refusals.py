@@ -18,6 +18,9 @@ CAP_SYS_ADMIN: Final = 21
 CAP_SYS_RESOURCE: Final = 24
 TRACING_CAPABILITIES: Final = {"PERFMON": 38, "BPF": 39}
 
+INITIAL_USER_NAMESPACE: Final = 0xEFFFFFFD
+"""Inode of the first user namespace (PROC_USER_INIT_INO of the kernel's proc_ns.h)."""
+
 # versions as LINUX_VERSION_CODE has them
 RING_BUFFERS_SINCE: Final = 0x050800
 MAPS_NO_LOCKED_MEMORY_SINCE: Final = 0x050B00
@@ -78,6 +81,17 @@ def own_missing_capabilities() -> list[str]:
     )
 
 
+def in_user_namespace() -> bool:
+    """Tell whether this process's capabilities are those of a user namespace other than the host's.
+
+    Tracing takes the host's, whatever it has in its own (bpf_capable, perfmon_capable).
+    """
+    try:
+        return Path("/proc/self/ns/user").stat().st_ino != INITIAL_USER_NAMESPACE
+    except OSError:  # a kernel without them
+        return False
+
+
 def forbidden_calls() -> dict[str, int]:
     """Return the system calls that are refused whatever they are asked, with their errno.
 
@@ -133,6 +147,12 @@ def refusal(error: Exception) -> LoadError:
         advice = "the kernel is locked down (confidentiality), which forbids tracing programs"
     elif version_code() < RING_BUFFERS_SINCE:
         advice = f"Linux 5.8 or later is needed, this is {platform.release()}"
+    elif in_user_namespace():
+        advice = (
+            "the agent runs in a user namespace of its own, where nobody has the host's "
+            "capabilities that tracing takes: hostUsers: true in a pod, or let it scan, as on a "
+            "node of rootless Docker or Podman"
+        )
     elif missing := own_missing_capabilities():
         advice = (
             f"missing {', '.join('CAP_' + name for name in missing)}: run as root, or in a pod add "

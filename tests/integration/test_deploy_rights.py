@@ -192,21 +192,16 @@ def test_without_the_right_to_read_files_of_others_that_is_said_once(
     assert said.count("securityContext.capabilities.add: [DAC_READ_SEARCH]") == 1
 
 
-def test_without_the_hosts_pids_an_agent_that_requires_ebpf_ends(cluster: Cluster):
-    with cluster.pod(replace(MANIFESTS, host_pid=False), "--require-ebpf") as agent:
-        said = told(agent)
-    assert "`hostPID: true`" in said
-
-
 @pytest.mark.usefixtures("stranger")
 def test_without_the_hosts_pids_the_agent_sees_itself_alone_and_says_so(
     cluster: Cluster, eventually: Callable[..., object]
 ):
-    with cluster.pod(replace(MANIFESTS, host_pid=False), env=HOST_PROCESSES) as agent:
+    pod = replace(MANIFESTS, host_pid=False)
+    with cluster.pod(pod, "--require-ebpf", env=HOST_PROCESSES) as agent:
         eventually(lambda: cluster.api.watching() == 2, 20)
         eventually(lambda: "started version" in agent.log.read_text(), 20)
         assert agent.process.poll() is None
-    (warning,) = lines(agent, "WARNING rover.agent")
+    (warning,) = lines(agent, "WARNING rover.probes")
     assert "`hostPID: true`" in warning
     assert "it sees no process outside" in warning
     assert not cluster.backend.state.snapshot().processes

@@ -89,8 +89,8 @@ KEEPING_BPF = (
 BROKEN = {
     "not root": (AS_NOBODY, "rights", f"not root (uid {NOBODY})"),
     "no CAP_BPF": (WITHOUT_BPF, "rights", "root, but without CAP_PERFMON, CAP_BPF"),
-    "own pid namespace": (
-        ("unshare", "--pid", "--fork", "--mount-proc"), "pid namespace",  "of its own",
+    "/proc of another pid namespace": (
+        ("unshare", "--pid", "--fork"), "pid namespace", "/proc shows the processes of another",
     ),
     "own user namespace": (
         ("unshare", "--user", "--map-root-user"), "user namespace", "1 ids",
@@ -126,6 +126,18 @@ def test_the_first_cause_of_a_broken_host_stands_first(
     assert (report["outcome"], code) == ("fail", 1)
     load = next(each for each in report["checks"] if each["subject"] == "load and attach")
     assert load["outcome"] in {"ok", "warn"} or load["because"] == subject
+
+
+@pytest.mark.kernel
+def test_a_pid_namespace_of_its_own_is_told_and_hinders_nothing(
+    backend: EmbeddedBackend, tmp_path: Path
+):
+    wrap = ("unshare", "--pid", "--fork", "--mount-proc")
+    report, code = doctor(tmp_path, wrap=wrap, addr=backend.address)
+    told = {each["subject"]: each for each in report["checks"]}
+    assert "sees no process outside" in told["pid namespace"]["says"]
+    assert "`hostPID: true`" in told["pid namespace"]["mend"]
+    assert (told["load and attach"]["outcome"], code) == ("ok", 0)
 
 
 @pytest.mark.kernel

@@ -142,13 +142,45 @@ def test_a_missing_capability_is_named(missing: str):
     assert f"capabilities.add: [{missing.upper()}]" in result.stderr
 
 
-def test_a_pid_namespace_of_its_own_is_noticed():
-    result = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", LOAD, "{}"],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+NEST = ("unshare", "--pid", "--fork")
+
+
+def in_namespaces(*wrap: str, request: str = "{}") -> subprocess.CompletedProcess[str]:
+    command = [*wrap, sys.executable, "-c", LOAD, request]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_another_pid_namespace_than_that_of_proc_is_refused():
+    result = in_namespaces(*NEST)
     assert result.returncode == 1
     assert "hostPID: true" in result.stderr
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_in_a_pid_namespace_of_its_own_raw_tracepoints_are_attached(levels: int):
+    result = in_namespaces(*(*NEST, "--mount-proc") * levels)
+    assert result.stdout == RAW, result.stderr
+
+
+def test_tracepoints_are_refused_in_a_pid_namespace_for_they_have_the_hosts_pids():
+    result = in_namespaces(*NEST, "--mount-proc", request=BY_TRACEPOINTS)
+    assert result.returncode == 1
+    assert "pids of the host" in result.stderr
+
+
+@pytest.mark.parametrize("wrong", ["ROVER_TASK_PID_STRUCT", "ROVER_UPID_BYTES", "ROVER_PID_LEVEL"])
+def test_offsets_of_pids_that_do_not_hold_are_not_trusted(wrong: str):
+    request = f"{{'offsets': {{'{wrong}': 4096}}}}"
+    result = in_namespaces(*NEST, "--mount-proc", request=request)
+    assert result.returncode == 1
+    assert "was not told by its pid" in result.stderr
+
+
+def test_a_user_namespace_of_its_own_is_named():
+    result = in_namespaces("unshare", "--user", "--map-root-user")
+    assert result.returncode == 1
+    assert "a user namespace of its own" in result.stderr
+    assert "hostUsers: true" in result.stderr
 
 
 def test_a_missing_tracepoint_does_not_stop_the_others():

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from rover.doctor import host, kernel, rights
 from rover.doctor.checks import Check, Outcome, explained, fail, first_cause, ok, warn, worst
 from rover.doctor.kernel import Offers
-from rover.doctor.rights import Rights
+from rover.doctor.rights import Pids, Rights
 from rover.probes import refusals
 from rover.probes.loader import TRACEPOINTS
 
 ALL = (1 << 41) - 1
 ROOT = Rights(
-    uid=0, effective=ALL, missing=(), ids_mapped=4_294_967_295, in_host_pids=True,
+    uid=0, effective=ALL, missing=(), ids_mapped=4_294_967_295, pids=Pids.HOST,
     lockdown="[none] integrity confidentiality", paranoid=2, modules="capability,yama",
     confined="unconfined", forbidden=(), policy="", locked_memory=65_536, kernel=0x060100,
 )  # fmt: skip
@@ -46,6 +46,8 @@ def test_root_on_a_modern_host_has_nothing_to_mend():
     ("facts", "raw", "wrong"),
     [
         (replace(ROOT, ids_mapped=1), True, {"user namespace": "fail"}),
+        (replace(ROOT, pids=Pids.NESTED), True, {"pid namespace": "warn"}),
+        (replace(ROOT, pids=Pids.APART), True, {"pid namespace": "fail"}),
         (replace(ROOT, lockdown="none integrity [confidentiality]"), True, {"lockdown": "fail"}),
         (replace(ROOT, lockdown="none [integrity] confidentiality"), True, {}),
         (replace(ROOT, paranoid=4), False, {}),

@@ -200,6 +200,40 @@ def test_what_has_no_known_shape_is_no_container(path, version):
     assert container_of(VERSIONS[version](path)) is None
 
 
+# what an agent sees whose cgroup namespace begins at its own pod's container, in kind's two layouts
+KIND_SLICE = f"kubelet-kubepods-burstable-pod{UID.replace('-', '_')}.slice"
+SEEN_FROM_A_POD = {
+    "of another class, systemd": f"/../../../kubelet-kubepods-burstable.slice/{KIND_SLICE}",
+    "of the same class, systemd": f"/../../{KIND_SLICE}",
+    "a guaranteed one, systemd": (f"/../../../kubelet-kubepods-pod{UID.replace('-', '_')}.slice"),
+}
+SEEN_FROM_A_POD_BY_CGROUPFS = {
+    "of another class, cgroupfs": f"/../../../burstable/pod{UID}",
+    "of the same class, cgroupfs": f"/../../pod{UID}",
+    "a guaranteed one, cgroupfs": f"/../../../pod{UID}",
+}
+
+
+@pytest.mark.parametrize("above", SEEN_FROM_A_POD.values(), ids=SEEN_FROM_A_POD)
+def test_a_pod_is_found_from_within_the_cgroup_namespace_of_another(above):
+    text = v2(f"{above}/cri-containerd-{ID}.scope")
+    assert container_of(text) == ContainerRef(ID, "containerd", UID)
+
+
+@pytest.mark.parametrize(
+    "above", SEEN_FROM_A_POD_BY_CGROUPFS.values(), ids=SEEN_FROM_A_POD_BY_CGROUPFS
+)
+def test_a_pod_of_cgroupfs_is_found_from_within_the_cgroup_namespace_of_another(above):
+    assert container_of(v2(f"{above}/{ID}")) == ContainerRef(ID, "", UID)
+
+
+@pytest.mark.parametrize(
+    "path", ["/../../../../../system.slice/kubelet.service", "/../../../../../init.scope", "/.."]
+)
+def test_the_nodes_own_are_no_containers_from_within_a_pods_cgroup_namespace(path):
+    assert container_of(v2(path)) is None
+
+
 def test_the_monitor_inside_a_node_container_is_the_nodes():
     path = f"/docker/{OUTER}/{pod_slices('burstable', UID)}/crio-conmon-{ID}.scope"
     assert container_of(v2(path)) == ContainerRef(OUTER, "docker")

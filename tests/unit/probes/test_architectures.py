@@ -19,6 +19,8 @@ module = bcc.BPF(src_file=sys.argv[1] + "/process.c", cflags=sys.argv[2:])
 print(*(len(module.dump_func(name)) > 0 for name in ("on_exec", "on_fork", "on_exit")))
 """
 OFFSETS = [f"-D{name}=64" for name in loader.OFFSETS]
+NAMESPACE = [f"-D{name}=64" for name in ("ROVER_PID_NAMESPACE", *loader.NAMESPACE_OFFSETS)]
+SCOPES = {"the host": [], "a pid namespace": NAMESPACE}
 SIZES = {
     "ROVER_PENDING_ENTRIES": 16,
     "ROVER_OVERFLOW_ENTRIES": 16,
@@ -27,12 +29,16 @@ SIZES = {
 }
 
 
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("architecture", ["arm64", "x86"])
-def test_the_programs_compile_for(architecture: str):
+def test_the_programs_compile_for(architecture: str, scope: str):
     source = programs.source()
     flags = loader.definitions({"source": str(source), "sizes": SIZES}, list(loader.TRACEPOINTS))
     run = subprocess.run(
-        [programs.interpreter(), "-c", COMPILE, source.parent, *flags, "-DROVER_RAW", *OFFSETS],
+        [
+            *(programs.interpreter(), "-c", COMPILE, source.parent),
+            *(*flags, "-DROVER_RAW", *OFFSETS, *SCOPES[scope]),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -41,7 +47,8 @@ def test_the_programs_compile_for(architecture: str):
     assert run.stdout == "True True True\n", run.stderr
 
 
-def test_the_bytecode_is_the_same_on_both():
+@pytest.mark.parametrize("scope", SCOPES)
+def test_the_bytecode_is_the_same_on_both(scope: str):
     """Nothing of the architecture is in the programs: they take no registers and no raw structs."""
     source = programs.source()
     flags = loader.definitions({"source": str(source), "sizes": SIZES}, list(loader.TRACEPOINTS))
@@ -51,7 +58,10 @@ def test_the_bytecode_is_the_same_on_both():
     )
     dumps = [
         subprocess.run(
-            [programs.interpreter(), "-c", code, source.parent, *flags, "-DROVER_RAW", *OFFSETS],
+            [
+                *(programs.interpreter(), "-c", code, source.parent),
+                *(*flags, "-DROVER_RAW", *OFFSETS, *SCOPES[scope]),
+            ],
             capture_output=True,
             text=True,
             check=True,
