@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -57,6 +58,49 @@ def units() -> str:
     return f"ok, {', '.join(wanted.values())}"
 
 
+def scopes_and_nspawn() -> str:
+    """A scope on its own has no service; an nspawn container in a unit has the unit's name."""
+    _make_rootfs()
+    (ROOTFS / "usr").mkdir(exist_ok=True)
+    (ROOTFS / "etc").mkdir(exist_ok=True)
+    (ROOTFS / "etc/os-release").write_text("ID=rootfs\n")
+    # what systemd-nspawn@.service does, less the boot of another system
+    system("systemd-run", "--unit=spawned", "--property=Delegate=yes",
+           *("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--directory={ROOTFS}"),
+           *("/bin/busybox", "sleep", "3001"))  # fmt: skip
+    scope = subprocess.Popen(["systemd-run", "--scope", "--unit=alone", "/bin/sleep", "3002"])
+    spawned = eventually(lambda: _pid_of("/bin/busybox", "sleep", "3001"), "nspawn's program")
+    alone = eventually(lambda: _pid_of("/bin/sleep", "3002"), "the scope's program")
+    assert isinstance(spawned, int)
+    assert isinstance(alone, int)
+    wanted = {spawned: "spawned", alone: os.uname().nodename}
+    with EmbeddedBackend() as backend:
+        unit = Unit(backend.address)
+        try:
+            found = eventually(lambda: _services(backend, wanted), "both at the backend")
+        finally:
+            unit.stop()
+            scope.kill()
+            scope.wait()
+            system("systemctl", "stop", "spawned")
+    assert found == wanted, f"got {found}, expected {wanted}"
+    return ""
+
+
+def _pid_of(*command: str) -> int | None:
+    wanted = b"\0".join(part.encode() for part in command) + b"\0"
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_bytes() == wanted:
+                return int(folder.name)
+    return None
+
+
+def _make_rootfs() -> None:
+    (ROOTFS / "bin").mkdir(parents=True, exist_ok=True)
+    shutil.copy("/bin/busybox", ROOTFS / "bin" / "busybox")
+
+
 def _main_pid(name: str, *options: str) -> int:
     environment = {**os.environ, "XDG_RUNTIME_DIR": "/run/user/0"}
     shown = subprocess.run(
@@ -74,8 +118,7 @@ def _services(backend: EmbeddedBackend, wanted: dict[int, str]) -> dict[int, str
 
 def containers() -> str:
     """A container by each runtime: its program is told once, the runtime's stage never."""
-    (ROOTFS / "bin").mkdir(parents=True, exist_ok=True)
-    shutil.copy("/bin/busybox", ROOTFS / "bin" / "busybox")
+    _make_rootfs()
     with running(timeout=PATIENCE) as rig:
         for runtime in ("crun", "runc"):
             name = f"by-{runtime}"
@@ -91,6 +134,37 @@ def containers() -> str:
         stages = [each.process for each in rig.seen.announced if is_runtime_stage(each.process)]
     assert not stages, stages
     return "ok, crun and runc"
+
+
+def containerds() -> str:
+    """Ten containers of containerd's at once: each program is told once, runc's stage never."""
+    _make_rootfs()
+    names = [f"by-containerd-{number}" for number in range(10)]
+    with running(timeout=PATIENCE) as rig:
+        starting = [
+            subprocess.Popen(
+                ["ctr", "run", "--detach", "--rootfs", str(ROOTFS), name, "/bin/busybox", "sleep",
+                 f"40{number:02}"],
+            )
+            for number, name in enumerate(names)
+        ]  # fmt: skip
+        assert [each.wait() for each in starting] == [0] * len(names)
+        listed = [line.split() for line in system("ctr", "task", "ls").splitlines()]
+        pids = [int(line[1]) for line in listed if line[0] in names]
+        assert len(pids) == len(names), listed
+        for pid in pids:
+            process = rig.seen.wait_for(pid, within=PATIENCE)
+            assert process.command_line.startswith("/bin/busybox sleep 40"), process
+        told = [rig.seen.times_announced(pid) for pid in pids]
+        for name in names:
+            system("ctr", "task", "rm", "--force", name)
+            system("ctr", "container", "rm", name)
+        for pid in pids:
+            rig.seen.wait_for(pid, gone=True, within=PATIENCE)
+        stages = [each.process for each in rig.seen.announced if is_runtime_stage(each.process)]
+    assert told == [1] * len(names), told
+    assert not stages, stages
+    return f"ok, {len(names)} of {len(names)}"
 
 
 def clock() -> str:
@@ -121,6 +195,8 @@ def _compare(census: Census) -> None:
 
 ROWS: Final[dict[str, Callable[[], str]]] = {
     "names by systemd's units": units,
+    "scopes and nspawn": scopes_and_nspawn,
     "podman's containers": containers,
+    "containerd's containers": containerds,
     "the clock set ahead and back": clock,
 }
