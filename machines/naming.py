@@ -98,7 +98,8 @@ def _pid_of(*command: str) -> int | None:
 
 def _make_rootfs() -> None:
     (ROOTFS / "bin").mkdir(parents=True, exist_ok=True)
-    shutil.copy("/bin/busybox", ROOTFS / "bin" / "busybox")
+    if not (ROOTFS / "bin/busybox").exists():  # it may be running
+        shutil.copy("/bin/busybox", ROOTFS / "bin")
 
 
 def _main_pid(name: str, *options: str) -> int:

@@ -97,6 +97,7 @@ def run(built: Path, archives: list[Path], findings: Path, logs: Path, rows: lis
     """
     # whatever the runtime leaves behind becomes a child of this process, which ends it
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("machines.node: told to end"))
     with tempfile.TemporaryDirectory(prefix="rover-node-", dir="/var/tmp") as name:
         options = [f"--archive={each}" for each in archives]
         command = [

@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from machines.attaching import PATIENCE, eventually
 from machines.node.comparison import CONTAINER_ID, rows_of, shown
-from machines.node.node import ADDRESS_OF_BACKEND, NAMESPACE, Node, agents_log, deploy, rolled_out
+from machines.node.node import (
+    ADDRESS_OF_BACKEND,
+    NAMESPACE,
+    Node,
+    agents_log,
+    deploy,
+    rights_here,
+    rolled_out,
+)
 from machines.node.place import run
 from machines.node.runtime import HEALTH
 from machines.node.workloads import pod, pod_spec, service
@@ -25,6 +33,7 @@ AWAY: Final = 60.0
 """Seconds without an API server."""
 BEAT: Final = 5.0
 """Seconds between two of the agent's beats, set so that their end is soon seen."""
+BY_HELM: Final = "the Helm chart"
 NO_MORE: Final = 3 * BEAT
 LONG: Final = 2 * PATIENCE
 """Seconds for what a kubelet does when it comes to it."""
@@ -289,6 +298,7 @@ def by_helm(site: Site) -> str:
     made = run(
         *("helm", "template", "rover", str(node.place.scratch / "deploy/helm/rover")),
         *("--namespace", NAMESPACE, "--set", f"backend.address={ADDRESS_OF_BACKEND}"),
+        *("--set", f"capabilities={{{','.join(rights_here())}}}"),
     )
     node.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=made)
     rolled_out(node)
@@ -333,5 +343,5 @@ FAULTS: Final[dict[str, Callable[[Site], str]]] = {
     "a filter on namespaces": namespaces_filter,
     "all containers and the runtime restarted": node_restarted,
     "every token refused": token_refused,
-    "the Helm chart": by_helm,
+    BY_HELM: by_helm,
 }

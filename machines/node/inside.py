@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -18,7 +19,7 @@ from typing import Final
 
 from machines.attaching import eventually
 from machines.node.comparison import Delay, compare, delay, of_the_runtime, rows_of, slowest
-from machines.node.faults import BEAT, FAULTS, LONG, Site, make_namespace
+from machines.node.faults import BEAT, BY_HELM, FAULTS, LONG, Site, make_namespace
 from machines.node.node import BACKEND_PORT, Node, agents_log, deploy
 from machines.node.place import ADDRESS, Place
 from machines.node.word import Word
@@ -52,6 +53,9 @@ def main() -> None:
 
     workloads = [each for each in WORKLOADS if wanted(each.name)]
     faults = [name for name in FAULTS if wanted(name)]
+    if not shutil.which("helm") and BY_HELM in faults:
+        print("helm is not installed: the chart is not tried", flush=True)
+        faults.remove(BY_HELM)
     began = time.monotonic()
     say(kernel=os.uname().release, planned=[*(each.name for each in workloads), *faults])
     options = BackendOptions(host=ADDRESS, port=BACKEND_PORT)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final, Self
 
-from machines.attaching import DEPLOY, eventually
+from machines.attaching import DEPLOY, capabilities_of_manifest, eventually
 from machines.node.control_plane import ControlPlane
 from machines.node.kubectl import Kubectl
 from machines.node.place import ADDRESS, Place, prepare
@@ -16,6 +16,8 @@ from machines.node.runtime import Runtime
 NAMESPACE: Final = "skywalking-rover"
 BACKEND_PORT: Final = 11800
 ADDRESS_OF_BACKEND: Final = f"{ADDRESS}:{BACKEND_PORT}"
+SYS_RESOURCE: Final = 24
+"""CAP_SYS_RESOURCE of capabilities(7)."""
 OVERLAY: Final = {
     "apiVersion": "kustomize.config.k8s.io/v1beta1",
     "kind": "Kustomization",
@@ -68,6 +70,7 @@ def deploy(node: Node, variables: dict[str, str] | None = None) -> None:
     container = {
         "name": "rover",
         "env": [{"name": name, "value": value} for name, value in settings.items()],
+        "securityContext": {"capabilities": {"add": rights_here()}},
     }
     patch = {
         "apiVersion": "apps/v1",
@@ -79,6 +82,16 @@ def deploy(node: Node, variables: dict[str, str] | None = None) -> None:
     (overlay / "kustomization.yaml").write_text(json.dumps(described))
     node.kubectl("apply", "-k", str(overlay))
     rolled_out(node)
+
+
+def rights_here() -> list[str]:
+    """Return the manifest's capabilities less SYS_RESOURCE where this host's root has it not.
+
+    A runtime refuses a container what it has not itself; kernels since 5.11 need it for nothing.
+    """
+    bounding = Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0]
+    has_it = int(bounding, 16) >> SYS_RESOURCE & 1
+    return [name for name in capabilities_of_manifest() if has_it or name != "SYS_RESOURCE"]
 
 
 def rolled_out(node: Node) -> None:

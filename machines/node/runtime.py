@@ -18,6 +18,8 @@ HEALTH: Final = "http://127.0.0.1:10248/healthz"
 CONTAINERD: Final = """version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
+  # a borrowed host may lack CAP_SYS_RESOURCE, without which nothing gets a lower score
+  restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{networks}"

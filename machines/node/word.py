@@ -40,10 +40,7 @@ class Word:
 
     def __enter__(self) -> Self:
         for kind in WATCHED:
-            watch = self._kubectl.begin(
-                *("get", kind, "--all-namespaces", "--output=json"),
-                *("--watch", "--output-watch-events"),
-            )
+            watch = self._kubectl.begin("get", "--raw", f"/api/v1/{kind}?watch=true")
             self._watches.append(watch)
             self._threads.append(threading.Thread(target=self._follow, args=(watch,)))
             self._threads[-1].start()
@@ -62,13 +59,9 @@ class Word:
 
     def _follow(self, watch: subprocess.Popen[str]) -> None:
         assert watch.stdout
-        lines: list[str] = []
         for line in watch.stdout:
-            lines.append(line)
-            if line == "}\n":
-                with self._lock:
-                    self._take(json.loads("".join(lines)))
-                lines.clear()
+            with self._lock:
+                self._take(json.loads(line))
 
     def _take(self, event: Object) -> None:
         item = event["object"]
