@@ -227,8 +227,8 @@ def node_restarted(site: Site) -> str:
     site.node.runtime.start_containerd()
     site.node.runtime.kubelet.start()
     after = site.reported("daemonset", "web", but=before.pid or 0)
-    for name in ("deployment", "statefulset", "static", "shared-pid", "host-network"):
-        eventually(lambda name=name: all_live(site, name), f"living processes of {name}", LONG)
+    again = ("deployment", "statefulset", "static", "shared-pid", "host-network")
+    eventually(lambda: all(all_live(site, name) for name in again), f"all of {again} living", LONG)
     assert after.agent_id == agent, "another agent to the backend"
     site.new_pod("after-the-restart")
     return ""
@@ -312,7 +312,7 @@ def wait_for_log(node: Node, text: str, within: float) -> str:
     """Wait until the agent's log matches; return the match."""
     found = eventually(lambda: re.search(text, agents_log(node)), f"{text} in the log", within)
     assert isinstance(found, re.Match)
-    return found.group()
+    return str(found.group())
 
 
 def figures(site: Site) -> str:

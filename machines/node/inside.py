@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -164,4 +163,4 @@ def _line(text: str, part: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,6 +12,7 @@ from typing import Final
 NODE: Final = "node1"
 ADDRESS: Final = "10.88.0.1"
 """Of the node, on the bridge of its pods; the backend and the API server listen there."""
+HARDWARE_ADDRESS: Final = "0a:58:0a:58:00:01"
 PODS: Final = "10.88.0.0/24"
 SERVICES: Final = "10.96.0.0/16"
 API_SERVICE: Final = "10.96.0.1"
@@ -70,7 +71,8 @@ def prepare(place: Place) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
     run("ip", "link", "set", "lo", "up")
     run("ip", "address", "add", f"{API_SERVICE}/32", "dev", "lo")
-    run("ip", "link", "add", "cni0", "type", "bridge")
+    # a bridge takes the address of a port otherwise, and another when that port goes
+    run("ip", "link", "add", "cni0", "address", HARDWARE_ADDRESS, "type", "bridge")
     run("ip", "address", "add", f"{ADDRESS}/24", "dev", "cni0")
     run("ip", "link", "set", "cni0", "up")
 

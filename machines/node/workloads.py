@@ -96,7 +96,7 @@ def _template(spec: Object) -> Object:
     return {"metadata": {"labels": {"app": "pod"}}, "spec": spec}
 
 
-def _of(kind: str, version: str = "apps/v1", **spec: object) -> Object:
+def _of(kind: str, version: str, **spec: object) -> Object:
     return {
         "apiVersion": version,
         "kind": kind,
@@ -107,7 +107,7 @@ def _of(kind: str, version: str = "apps/v1", **spec: object) -> Object:
 
 def _chosen(kind: str, **more: object) -> Object:
     selector = {"matchLabels": {"app": "pod"}}
-    return _of(kind, selector=selector, template=_template(pod_spec()), **more)
+    return _of(kind, "apps/v1", selector=selector, template=_template(pod_spec()), **more)
 
 
 def _wait_for_pod(kubectl: Kubectl, namespace: str) -> None:
