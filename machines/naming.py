@@ -22,7 +22,7 @@ SLEEP: Final = ("/bin/sleep", "3000")
 TEMPLATE: Final = "[Service]\nExecStart=/bin/sleep 3000\n"
 INTO_A_CGROUP_OF_ITS_OWN: Final = (
     "mkdir /sys/fs/cgroup/system.slice/delegated.service/below && "
-    "echo $$ > /sys/fs/cgroup/system.slice/delegated.service/below/cgroup.procs && "
+    "echo 0 > /sys/fs/cgroup/system.slice/delegated.service/below/cgroup.procs && "
     "exec /bin/sleep 3000"
 )
 ROOTFS: Final = Path("/var/tmp/rootfs")  # noqa: S108 - the machine is ours alone

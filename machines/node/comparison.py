@@ -27,7 +27,7 @@ class Delay:
     from_start: float | None
     """Seconds since the process started; it must live when it is asked."""
     from_word: float | None
-    """Seconds since the API said what names it."""
+    """Seconds since the API had said what names it and the process was there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def delay(row: StoredProcess, word: Word) -> Delay:
     ids = CONTAINER_ID.findall(cgroup)
     said = word.since(Named(ids[-1], row.entity.service)) if ids else None
     first = (row.pid_since or row.first_seen).monotonic
-    return Delay(first - started, first - said if said else None)
+    return Delay(first - started, first - max(said, started) if said else None)
 
 
 def slowest(delays: Iterable[Delay]) -> Delay:

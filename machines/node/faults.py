@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from machines.attaching import PATIENCE, eventually
 from machines.node.comparison import CONTAINER_ID, rows_of, shown
+from machines.node.components import kubernetes_version
 from machines.node.node import (
     ADDRESS_OF_BACKEND,
     NAMESPACE,
@@ -60,6 +61,14 @@ class Site:
         found = eventually(there, f"{process} of {namespace} at the backend", LONG)
         assert isinstance(found, StoredProcess)
         return found
+
+    def beats_of(self, namespace: str, *, since: float) -> None:
+        """Wait for something said of a namespace later than a moment of the monotonic clock."""
+        eventually(
+            lambda: any(row.last_seen.monotonic > since for row in self.rows(namespace)),
+            f"beats of {namespace}",
+            LONG,
+        )
 
     def new_pod(self, namespace: str) -> None:
         """Make a pod in a namespace of its own, and wait until it is reported."""
@@ -275,17 +284,20 @@ def namespaces_filter(site: Site) -> str:
     """With a list of namespaces nothing of any other is reported."""
     beat = {"ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD": f"{BEAT:g}s"}
     deploy(site.node, {**beat, "ROVER_PROCESS_DISCOVERY_KUBERNETES_NAMESPACES": "deployment,job"})
-    site.backend.state.forget()
-    site.reported("deployment", "web")
-    site.reported("job", "worker")
+    site.beats_of("deployment", since=time.monotonic())
+    site.beats_of("job", since=time.monotonic())
+    since = time.monotonic()
     time.sleep(NO_MORE)
     found = site.backend.state.snapshot().processes
     others = [
-        shown(row) for row in found if not re.search(r"\.(deployment|job)$", row.entity.service)
+        shown(row)
+        for row in found
+        if row.last_seen.monotonic > since
+        and not re.search(r"\.(deployment|job)$", row.entity.service)
     ]
     deploy(site.node, beat)
     assert not others, f"reported as well: {others}"
-    site.reported("statefulset", "web")
+    site.beats_of("statefulset", since=time.monotonic())
     return ""
 
 
@@ -299,11 +311,11 @@ def by_helm(site: Site) -> str:
         *("helm", "template", "rover", str(node.place.scratch / "deploy/helm/rover")),
         *("--namespace", NAMESPACE, "--set", f"backend.address={ADDRESS_OF_BACKEND}"),
         *("--set", f"capabilities={{{','.join(rights_here())}}}"),
+        f"--kube-version={kubernetes_version()}",
     )
     node.kubectl("apply", "-n", NAMESPACE, "-f", "-", stdin=made)
     rolled_out(node)
-    site.backend.state.forget()
-    site.reported("deployment", "web")
+    site.beats_of("deployment", since=time.monotonic())
     site.new_pod("after-helm")
     return ""
 

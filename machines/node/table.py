@@ -23,8 +23,8 @@ host that other work was running on, so times are upper bounds.
 Each workload has a namespace of its own, and all were made at once. "ok" means that the backend had
 exactly the processes named, with their services, instances, layer and label, and no other. The time
 from a process's start holds the wait for the API to say whose its container is; the time from the
-API's word is the agent's own part, against a watch beside it. Both are the longest of the row, of
-processes that were still there when they were looked at.
+API's word, or from the start where that is later, is the agent's own, against a watch beside it.
+Both are the longest of the row, of processes that were still there when they were looked at.
 
 | workload | expected | got | from its start | from the API's word |
 |---|---|---|---|---|
