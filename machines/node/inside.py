@@ -35,11 +35,10 @@ def main() -> None:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("components", type=Path)
     parser.add_argument("findings", type=Path)
-    parser.add_argument("--systemd", action="store_true")
     parser.add_argument("--archive", type=Path, action="append", required=True)
     parser.add_argument("rows", nargs="*")
     asked = parser.parse_args()
-    place = Place(asked.scratch, asked.components, asked.systemd)
+    place = Place(asked.scratch, asked.components)
 
     def say(**fields: object) -> None:
         line = json.dumps(fields)

@@ -1,4 +1,4 @@
-"""Where a node lives: addresses, folders, and what a host that lends itself to it differs in."""
+"""Where a node lives on a host that lends itself to it: addresses, folders, mounts, a cgroup."""
 
 from __future__ import annotations
 
@@ -34,12 +34,10 @@ class Place:
     """Empty at first; everything the node writes is below it."""
     components: Path
     """The programs of `machines.node.components`."""
-    systemd: bool
-    """Whether systemd makes the cgroups: in a machine of its own, and not on a borrowed host."""
 
     @property
     def cgroup(self) -> str:
-        """The cgroup of a borrowed host below which the node's are; no other kubelet's."""
+        """The host's cgroup below which the node's are; no other kubelet's."""
         return f"/{self.scratch.name}"
 
     @property
@@ -56,12 +54,11 @@ def prepare(place: Place) -> None:
     """Set up the mounts, the network and the cgroup; takes own namespaces for the first two."""
     for name in ("etc", "logs", "sysctl", "manifests"):
         (place.scratch / name).mkdir()
-    if not place.systemd:
-        for number, path in enumerate(HIDDEN):
-            own = place.scratch / f"hidden-{number}"
-            own.mkdir()
-            run("mount", "--bind", str(own), path)
-        _make_cgroup(place.cgroup)
+    for number, path in enumerate(HIDDEN):
+        own = place.scratch / f"hidden-{number}"
+        own.mkdir()
+        run("mount", "--bind", str(own), path)
+    _make_cgroup(place.cgroup)
     for name in TUNED:
         sysctl = Path("/proc/sys", name)
         own = place.scratch / "sysctl" / sysctl.name

@@ -25,8 +25,6 @@ CONTAINERD: Final = """version = 2
     conf_dir = "{networks}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = {systemd}
 """
 NETWORK: Final = {
     "cniVersion": "0.4.0",
@@ -59,7 +57,6 @@ class Runtime:
                 pause=images.PAUSE,
                 plugins=PLUGINS,
                 networks=networks,
-                systemd="true" if place.systemd else "false",
             )
         )
         self.containerd = Daemon(
@@ -113,14 +110,6 @@ class Runtime:
         self.containerd.stop()
 
     def _kubelets_configuration(self) -> dict[str, object]:
-        cgroups: dict[str, object] = {"cgroupDriver": "systemd"}
-        if not self.place.systemd:
-            # a borrowed host may have the first version, and cgroups of others' pods
-            cgroups = {
-                "cgroupDriver": "cgroupfs",
-                "cgroupRoot": self.place.cgroup,
-                "failCgroupV1": False,
-            }
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -133,5 +122,8 @@ class Runtime:
             "localStorageCapacityIsolation": False,
             "evictionHard": {"memory.available": "0%", "nodefs.available": "0%"},
             "imageGCHighThresholdPercent": 100,
-            **cgroups,
+            "cgroupDriver": "cgroupfs",
+            # the host may have cgroups of the first version, and those of others' pods
+            "cgroupRoot": self.place.cgroup,
+            "failCgroupV1": False,
         }
