@@ -26,7 +26,6 @@ from machines.node.node import (
     rolled_out,
 )
 from machines.node.place import run
-from machines.node.runtime import HEALTH
 from machines.node.workloads import pod, pod_spec, service
 from rover.backend import EmbeddedBackend, StoredProcess
 
@@ -217,8 +216,7 @@ def token_refused(site: Site) -> str:
     plane.controllers.start()
     said = wait_for_log(site.node, r"[^\n]*(?:401|[Uu]nauthorized)[^\n]*", LONG)
     site.node.runtime.kubelet.stop()  # it keeps tokens until they are old
-    site.node.runtime.kubelet.start()
-    site.node.runtime.kubelet.answers(HEALTH)
+    site.node.runtime.start_kubelet()
     since = time.monotonic()
     site.new_pod("after-the-token")
     took = time.monotonic() - since
@@ -234,7 +232,7 @@ def node_restarted(site: Site) -> str:
         os.kill(shim, signal.SIGKILL)
     kill_containers(site.node)
     site.node.runtime.start_containerd()
-    site.node.runtime.kubelet.start()
+    site.node.runtime.start_kubelet()
     after = site.reported("daemonset", "web", but=before.pid or 0)
     again = ("deployment", "statefulset", "static", "shared-pid", "host-network")
     eventually(lambda: all(all_live(site, name) for name in again), f"all of {again} living", LONG)

@@ -13,6 +13,8 @@ from machines.node.place import ADDRESS, NODE, PODS, Place, run
 
 SOCKET: Final = "/run/containerd/containerd.sock"
 PLUGINS: Final = "/usr/lib/cni"
+STARTS: Final = 5
+"""Of a kubelet; each takes a second to find that containerd is not ready."""
 HEALTH: Final = "http://127.0.0.1:10248/healthz"
 
 CONTAINERD: Final = """version = 2
@@ -88,8 +90,23 @@ class Runtime:
             run(
                 "ctr", f"--address={SOCKET}", "--namespace=k8s.io", "images", "import", str(archive)
             )
-        self.kubelet.start()
-        self.kubelet.answers(HEALTH)
+        self.start_kubelet()
+
+    def start_kubelet(self) -> None:
+        """Start the kubelet; again, as its unit does, where it ends since containerd is not ready.
+
+        Raises:
+            RuntimeError: it ended each time; with the end of its log.
+        """
+        for left in reversed(range(STARTS)):
+            self.kubelet.start()
+            try:
+                self.kubelet.answers(HEALTH)
+            except RuntimeError:
+                if not left:
+                    raise
+            else:
+                return
 
     def start_containerd(self) -> None:
         """Start containerd; return when it answers."""
