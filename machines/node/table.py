@@ -17,10 +17,10 @@ SECTION: Final = """## A real node
 
 Made by `make node` ({date}), in {minutes:.0f} minutes: Kubernetes {kubernetes}, {containerd} and
 {runc} of Debian, Linux {kernel}; the image by deploy/Dockerfile's steps, `deploy/` applied as
-[kubernetes.md](kubernetes.md) says, without `SYS_RESOURCE` where the host's root has not got it. The
-node is no machine of its own: it has its own namespaces for mounts and network and its own part of
-the host's cgroups. Other work was running there, so times are upper bounds. "Restarted" means that
-every container and the runtime was killed at once, the kernel going on.
+[kubernetes.md](kubernetes.md) says, without `SYS_RESOURCE` where the host's root has not got it.
+The node is no machine of its own: it has its own namespaces for mounts and network and its own part
+of the host's cgroups. Other work was running there, so times are upper bounds. "Restarted" means
+that every container and the runtime was killed at once, the kernel going on.
 
 Each workload has a namespace of its own, and all were made at once. "ok" means that the backend had
 exactly the processes named, with their services, instances, layer and label, and no other. The time
