@@ -60,7 +60,7 @@ def main() -> None:
     with Node(place, asked.archive) as node, EmbeddedBackend(options) as backend:
         say(row="the node ready", result="ok", seconds=round(time.monotonic() - began, 1))
         deploy(node, {"ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD": f"{BEAT:g}s"})
-        way = eventually(lambda: _line(agents_log(node), "ebpf="), "how eBPF is attached")
+        way = eventually(lambda: _word(agents_log(node), "ebpf="), "how eBPF is attached")
         say(
             row="the agent deployed",
             result=f"ok, {way}",
@@ -157,8 +157,8 @@ def _outcome(fault: Callable[[Site], str], site: Site) -> str:
         return f"{type(error).__name__}: {error}"[:500]
 
 
-def _line(text: str, part: str) -> str:
-    return next((line.strip()[:200] for line in text.splitlines() if part in line), "")
+def _word(text: str, beginning: str) -> str:
+    return next((word for word in text.split() if word.startswith(beginning)), "")
 
 
 if __name__ == "__main__":
