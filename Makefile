@@ -5,7 +5,7 @@ VENV   := .venv
 PYTHON := /usr/bin/python3
 BIN    := $(VENV)/bin
 
-.PHONY: install dev run test lint bench machines protos docs deb clean
+.PHONY: install dev run test lint bench machines node protos docs deb clean
 
 install: $(VENV)/.installed
 
@@ -50,6 +50,10 @@ bench: install
 # Debian's releases and kernels under QEMU; writes docs/machines.md.
 machines: dev
 	$(BIN)/python -m machines
+
+# A real node with Kubernetes' own programs, containerd and deploy/; writes its part of docs/machines.md.
+node: dev
+	$(BIN)/python -m machines.node
 
 protos: dev
 	$(BIN)/python protos/generate.py

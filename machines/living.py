@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +28,22 @@ ROOT: Final = Path(__file__).parents[1]
 SUITE: Final = ("tests/integration/test_census.py", "tests/integration/test_probes_loading.py")
 NOT_HERE: Final = ("distribution",)
 """Of the suite: what takes kernel headers, which a machine has not."""
+
+VFORKS: Final = r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    pid_t child = vfork();
+    if (child == 0) {
+        usleep(500000); /* longer than the settle time */
+        execl("/bin/sleep", "vforked", "3000", (char *)0);
+        _exit(1);
+    }
+    printf("%d\n", child);
+    fflush(stdout);
+    pause();
+}
+"""
 
 
 def around_the_start() -> str:
@@ -72,6 +90,56 @@ def in_a_pid_namespace() -> str:
     return f"ok, one and two deep {' and '.join(told)}"
 
 
+def vfork() -> str:
+    """A child of vfork that waits before its exec, its parent stopped meanwhile: both are told."""
+    with tempfile.TemporaryDirectory() as folder, running(timeout=PATIENCE) as rig:
+        source, program = Path(folder, "vforks.c"), Path(folder, "vforks")
+        source.write_text(VFORKS)
+        subprocess.run(["gcc", "-o", program, source], check=True)
+        parent = subprocess.Popen([program], stdout=subprocess.PIPE, text=True)
+        assert parent.stdout
+        child = int(parent.stdout.readline())  # said once the child has called exec
+        eventually(
+            lambda: (found := rig.seen.process(child)) and found.command_line == "vforked 3000",
+            "the child by the name of its exec",
+        )
+        rig.seen.wait_for(parent.pid, within=PATIENCE)
+        assert rig.seen.times_announced(parent.pid) == 1
+        os.kill(child, signal.SIGKILL)
+        parent.kill()
+        parent.wait()
+        for pid in (child, parent.pid):
+            rig.seen.wait_for(pid, gone=True, within=PATIENCE)
+    return ""
+
+
+def churn() -> str:
+    """Among short processes some that stay: each is told once, and its end; losses are counted."""
+    source = (
+        f"import os,time\nend=time.monotonic()+{STORM_SECONDS}\n"
+        "while time.monotonic()<end: os.waitpid(os.posix_spawn('/bin/true',['true'],{}),0)"
+    )
+    with running(timeout=PATIENCE) as rig:
+        makers = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(2)]
+        staying = []
+        while any(maker.poll() is None for maker in makers):
+            staying.append(subprocess.Popen(["/bin/sleep", "1000"]))
+            rig.seen.wait_for(staying[-1].pid, within=PATIENCE)
+            if len(staying) % 2:
+                staying[-1].kill()
+                staying[-1].wait()
+                rig.seen.wait_for(staying[-1].pid, gone=True, within=PATIENCE)
+        told = [rig.seen.times_announced(each.pid) for each in staying]
+        for each in staying:
+            each.kill()
+            each.wait()
+            rig.seen.wait_for(each.pid, gone=True, within=PATIENCE)
+        figures = rig.census.figures
+        lost = figures.lost_pending + figures.lost_events + figures.unfollowed
+    assert told == [1] * len(told), f"{told.count(0)} missing, {sum(told)} told of {len(told)}"
+    return f"ok, {len(told)} of {len(told)}, {lost} losses counted"
+
+
 def storm() -> str:
     """Short processes on every processor: nothing is lost, and the kernel skips no program."""
     source = (
@@ -116,6 +184,8 @@ def suite() -> str:
 
 ROWS: Final[dict[str, Callable[[], str]]] = {
     "300 processes around the start": around_the_start,
+    "vfork": vfork,
+    "churn": churn,
     "a storm of short processes": storm,
     "the suite's kernel tests": suite,
     "in a pid namespace": in_a_pid_namespace,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ SLEEP: Final = ("/bin/sleep", "3000")
 TEMPLATE: Final = "[Service]\nExecStart=/bin/sleep 3000\n"
 INTO_A_CGROUP_OF_ITS_OWN: Final = (
     "mkdir /sys/fs/cgroup/system.slice/delegated.service/below && "
-    "echo $$ > /sys/fs/cgroup/system.slice/delegated.service/below/cgroup.procs && "
+    "echo 0 > /sys/fs/cgroup/system.slice/delegated.service/below/cgroup.procs && "
     "exec /bin/sleep 3000"
 )
 ROOTFS: Final = Path("/var/tmp/rootfs")  # noqa: S108 - the machine is ours alone
@@ -50,11 +51,59 @@ def units() -> str:
     with EmbeddedBackend() as backend:
         unit = Unit(backend.address)
         try:
-            found = eventually(lambda: _services(backend, wanted), "all units at the backend")
+            with contextlib.suppress(TimeoutError):  # what there is tells more
+                eventually(lambda: _services(backend, wanted) == wanted, "all at the backend")
+            found = _services(backend, wanted)
         finally:
             unit.stop()
     assert found == wanted, f"got {found}, expected {wanted}"
     return f"ok, {', '.join(wanted.values())}"
+
+
+def scopes_and_nspawn() -> str:
+    """A scope on its own has no service; an nspawn container in a unit has the unit's name."""
+    _make_rootfs()
+    (ROOTFS / "usr").mkdir(exist_ok=True)
+    (ROOTFS / "etc").mkdir(exist_ok=True)
+    (ROOTFS / "etc/os-release").write_text("ID=rootfs\n")
+    # what systemd-nspawn@.service does, less the boot of another system
+    system("systemd-run", "--unit=spawned", "--property=Delegate=yes",
+           *("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--directory={ROOTFS}"),
+           *("/bin/busybox", "sleep", "3001"))  # fmt: skip
+    scope = subprocess.Popen(["systemd-run", "--scope", "--unit=alone", "/bin/sleep", "3002"])
+    spawned = eventually(lambda: _pid_of("/bin/busybox", "sleep", "3001"), "nspawn's program")
+    alone = eventually(lambda: _pid_of("/bin/sleep", "3002"), "the scope's program")
+    assert isinstance(spawned, int)
+    assert isinstance(alone, int)
+    wanted = {spawned: "spawned", alone: os.uname().nodename}
+    with EmbeddedBackend() as backend:
+        unit = Unit(backend.address)
+        try:
+            with contextlib.suppress(TimeoutError):
+                eventually(lambda: _services(backend, wanted) == wanted, "both at the backend")
+            found = _services(backend, wanted)
+        finally:
+            unit.stop()
+            scope.kill()
+            scope.wait()
+            system("systemctl", "stop", "spawned")
+    assert found == wanted, f"got {found}, expected {wanted}"
+    return ""
+
+
+def _pid_of(*command: str) -> int | None:
+    wanted = b"\0".join(part.encode() for part in command) + b"\0"
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_bytes() == wanted:
+                return int(folder.name)
+    return None
+
+
+def _make_rootfs() -> None:
+    (ROOTFS / "bin").mkdir(parents=True, exist_ok=True)
+    if not (ROOTFS / "bin/busybox").exists():  # it may be running
+        shutil.copy("/bin/busybox", ROOTFS / "bin")
 
 
 def _main_pid(name: str, *options: str) -> int:
@@ -66,16 +115,14 @@ def _main_pid(name: str, *options: str) -> int:
     return int(shown.stdout)
 
 
-def _services(backend: EmbeddedBackend, wanted: dict[int, str]) -> dict[int, str] | None:
+def _services(backend: EmbeddedBackend, wanted: dict[int, str]) -> dict[int, str]:
     rows = backend.state.snapshot().processes
-    found = {row.pid: row.entity.service for row in rows if row.visible and row.pid in wanted}
-    return found if len(found) == len(wanted) else None  # type: ignore[return-value]
+    return {row.pid: row.entity.service for row in rows if row.visible and row.pid in wanted}
 
 
 def containers() -> str:
     """A container by each runtime: its program is told once, the runtime's stage never."""
-    (ROOTFS / "bin").mkdir(parents=True, exist_ok=True)
-    shutil.copy("/bin/busybox", ROOTFS / "bin" / "busybox")
+    _make_rootfs()
     with running(timeout=PATIENCE) as rig:
         for runtime in ("crun", "runc"):
             name = f"by-{runtime}"
@@ -85,12 +132,48 @@ def containers() -> str:
             pid = int(system("podman", "inspect", "--format={{.State.Pid}}", name))
             process = rig.seen.wait_for(pid, within=PATIENCE)
             assert process.command_line == "/bin/busybox sleep 3000", process
-            assert rig.seen.times_announced(pid) == 1
+            told = [r.process.command_line for r in rig.seen.announced if r.process.pid == pid]
+            assert len(told) == 1, f"{runtime}: told as {told}"
             system("podman", "rm", "--force", "--time=0", name)
             rig.seen.wait_for(pid, gone=True, within=PATIENCE)
-        stages = [each.process for each in rig.seen.announced if is_runtime_stage(each.process)]
+        stages = [
+            each.process for each in rig.seen.announced if is_runtime_stage(each.process, 0.0)
+        ]
     assert not stages, stages
     return "ok, crun and runc"
+
+
+def containerds() -> str:
+    """Ten containers of containerd's at once: each program is told once, runc's stage never."""
+    _make_rootfs()
+    names = [f"by-containerd-{number}" for number in range(10)]
+    with running(timeout=PATIENCE) as rig:
+        starting = [
+            subprocess.Popen(
+                ["ctr", "run", "--detach", "--rootfs", str(ROOTFS), name, "/bin/busybox", "sleep",
+                 f"40{number:02}"],
+            )
+            for number, name in enumerate(names)
+        ]  # fmt: skip
+        assert [each.wait() for each in starting] == [0] * len(names)
+        listed = [line.split() for line in system("ctr", "task", "ls").splitlines()]
+        pids = [int(line[1]) for line in listed if line[0] in names]
+        assert len(pids) == len(names), listed
+        for pid in pids:
+            process = rig.seen.wait_for(pid, within=PATIENCE)
+            assert process.command_line.startswith("/bin/busybox sleep 40"), process
+        told = [rig.seen.times_announced(pid) for pid in pids]
+        for name in names:
+            system("ctr", "task", "rm", "--force", name)
+            system("ctr", "container", "rm", name)
+        for pid in pids:
+            rig.seen.wait_for(pid, gone=True, within=PATIENCE)
+        stages = [
+            each.process for each in rig.seen.announced if is_runtime_stage(each.process, 0.0)
+        ]
+    assert told == [1] * len(names), told
+    assert not stages, stages
+    return f"ok, {len(names)} of {len(names)}"
 
 
 def clock() -> str:
@@ -121,6 +204,8 @@ def _compare(census: Census) -> None:
 
 ROWS: Final[dict[str, Callable[[], str]]] = {
     "names by systemd's units": units,
+    "scopes and nspawn": scopes_and_nspawn,
     "podman's containers": containers,
+    "containerd's containers": containerds,
     "the clock set ahead and back": clock,
 }

@@ -7,6 +7,7 @@ On a slow host, or between `create` and `start`, it lives long enough to be look
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from rover.k8s.cgroup import containers_of
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from rover.model import Process
 
 RUNC: Final = frozenset({"runc:[1:CHILD]", "runc:[2:INIT]"})
-RUNC_COMMAND: Final = "runc init"
+RUNC_COMMAND: Final = re.compile(r"(?:\S*/)?runc init")
+"""By its name alone as containerd starts it, by its path as Podman does."""
 YOUKI: Final = frozenset({"youki:[1:INTER]", "youki:[2:INIT]"})
 """Names that these runtimes give their stages (prctl PR_SET_NAME)."""
 CRUN: Final = "crun"
@@ -39,7 +41,7 @@ def is_runtime_stage(process: Process, age: float) -> bool:
     if age > LONGEST_S:
         return False
     if process.name in RUNC:
-        return process.command_line == RUNC_COMMAND
+        return RUNC_COMMAND.fullmatch(process.command_line) is not None
     if process.name in YOUKI:
         return True
     of_crun = process.exe.startswith(CRUN_MEMORY) or process.exe_name == CRUN

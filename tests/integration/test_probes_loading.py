@@ -83,7 +83,7 @@ def test_tracefs_is_mounted_for_the_loader_alone():
     check = subprocess.run(
         [
             "unshare", "--mount", "sh", "-ec",
-            f'{prepare}; "$@"; grep -c tracefs /proc/self/mounts || true',
+            f'{prepare}; "$@"; grep -c " /sys/kernel/tracing tracefs " /proc/self/mounts || true',
             "sh", sys.executable, "-c", LOAD, mounts,
         ],
         capture_output=True, text=True, check=True, cwd=ROOT,
@@ -103,9 +103,11 @@ def test_the_documented_capabilities_are_enough_without_tracefs():
     assert result.stdout == RAW, result.stderr
 
 
+PARANOID = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text())
 NO_BTF = "mount -t tmpfs none /sys/kernel/btf"
 
 
+@pytest.mark.skipif(PARANOID > 2, reason="stock Debian refuses perf events to CAP_PERFMON alone")
 def test_a_kernel_without_btf_has_its_tracepoints_attached_and_the_reason_told():
     result = load(prepare=f"{TRACEFS}; {NO_BTF}", rights=ENOUGH)
     assert result.stdout == TRACEPOINTS, result.stderr

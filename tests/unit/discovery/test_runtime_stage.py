@@ -32,6 +32,7 @@ def process(
         # as runc 1.1 shows itself: from a file that is mounted nowhere
         process("runc:[2:INIT]", "/", "runc init", CONTAINER),
         process("runc:[2:INIT]", "/memfd:runc_cloned:/proc/self/exe", "runc init", CONTAINER),
+        process("runc:[2:INIT]", "/", "/usr/bin/runc init", PODMAN),
         process("runc:[1:CHILD]", "/usr/sbin/runc", "runc init", HOST),
         process("youki:[2:INIT]", "/usr/bin/youki", "youki create x", CONTAINER),
         process("3", "/memfd:crun_cloned:/proc/self/exe", "/usr/bin/crun create x", PODMAN),
@@ -39,7 +40,15 @@ def process(
         process("crun", "/usr/bin/crun", "/usr/bin/crun create x", HOST, namespace_pid=1),
     ],
     ids=[
-        *("runc", "runc from memory", "runc's child", "youki", "crun from memory", "crun"),
+        *(
+            "runc",
+            "runc from memory",
+            "runc by its path",
+            "runc's child",
+            "youki",
+            "crun from memory",
+            "crun",
+        ),
         "crun before it has its cgroup",
     ],
 )
