@@ -362,7 +362,8 @@ class ProfilingSettings:
 
     active: bool = key(Kind.FLAG, default=True, env="ROVER_PROFILING_ACTIVE")
     """Profile processes where the OAP asks for it. Without a task nothing is loaded and nothing
-    sampled."""
+    sampled. Where it is off the OAP is told so with the first report, which it never takes back
+    (docs/profiling.md)."""
     check_interval: float = key(Kind.SECONDS, 10.0, "ROVER_PROFILING_CHECK_INTERVAL", minimum=0.1)
     """Pause between two questions for tasks."""
     flush_interval: float = key(
