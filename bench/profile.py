@@ -146,7 +146,7 @@ def programs(folder: Path) -> Iterator[tuple[str, list[str], frozenset[Target], 
 
 def stacks(figures: Figures, folder: Path) -> None:
     for name, command, target, names in list(programs(folder)):
-        with running(*command) as process:
+        with running(*command, cwd=folder) as process:  # node leaves a log where it runs
             time.sleep(1.5)
             with sampling() as sampler:
                 began = time.monotonic()

@@ -81,6 +81,13 @@ def replace_section(document: str, findings: Iterable[Finding], seconds: float) 
     return f"{before.rstrip()}\n\n{BEGIN}{section}{END}{after}"
 
 
+def section_of(document: str) -> str:
+    """Return the section with its marks as docs/machines.md has it; empty where it has none."""
+    _, mark, rest = document.partition(BEGIN)
+    section, end, _ = rest.partition(END)
+    return mark + section + end if end else ""
+
+
 def _workload(each: Finding) -> str:
     times = " | ".join(_milliseconds(seconds) for seconds in (each.from_start, each.from_word))
     return f"| {each.name} | {each.expected} | {_cell(each.result)} | {times} |"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from machines.node import images, table
-from machines.node.table import BEGIN, END, Finding, replace_section
+from machines.node.table import BEGIN, END, Finding, replace_section, section_of
 from machines.node.workloads import WORKLOADS
 
 ROW = Finding("deployment", "ok", "web, web", 1.5, 0.0625)
@@ -27,6 +27,12 @@ def test_a_run_adds_its_section_and_the_next_replaces_it():
     assert "deployment" not in again
     assert again.count(BEGIN) == again.count(END) == 1
     assert again.endswith("\nmore\n")
+
+
+def test_a_section_is_kept_when_the_rest_is_made_anew():
+    document = replace_section("# Machines\n", [ROW], 60)
+    assert replace_section(section_of(document), [ROW], 60).strip() == section_of(document).strip()
+    assert section_of("# Machines\n") == ""
 
 
 def test_a_result_of_several_lines_stays_in_its_cell():
