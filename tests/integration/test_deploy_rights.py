@@ -19,7 +19,15 @@ from rover.backend import StoredProcess
 
 pytestmark = pytest.mark.kernel
 
-BITS = {"DAC_READ_SEARCH": 2, "SYS_PTRACE": 19, "SYS_RESOURCE": 24, "PERFMON": 38, "BPF": 39}
+BITS = {
+    "DAC_READ_SEARCH": 2,
+    "SYS_PTRACE": 19,
+    "SYS_RESOURCE": 24,
+    "SYSLOG": 34,
+    "PERFMON": 38,
+    "BPF": 39,
+    "CHECKPOINT_RESTORE": 40,
+}
 OTHER_USER = 54_321
 MANIFESTS = Container.of_manifest(NODE)
 SLEEP = str(Path("/bin/sleep").resolve())
