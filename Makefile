@@ -58,11 +58,13 @@ node: dev
 protos: dev
 	$(BIN)/python protos/generate.py
 
-# The reference of keys and the pictures, made of the code; those of the page take Chromium.
+# The reference of keys and the pictures, made of the code; those of the page take Chromium, that of
+# the dashboard Prometheus and root.
 docs: dev
 	$(BIN)/python docs/keys.py
 	$(BIN)/python docs/pictures/live_view.py
 	$(BIN)/python docs/pictures/status_page.py
+	$(BIN)/python docs/pictures/dashboard.py
 
 # The Debian package, into dist/, looked over by lintian.
 deb: install

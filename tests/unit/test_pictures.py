@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+from html import unescape
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +28,12 @@ def texts(picture: Path) -> list[str]:
 def test_the_live_view_is_as_it_is_drawn(tmp_path: Path):
     script("live_view").main(tmp_path / "drawn.svg")
     assert texts(tmp_path / "drawn.svg") == texts(DOCS / "pictures" / "live-view.svg")
+
+
+def test_the_dashboard_is_drawn_with_all_of_its_panels():
+    dashboard = json.loads((DOCS.parent / "deploy" / "grafana" / "rover.json").read_text())
+    titles = {panel["title"] for panel in dashboard["panels"]}
+    assert titles <= {unescape(text) for text in texts(DOCS / "pictures" / "dashboard.svg")}
 
 
 def test_a_picture_fetches_nothing_from_elsewhere():
