@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,7 @@ def beaten(held: object, pid: int) -> float:
     return row.last_ping.monotonic if row and row.last_ping else 0.0
 
 
+SENT = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 ANY_SIGNAL = sorted(IGNORED | {signal.SIGPIPE, signal.SIGWINCH, signal.SIGURG})
 
 
@@ -94,17 +95,18 @@ def test_signals_during_the_start_do_not_end_the_agent(
     backend: EmbeddedBackend, tmp_path: Path, eventually: Callable[..., object]
 ):
     with running(backend, tmp_path, config=BY_PID) as agent:
-        eventually(lambda: ignores_hangups(agent.pid))  # as soon as Python runs anything of ours
+        eventually(lambda: ignores(agent.pid, SENT))  # as soon as Python runs anything of ours
         while not backend.state.snapshot().processes and agent.process.poll() is None:
-            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+            for number in SENT:
                 agent.process.send_signal(number)
             time.sleep(0.02)
         agent.wait_for(os.getpid())
 
 
-def ignores_hangups(pid: int) -> bool:
+def ignores(pid: int, numbers: Iterable[int]) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
-    return bool(int(status.partition("SigIgn:")[2].split()[0], 16) & 1 << signal.SIGHUP - 1)
+    ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+    return all(ignored & 1 << number - 1 for number in numbers)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])

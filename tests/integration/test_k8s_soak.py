@@ -6,7 +6,7 @@ from bench.k8s_soak import Soak
 
 
 def test_after_faults_at_random_the_index_is_the_truth_and_nothing_leaked(tmp_path):
-    result = Soak(20_260_101, tmp_path).run(60.0)
+    result = Soak(20_260_101, tmp_path).run(36.0)
     assert len(result.faults) == 10
     assert result.equal
     assert result.verdicts_right
