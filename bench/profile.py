@@ -8,6 +8,7 @@ the others, and the agent.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import mmap
@@ -30,6 +31,7 @@ from bench.rig.profiled import built, cpu_seconds, running, switches
 from rover.binaries.reader import Reader
 from rover.probes import libbpf
 from rover.probes.profile_programs import ProfilePrograms
+from rover.profiling.profiler import MOST_ENTITIES
 from rover.profiling.records import StackCount, Target
 from rover.profiling.sampling import PERIOD_NS, KernelSampler
 from rover.profiling.usage import start_ticks
@@ -289,9 +291,9 @@ def kernel():
 
 reader = Reader()
 sampler = KernelSampler(reader=reader)
-pid = int(sys.argv[1])
+pids = map(int, sys.argv[1].split(","))
 at_rest = private("self")
-sampler.follow({pid: frozenset({Target.ON_CPU})})
+sampler.follow(dict.fromkeys(pids, frozenset({Target.ON_CPU})))
 most = child = 0
 def spent():
     ticks = int(Path(f"/proc/{reader.pid}/schedstat").read_text().split()[0])
@@ -324,15 +326,7 @@ def memory(figures: Figures, folder: Path) -> None:
         targets.append(("java", ["java", "-cp", str(folder), "Burns"]))
     for name, command in targets:
         with running(*command) as process:
-            time.sleep(1)
-            said = subprocess.run(
-                [sys.executable, "-c", AGENT, str(process.pid), str(FLUSHES)],
-                check=True,
-                capture_output=True,
-                text=True,
-                env={**os.environ, "PYTHONMALLOC": "malloc"},
-            ).stdout
-            found = json.loads(said)
+            found = as_an_agent([process.pid])
             more = found["agent"] + found["child"]
             figures.limit(f"{name}: agent and its child, more while sampling", more, "MB", 15)
             figures.add(f"{name}: of that the child", found["child"], "MB")
@@ -342,6 +336,26 @@ def memory(figures: Figures, folder: Path) -> None:
             figures.limit(what, found["cpu"], "% of a core", 0.5)
             figures.add(f"{name}: of that the child", found["child_cpu"], "% of a core")
             figures.add(f"{name}: child's CPU until the first flush", found["first"], "s")
+    with contextlib.ExitStack() as programs:
+        command = targets[0][1]
+        pids = [programs.enter_context(running(*command)).pid for _ in range(MOST_ENTITIES)]
+        found = as_an_agent(pids)
+        what = f"{MOST_ENTITIES} at once: CPU of agent and child, flushes of 5 s after the first"
+        figures.limit(what, found["cpu"], "% of a core", 1)
+
+
+def as_an_agent(pids: list[int]) -> dict[str, float]:
+    """Sample processes for some flushes in a process of its own, as `AGENT` has it."""
+    time.sleep(1)
+    said = subprocess.run(
+        [sys.executable, "-c", AGENT, ",".join(map(str, pids)), str(FLUSHES)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONMALLOC": "malloc"},
+    ).stdout
+    found: dict[str, float] = json.loads(said)
+    return found
 
 
 def naming(figures: Figures) -> None:

@@ -16,11 +16,11 @@ from bench.rig.backend import wait_for_pids
 from bench.rig.cost import cost, share_over
 from bench.rig.figures import Figures
 from bench.rig.options import options
+from bench.rig.starts import cpu_of_a_life
 from rover.backend import EmbeddedBackend
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0
-STARTS, STARTS_A_SECOND = 200, 20
 PREFIX = "process_discovery."
 
 
@@ -41,17 +41,8 @@ def cpu_of_starts(group: sleepers.Sleepers) -> tuple[float, float]:
     options = [f"--set={PREFIX}{which}_period=600s" for which in ("heartbeat", "reconcile")]
     with EmbeddedBackend() as server, agent.running(server, *options) as pid:
         wait_for_pids(server, set(group.pids))
-        quiet, before = at_rest(pid), cost(pid)
-        started = []
-        for _ in range(STARTS):
-            started.append(group.start())
-            time.sleep(1 / STARTS_A_SECOND)
-        wait_for_pids(server, set(started))
-        for new in started:
-            group.end(new)
-            time.sleep(1 / STARTS_A_SECOND)
-        after = cost(pid)
-    return quiet, (after.cpu - before.cpu - quiet * (after.at - before.at)) / STARTS
+        quiet = at_rest(pid)
+        return quiet, cpu_of_a_life(group, server, pid, quiet)
 
 
 def cpu_with(group: sleepers.Sleepers, **periods: str) -> float:

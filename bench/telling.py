@@ -24,6 +24,7 @@ from bench.rig.cost import cost, share_over
 from bench.rig.figures import Figures
 from bench.rig.node import Node
 from bench.rig.options import options
+from bench.rig.starts import cpu_of_a_life
 from rover.backend import EmbeddedBackend
 from rover.discovery.feed import LISTENING, Feed
 from rover.explain.story import MOST
@@ -36,7 +37,6 @@ SIZE = 10_000
 ID = "5e1f" * 16
 CONTAINER = f"/kubepods-bench/cri-containerd-{ID}.scope"
 WINDOW = 10.0
-STARTS, STARTS_A_SECOND = 200, 20
 CALM = [f"--set=process_discovery.{which}_period=600s" for which in ("heartbeat", "reconcile")]
 AGENT_MS = 200
 """Aim for the CPU of a story."""
@@ -74,27 +74,6 @@ class Asking:
             self.figures.add(f"{what}: CPU", self.cpu_of(what, target, times), "ms")
 
 
-def of_a_start(group: sleepers.Sleepers, server: EmbeddedBackend, pid: int, rest: float) -> float:
-    """Milliseconds of CPU for a process from its start to its end.
-
-    Args:
-        group: starts it.
-        server: what the agent reports to.
-        pid: the agent's.
-        rest: percent of a core that it takes meanwhile without it.
-    """
-    before, started = cost(pid), []
-    for _ in range(STARTS):
-        started.append(group.start())
-        time.sleep(1 / STARTS_A_SECOND)
-    wait_for_pids(server, set(started))
-    for new in started:
-        group.end(new)
-        time.sleep(1 / STARTS_A_SECOND)
-    after = cost(pid)
-    return 1000 * (after.cpu - before.cpu - rest / 100 * (after.at - before.at)) / STARTS
-
-
 @contextlib.contextmanager
 def listening(state: str) -> Iterator[None]:
     """Have `rover events` listen until the end of the block."""
@@ -126,7 +105,7 @@ def measure(figures: Figures, server: EmbeddedBackend, group: sleepers.Sleepers)
         def priced(when: str) -> None:
             rest = share_over(pid, WINDOW)
             figures.add(f"CPU at rest, {when}", rest, "% core")
-            start = of_a_start(group, server, pid, rest)
+            start = 1000 * cpu_of_a_life(group, server, pid, rest / 100)
             figures.add(f"CPU of a start and its end, {when}", start, "ms")
 
         priced("nobody has listened yet")

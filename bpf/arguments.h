@@ -12,6 +12,8 @@
 #ifndef ROVER_ARGUMENTS_H
 #define ROVER_ARGUMENTS_H
 
+#include "read.h"
+
 #ifdef ROVER_RAW
 
 #define ROVER_LAST_KNOWN
@@ -32,18 +34,9 @@
  * of threads that end at once, more than one may find it 0. A pid is not used again before. */
 #define rover_is_last(args) (!rover_live((args)->args[0]))
 
-static inline u32 rover_read_u32(u64 address)
-{
-	u32 value = 0;
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-	return value;
-}
-
 static inline u32 rover_live(u64 task)
 {
-	u64 signal = 0;
-	bpf_probe_read_kernel(&signal, sizeof(signal), (void *)(task + ROVER_TASK_SIGNAL));
-	return rover_read_u32(signal + ROVER_SIGNAL_LIVE);
+	return rover_read_u32(rover_read_u64(task + ROVER_TASK_SIGNAL) + ROVER_SIGNAL_LIVE);
 }
 
 #else

@@ -17,24 +17,12 @@
 #ifndef ROVER_PID_NAMESPACE_H
 #define ROVER_PID_NAMESPACE_H
 
+#include "read.h"
+
 #ifdef ROVER_PID_NAMESPACE
 
 /* MAX_PID_NS_LEVEL of the kernel, and the initial one. */
 #define ROVER_PID_LEVELS 33
-
-static inline u32 rover_word(u64 address)
-{
-	u32 value = 0;
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-	return value;
-}
-
-static inline u64 rover_pointer(u64 address)
-{
-	u64 value = 0;
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-	return value;
-}
 
 /* Return the number of a task's process in the agent's namespace, 0 where it has none.
  *
@@ -42,17 +30,17 @@ static inline u64 rover_pointer(u64 address)
  * agent's namespace itself or one below. What is no longer there reads as 0. */
 static inline u32 rover_tgid_of(u64 task)
 {
-	u64 pid = rover_pointer(rover_pointer(task + ROVER_TASK_LEADER) + ROVER_TASK_PID_STRUCT);
-	u32 level = rover_word(pid + ROVER_PID_LEVEL);
+	u64 pid = rover_read_u64(rover_read_u64(task + ROVER_TASK_LEADER) + ROVER_TASK_PID_STRUCT);
+	u32 level = rover_read_u32(pid + ROVER_PID_LEVEL);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < ROVER_PID_LEVELS; i++) {
 		if (i > level)
 			break;
 		u64 number = pid + ROVER_PID_NUMBERS + (u64)(level - i) * ROVER_UPID_BYTES;
-		u64 namespace = rover_pointer(number + ROVER_UPID_NAMESPACE);
-		if (rover_word(namespace + ROVER_NAMESPACE_COMMON + ROVER_COMMON_INODE) ==
+		u64 namespace = rover_read_u64(number + ROVER_UPID_NAMESPACE);
+		if (rover_read_u32(namespace + ROVER_NAMESPACE_COMMON + ROVER_COMMON_INODE) ==
 		    ROVER_PID_NAMESPACE)
-			return rover_word(number + ROVER_UPID_NUMBER);
+			return rover_read_u32(number + ROVER_UPID_NUMBER);
 	}
 	return 0;
 }

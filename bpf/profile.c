@@ -16,6 +16,7 @@
 #include <linux/types.h>
 #include "profile.h"
 #include "pid_namespace.h"
+#include "read.h"
 
 #define ROVER_PF_EXITING 0x4
 #define ROVER_USER_STACK (1ULL << 8) /* BPF_F_USER_STACK */
@@ -69,18 +70,9 @@ static inline void sampled(u32 slot)
 		counts->of[slot]++;
 }
 
-static inline u32 task_u32(u64 task, u32 offset)
-{
-	u32 value = 0;
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)(task + offset));
-	return value;
-}
-
 static inline u64 own_mm(void)
 {
-	u64 mm = 0;
-	bpf_probe_read_kernel(&mm, sizeof(mm), (void *)(bpf_get_current_task() + ROVER_TASK_MM));
-	return mm;
+	return rover_read_u64(bpf_get_current_task() + ROVER_TASK_MM);
 }
 
 static inline u64 mix(u64 hash, u64 address)
@@ -478,14 +470,14 @@ static inline void end_wait(u32 tid)
 /* sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, ...) */
 int off_cpu(struct bpf_raw_tracepoint_args *ctx)
 {
-	end_wait(task_u32(ctx->args[2], ROVER_TASK_PID));
+	end_wait(rover_read_u32(ctx->args[2] + ROVER_TASK_PID));
 
 	u32 tgid = rover_current_tgid();
 	struct rover_target *target = targets.lookup(&tgid);
 	if (!target || !(target->wanted & ROVER_OFF_CPU))
 		return 0;
 	/* a thread that ends does not come back */
-	if (task_u32(ctx->args[1], ROVER_TASK_FLAGS) & ROVER_PF_EXITING)
+	if (rover_read_u32(ctx->args[1] + ROVER_TASK_FLAGS) & ROVER_PF_EXITING)
 		return 0;
 	u32 weight = weight_of(target);
 	if (!weight)

@@ -1,4 +1,4 @@
-"""Long-lived processes at random times, and how long until they are known."""
+"""Processes that start and end: how long until they are known, and what they cost the agent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.rig.backend import wait_for_pids
+from bench.rig.cost import cost
 from bench.rig.figures import spread
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rover.backend import EmbeddedBackend
 
 PROCESSES = 100
+LIVES, LIVES_A_SECOND = 200, 20
 
 
 def start_at_random(group: Sleepers) -> dict[int, float]:
@@ -35,3 +37,24 @@ def exec_to_accepted(server: EmbeddedBackend, group: Sleepers) -> dict[str, floa
     """Milliseconds, over processes started at random times."""
     started = start_at_random(group)
     return delays(started, wait_for_pids(server, set(started)))
+
+
+def cpu_of_a_life(group: Sleepers, server: EmbeddedBackend, pid: int, rest: float) -> float:
+    """Seconds of an agent's CPU for a process from its start to its end, over many.
+
+    Args:
+        group: starts them.
+        server: what the agent reports to.
+        pid: the agent's.
+        rest: seconds of CPU a second that it takes meanwhile without them.
+    """
+    before, started = cost(pid), []
+    for _ in range(LIVES):
+        started.append(group.start())
+        time.sleep(1 / LIVES_A_SECOND)
+    wait_for_pids(server, set(started))
+    for new in started:
+        group.end(new)
+        time.sleep(1 / LIVES_A_SECOND)
+    after = cost(pid)
+    return (after.cpu - before.cpu - rest * (after.at - before.at)) / LIVES

@@ -12,6 +12,7 @@ from typing import Final
 from machines.node.word import Named, Word
 from machines.node.workloads import Expected, Workload
 from rover.backend import StoredProcess
+from rover.profiling.usage import start_ticks
 
 LAYER: Final = "K8S_SERVICE"
 LABELS: Final = ("k8s-service",)
@@ -28,22 +29,6 @@ class Delay:
     """Seconds since the process started; it must live when it is asked."""
     from_word: float | None
     """Seconds since the API had said what names it and the process was there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A workload's row."""
-
-    name: str
-    missing: tuple[str, ...]
-    surplus: tuple[str, ...]
-    got: tuple[str, ...]
-    slowest: Delay
-
-    @property
-    def right(self) -> bool:
-        """Whether exactly what is expected was there."""
-        return not self.missing and not self.surplus
 
 
 def rows_of(rows: Iterable[StoredProcess], namespace: str) -> list[StoredProcess]:
@@ -92,11 +77,10 @@ def delay(row: StoredProcess, word: Word) -> Delay:
     """Return how long the first report took; the process is looked at, so it must live yet."""
     assert row.pid
     try:
-        stat = Path(f"/proc/{row.pid}/stat").read_text()
+        started = start_ticks(row.pid) / TICKS
         cgroup = Path(f"/proc/{row.pid}/cgroup").read_text()
-    except OSError:
+    except (OSError, ValueError, IndexError):
         return Delay(None, None)
-    started = int(stat.rpartition(")")[2].split()[19]) / TICKS
     ids = CONTAINER_ID.findall(cgroup)
     said = word.since(Named(ids[-1], row.entity.service)) if ids else None
     first = (row.pid_since or row.first_seen).monotonic

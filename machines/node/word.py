@@ -6,11 +6,10 @@ import json
 import subprocess
 import threading
 import time
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from machines.node.kubectl import Kubectl
+from machines.node.kubectl import Kubectl, Object
 
-Object = dict[str, Any]
 STATUSES: Final = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 WATCHED: Final = ("pods", "services")
 

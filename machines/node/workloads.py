@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from machines.node.images import PROGRAMS
-from machines.node.kubectl import Kubectl
+from machines.node.kubectl import Kubectl, Object
 from machines.node.place import NODE
 
-Object = dict[str, Any]
 Step = Callable[[Kubectl], None]
 GRACE: Final = 25
 """Seconds that the pod with a long grace needs to end."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import time
 from typing import Any, Final
 
@@ -24,10 +23,6 @@ OFFSETS: Final = {
     "ROVER_TASK_FLAGS": ("task_struct", "flags"),
     "ROVER_TASK_MM": ("task_struct", "mm"),
 }
-REGISTERS_SINCE: Final = 0x050F00
-"""Linux 5.15, with bpf_task_pt_regs."""
-UNWINDS: Final = ("x86_64",)
-"""Architectures whose registers and rows bpf/profile.c knows."""
 
 
 def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
@@ -35,7 +30,7 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     started = time.monotonic()
     loader.end_with_parent(ctypes.CDLL(None))
     offsets = loader.kernel_offsets(request, OFFSETS)
-    why_not = no_unwinding() if request.get("unwind", True) else "it was not asked for"
+    why_not = refusals.no_unwinding() if request.get("unwind", True) else "it was not asked for"
     if not why_not:
         try:
             return _load(request, offsets, started, "")
@@ -44,15 +39,6 @@ def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
                 raise
             why_not = f"{error}; {error.advice}"
     return _load(request, offsets, started, why_not)
-
-
-def no_unwinding() -> str:
-    """Say why stacks are walked by frame pointers alone; empty where they need not be."""
-    if platform.machine() not in UNWINDS:
-        return f"unwinding by .eh_frame is not written for {platform.machine()}"
-    if refusals.version_code() < REGISTERS_SINCE:
-        return f"it takes Linux 5.15, this is {platform.release()}"
-    return ""
 
 
 def _load(

@@ -24,6 +24,11 @@ INITIAL_USER_NAMESPACE: Final = 0xEFFFFFFD
 # versions as LINUX_VERSION_CODE has them
 RING_BUFFERS_SINCE: Final = 0x050800
 MAPS_NO_LOCKED_MEMORY_SINCE: Final = 0x050B00
+REGISTERS_SINCE: Final = 0x050F00
+"""Of a task, by bpf_task_pt_regs."""
+
+UNWOUND: Final = ("x86_64",)
+"""Architectures whose registers and rows bpf/profile.c knows."""
 
 SYSTEM_CALLS: Final = {
     "x86_64": {"bpf": 321, "perf_event_open": 298},
@@ -79,6 +84,15 @@ def own_missing_capabilities() -> list[str]:
     return missing_capabilities(
         effective, version_code(), resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
     )
+
+
+def no_unwinding() -> str:
+    """Say why stacks are walked by frame pointers alone; empty where they need not be."""
+    if platform.machine() not in UNWOUND:
+        return f"unwinding by .eh_frame is not written for {platform.machine()}"
+    if version_code() < REGISTERS_SINCE:
+        return f"it takes Linux 5.15, this is {platform.release()}"
+    return ""
 
 
 def in_user_namespace() -> bool:

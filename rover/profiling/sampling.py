@@ -15,7 +15,7 @@ from rover.clock import host_ticks
 from rover.errors import ProbeError
 from rover.heap import give_back
 from rover.probes import libbpf
-from rover.probes.profile_loader import no_unwinding
+from rover.probes.refusals import no_unwinding
 from rover.profiling import layout
 from rover.profiling.ahead import Ahead
 from rover.profiling.counting import BITS, Counting, Followed
@@ -177,11 +177,10 @@ class KernelSampler:
             loaded = self._loaded = Loaded(
                 self._reader, self._most_switches, unwind=self._unwind, given_up=self._given_up
             )
-        except ProbeError:
+        finally:
             ahead.finish()
-            self._reader.close()
-            raise
-        ahead.finish()
+            if self._loaded is None:
+                self._reader.close()
         if ahead.held_up:
             self._blame(*ahead.held_up)
         if loaded.programs.not_unwound and self._unwind:

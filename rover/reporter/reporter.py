@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("rover.reporter")
 
 PAUSE_AFTER_DEFECT: Final = 5.0
+"""Seconds after an error that nobody foresaw."""
 HURRIED_S: Final = 2.0
 """Seconds for a call that other things wait for."""
-"""Seconds after an error that nobody foresaw."""
 CLOSING: Final = 0.5
 """Seconds of a stop that are kept for ending a call that does not return."""
 

@@ -41,6 +41,7 @@ def test_the_wheel_holds_the_programs_and_their_headers(wheel: Path):
         "rover/_bpf/profile.h",
         "rover/_bpf/arguments.h",
         "rover/_bpf/pid_namespace.h",
+        "rover/_bpf/read.h",
         "rover/_bpf/shim/include/linux/types.h",
         "rover/_proto/ebpf/profiling/Process_pb2.py",
         "rover/probes/loader.py",
