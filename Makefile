@@ -41,8 +41,9 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Tests of the whole host take turns, and the others run beside them; see tests/conftest.py.
 test: dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 bench: install
 	$(BIN)/python -m bench

@@ -35,6 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(KernelTests(obstacle()), "kernel-tests")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run beside each other, let those that see the whole host take turns."""
+    modules = {item.path for item in items if item.get_closest_marker("kernel")}
+    for item in items:
+        if item.path in modules:
+            item.add_marker(pytest.mark.xdist_group("host"))
+
+
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start programs that are ended with the test; each has its own arguments and environment."""
