@@ -35,12 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(KernelTests(obstacle()), "kernel-tests")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run beside each other, let those that see the whole host take turns."""
-    modules = {item.path for item in items if item.get_closest_marker("kernel")}
+    of_the_host = {item.path for item in items if item.get_closest_marker("kernel")}
     for item in items:
-        if item.path in modules:
-            item.add_marker(pytest.mark.xdist_group("host"))
+        group = "host" if item.path in of_the_host else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
