@@ -17,7 +17,7 @@ from rover.discovery.feed import Feed
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
-from rover.explain import Explainer
+from rover.explain.story import Explainer
 from rover.foreign.figures import figures_of
 from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
