@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.cells import cell_len, set_cell_size
 
+from rover.cli.cells import cell_count, cut, padded
 from rover.cli.choice import EVERYWHERE, Where, chosen
 from rover.cli.options import configured
 from rover.cli.output import as_json, formed
@@ -71,7 +70,6 @@ def events(
     try:
         if output == "columns":
             show([_row({name: name for name, _ in COLUMNS}, "COMMAND", shown)])
-            sys.stdout.flush()
         _follow(loaded.settings.core.state_dir, wanted, output, shown, count=count, until=until)
     except KeyboardInterrupt:
         return
@@ -114,7 +112,6 @@ def _follow(
         lines += [_line(event, output, shown) for event in chosen]
         if lines:
             show(lines)
-            sys.stdout.flush()
         if left is not None:
             left -= len(chosen)
             if left <= 0:
@@ -160,11 +157,8 @@ def _row(cells: Mapping[str, str], command: str, shown: Screen) -> str:
         text = printable(cells[name])
         if name == "TIME":
             text = text[:width]
-        missing = width - cell_len(text)
         # a pid is never shortened, and in a pipe nothing is
-        cut = shown.width and missing < 0 and name != "PID"
-        parts.append(set_cell_size(text, width - 1) + "…" if cut else text + " " * missing)
+        keeps = name == "PID" or not shown.width
+        parts.append(padded(text, max(width, cell_count(text)) if keeps else width))
     line = "  ".join([*parts, printable(command)])
-    if shown.width and cell_len(line) > shown.width:
-        line = set_cell_size(line, shown.width - 1) + "…"
-    return line.rstrip()
+    return (cut(line, shown.width) if shown.width else line).rstrip()

@@ -8,6 +8,7 @@ import click
 
 from rover.agent import machine
 from rover.cli.options import configured, tell
+from rover.cli.terminal import show
 from rover.identity import read_agent_id
 
 if TYPE_CHECKING:
@@ -19,4 +20,4 @@ if TYPE_CHECKING:
 def id(loaded: Loaded) -> None:  # noqa: A001 - the command's name
     """Print this host's agent id, the one it has or would get."""
     tell(loaded)
-    click.echo(read_agent_id(loaded.settings.core.state_dir, machine(loaded.settings)))
+    show([read_agent_id(loaded.settings.core.state_dir, machine(loaded.settings))])

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from rover.cli.cells import filled
 from rover.cli.choice import Where, chosen
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.output import as_json, formed, watched
 from rover.cli.processes import REASONS, Wanted, names, table
-from rover.cli.terminal import Screen, screen, show
-from rover.cli.text import filled
+from rover.cli.terminal import Screen, complain, screen, show
+from rover.cli.unknown_pid import hint
 from rover.cli.watching import FOR_PROGRAMS, watch
 from rover.errors import RoverError
 from rover.status.client import NotAskedError, ask
@@ -79,14 +80,16 @@ def ps(
         return
     processes, instead = look()
     if instead:
-        click.echo(instead, err=True)
-    missing = set(pids) - {each["pid"] for each in processes}
-    if missing and wanted == Wanted(pids):
-        raise RoverError(f"no process has pid {', '.join(map(str, sorted(missing)))}")
+        complain(instead)
+    missing = set(pids) - {each["pid"] for each in processes} if wanted == Wanted(pids) else set()
     if output == "json":
-        click.echo(as_json(processes))
-    else:
+        show([as_json(processes)])
+    elif processes or not missing:
         show(_lines(processes, output, screen()))
+    if missing:
+        raise RoverError(
+            "\n".join(f"no process has pid {pid}{hint(pid)}" for pid in sorted(missing))
+        )
 
 
 class Found(NamedTuple):
@@ -111,7 +114,7 @@ def _asked(loaded: Loaded) -> Found:
 def _scanned(loaded: Loaded) -> Found:
     from rover.cli.scan import scan  # noqa: PLC0415 - mostly an agent is there to be asked
     from rover.discovery.once import all_of  # noqa: PLC0415
-    from rover.explain import listed  # noqa: PLC0415
+    from rover.explain.entities import listed  # noqa: PLC0415
 
     found = scan(loaded.settings, lambda census, _: all_of(census))
     return Found([listed(why, lambda _: None) for why in found])
@@ -136,7 +139,7 @@ class Looks:
         processes, instead = self._look()
         if self._output in FOR_PROGRAMS:
             if instead not in {"", self._said} and not shown.moves:
-                click.echo(instead, err=True)
+                complain(instead)
             self._said = instead
             if self._output == "json":
                 return [as_json(processes, line=True)]

@@ -19,7 +19,7 @@ from status_rig import Fake, serving
 from stories import IN_POD, LISTED, ON_HOST, SERVICE, YOUNGER, cluster, host, regex, told
 
 from rover.backend import EmbeddedBackend
-from rover.explain import Question
+from rover.explain.question import Question
 from rover.k8s.records import PodsListed
 from rover.status.client import ask
 
