@@ -57,9 +57,11 @@ def filled(begin: str, text: str, width: int, hanging: int) -> list[str]:
         return [f"{begin}{text}".rstrip()]
     width = max(width, LEAST)
     lines: list[str] = []
-    if width - max(hanging, cell_count(begin)) < _CRAMPED and cell_count(begin + text) > width:
-        lines += [cut(label, width)] if (label := begin.strip()) else []
-        begin, hanging = " " * _STEP, _STEP
+    label = begin.strip()
+    is_cramped = width - max(hanging, cell_count(begin)) < _CRAMPED
+    if is_cramped and not (label and cell_count(begin + text) <= width):
+        lines += [cut(label, width)] if label else []
+        begin, hanging = (" " * _STEP if begin else ""), _STEP
     line, indent, is_begun = begin, " " * hanging, False
     for gap, word in _WORDS.findall(text):
         if cell_count(line + gap + word) <= width:

@@ -68,8 +68,6 @@ def events(
     shown = screen()
     until = None if seconds is None else time.monotonic() + seconds
     try:
-        if output == "columns":
-            show([_row({name: name for name, _ in COLUMNS}, "COMMAND", shown)])
         _follow(loaded.settings.core.state_dir, wanted, output, shown, count=count, until=until)
     except KeyboardInterrupt:
         return
@@ -106,7 +104,10 @@ def _follow(
     until: float | None,
 ) -> None:
     left = count
-    for told in _answers(state_dir, until):
+    after = ask(state_dir, "/events").json()["after"]
+    if output == "columns":
+        show([_row({name: name for name, _ in COLUMNS}, "COMMAND", shown)])
+    for told in _answers(state_dir, after, until):
         lines = [_missed(told["lost"], output)] if told["lost"] else []
         chosen = [event for event in told["events"] if wanted.holds(event)][:left]
         lines += [_line(event, output, shown) for event in chosen]
@@ -118,9 +119,8 @@ def _follow(
                 return
 
 
-def _answers(state_dir: str, until: float | None) -> Iterator[Mapping[str, Any]]:
-    """Ask again and again for what came since."""
-    after = ask(state_dir, "/events").json()["after"]
+def _answers(state_dir: str, after: int, until: float | None) -> Iterator[Mapping[str, Any]]:
+    """Ask again and again for what came since an event."""
     while until is None or time.monotonic() < until:
         told = ask(state_dir, f"/events?after={after}").json()
         after = told["after"]

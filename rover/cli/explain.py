@@ -37,7 +37,10 @@ def explain(
     Where it is not reported, the first reason is told, and the line to change. The running agent is
     asked; where none runs, one scan tells what an agent with this configuration would do.
     """
-    question = ask_of(pid or "", container or "", pod or "")
+    try:
+        question = ask_of(pid or "", container or "", pod or "")
+    except RoverError as error:
+        raise click.UsageError(str(error)) from None
     try:
         told = _asked(loaded, question)
     except NotAskedError as error:

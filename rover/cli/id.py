@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rover.agent import machine
 from rover.cli.options import configured, tell
 from rover.cli.terminal import show
 from rover.identity import read_agent_id
+from rover.this_machine import machine
 
 if TYPE_CHECKING:
     from rover.config.load import Loaded

@@ -66,8 +66,8 @@ def ps(
     wanted = Wanted(pids, where, reason)
     threads = bool(everything or pids or KERNEL_THREAD in {REASONS[each] for each in reason})
 
-    def look() -> Found:
-        found = _scanned(loaded) if scanned else _asked(loaded)
+    def look(tell_why: Callable[[str], None] = _nobody) -> Found:
+        found = _scanned(loaded) if scanned else _asked(loaded, tell_why)
         kept = [
             each
             for each in found.processes
@@ -78,14 +78,14 @@ def ps(
     if again:
         watch(Looks(look, output).lines, every, output=output)
         return
-    processes, instead = look()
-    if instead:
-        complain(instead)
+    processes, _ = look(complain)
     missing = set(pids) - {each["pid"] for each in processes} if wanted == Wanted(pids) else set()
     if output == "json":
         show([as_json(processes)])
     elif processes or not missing:
         show(_lines(processes, output, screen()))
+    if not processes and wanted not in {Wanted(), Wanted(pids)}:
+        complain("no process is such; without its options rover ps shows all")
     if missing:
         raise RoverError(
             "\n".join(f"no process has pid {pid}{hint(pid)}" for pid in sorted(missing))
@@ -100,12 +100,18 @@ class Found(NamedTuple):
     """Why it is a scan where the agent was to be asked; empty where it was."""
 
 
-def _asked(loaded: Loaded) -> Found:
-    """Ask the running agent; scan where there is none for this user."""
+def _nobody(_why: str) -> None:
+    """Hear why it is a scan, and tell nobody."""
+
+
+def _asked(loaded: Loaded, tell_why: Callable[[str], None]) -> Found:
+    """Ask the running agent; scan where there is none for this user, and say why before that."""
     try:
         told = ask(loaded.settings.core.state_dir, "/processes").json()
     except NotAskedError as error:
-        return Found(_scanned(loaded).processes, f"{error}; scanning instead")
+        instead = f"{error}; scanning instead"
+        tell_why(instead)
+        return Found(_scanned(loaded).processes, instead)
     if "processes" not in told:
         raise RoverError(f"the agent does not tell: {told.get('error', told)}")
     return Found(told["processes"])

@@ -35,7 +35,7 @@ LATE: Final = 10.0
 longest turn measured, a first scan of 10,000 processes, takes a few."""
 FAILING: Final = 60.0
 """Seconds for which a step of a thread may fail by one defect after the other."""
-SPELL: Final = 0.005
+SPELL: Final = 0.01
 """Seconds for which the discovery thread tells of processes before it does its own work again: its
 turns are 25 ms apart, so portions of a few hundred would have 10,000 take a second."""
 SUMMARY_WITHIN: Final = 1.0

@@ -101,7 +101,7 @@ def test_it_is_asked_by_pid_container_and_pod(tmp_path: Path, arguments: tuple, 
 )
 def test_what_is_no_question_is_told(tmp_path: Path, arguments: tuple, message: str):
     done = explain(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -128,3 +129,26 @@ def test_ctrl_c_ends_what_goes_on_until_then_with_0(agent: Path):
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20) == ("", None)
     assert process.returncode == 0
+
+
+def test_events_have_no_head_where_there_is_no_agent(tmp_path: Path):
+    done = subprocess.run(
+        [ROVER, "events", "--state-dir", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no agent runs" in done.stderr
+
+
+def test_a_choice_that_nothing_meets_is_said_beside_the_output(agent: Path):
+    done = by_shell("ROVER ps -o json --service nothing ARGS", agent)
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert "no process is such" in done.stderr
+
+
+def test_a_pid_that_is_a_threads_is_told_with_its_process_after_the_others(agent: Path):
+    thread = threading.Thread(target=threading.Event().wait, args=(30,), daemon=True)
+    thread.start()
+    done = by_shell(f"ROVER ps 7 {thread.native_id} ARGS", agent)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["PID", "7"]
+    assert f"it is a thread of process {os.getpid()}" in done.stderr
+    assert done.returncode == 1
