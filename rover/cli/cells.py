@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.cells import get_character_cell_size
 
-from rover.cli.text import printable
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from rover.cli.choice import EVERYWHERE, Where, chosen
 from rover.cli.options import configured
 from rover.cli.output import as_json, formed
 from rover.cli.terminal import Screen, mute, screen, show
-from rover.cli.text import printable
+from rover.printable import printable
 from rover.status.client import ask
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rover.cli.choice import EVERYWHERE, Where
 from rover.cli.columns import Column, laid_out
-from rover.cli.text import printable
 from rover.model import Reason
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rover.cli.keys import Key
-from rover.cli.text import duration, printable
+from rover.cli.text import duration
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

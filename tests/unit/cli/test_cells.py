@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from wcwidth import wcwidth
 
 from rover.cli.cells import CUT, LEAST, cell_count, cut, filled, padded
-from rover.cli.text import MOST_MARKS, REPLACED, printable
+from rover.printable import MOST_MARKS, REPLACED, printable
 
 WIDE = "漢字カナ한글🐍🚀"
 MARKS = "\u0301\u0308\u20dd\u0e33\u093f"

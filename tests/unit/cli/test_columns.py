@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rover.cli.cells import cell_count
 from rover.cli.columns import GAP, fitted, laid_out
 from rover.cli.processes import NARROW, WIDE, table
-from rover.cli.text import printable
+from rover.printable import printable
 
 cells = st.text(st.characters(categories=["L", "M", "N", "P", "So"]), max_size=60).map(printable)
 rows = st.lists(

@@ -18,9 +18,10 @@ from rover.cli.keys import Key, keys_in
 from rover.cli.live import show
 from rover.cli.screen import Place, page_of
 from rover.cli.screen import drawn as drawn_page
-from rover.cli.text import duration, printable
+from rover.cli.text import duration
 from rover.cli.view import FORGET_AFTER, View
 from rover.model import Changes, Entity, Process, ProcessKey, Report
+from rover.printable import printable
 from rover.stopping import StopRequest
 
 
