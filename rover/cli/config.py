@@ -33,7 +33,7 @@ def config() -> None:
     """Check a configuration file, and show what is in effect."""
 
 
-@config.command()
+@config.command(short_help="check a file as the agent would read it here")
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check FILE as the agent would read it here, variables of this shell included.
@@ -60,7 +60,7 @@ def check(file: Path) -> None:
     print_lines([f"{name} is good: {values} set here, the rest are defaults"])
 
 
-@config.command()
+@config.command(short_help="show every value in effect, and where it comes from")
 @configured
 @formed("text", "json")
 def show(loaded: Loaded, *, output: str) -> None:
