@@ -17,11 +17,11 @@ from rover.discovery.feed import Feed
 from rover.discovery.loop import Discovery
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
-from rover.explain import Explainer
+from rover.explain.story import Explainer
 from rover.foreign.figures import figures_of
 from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
-from rover.identity import AgentIdentity, Machine
+from rover.identity import AgentIdentity
 from rover.k8s.cluster import Cluster
 from rover.k8s.index import PodIndex
 from rover.log_level import LogLevel
@@ -44,6 +44,7 @@ from rover.status.overview import NO_WAY, About
 from rover.status.service import StatusService
 from rover.stopping import StopRequest
 from rover.table import Table
+from rover.this_machine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -316,12 +317,6 @@ class Agent:
             except Exception as error:  # the parts below it must still come to their end
                 log.exception("defect while stopping; please report it")
                 self._defect = self._defect or error
-
-
-def machine(settings: Settings) -> Machine:
-    """Read what tells this machine from others, its place in a cluster included."""
-    active = kubernetes_active(settings, os.environ)
-    return Machine.here(settings.process_discovery.kubernetes.node_name if active else "")
 
 
 def judges(

@@ -9,13 +9,19 @@ has chosen already.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from typing import Final
 
+from rover.errors import INTERRUPTED
+
 ALLOCATOR: Final = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
 """One arena: threads that hold Python's lock in turn need no arena each."""
+
+STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+"""By their number."""
 
 EARLY: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 """Signals that people send to daemons, and that would end the agent before it runs."""
@@ -23,6 +29,15 @@ EARLY: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 def main() -> None:
     """Run the command line; an agent with the allocator that gives memory back."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the command is still being imported
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    _fill_standard_streams()
+    _take_any_letter()
     if sys.argv[1:2] == ["start"]:
         for number in EARLY:  # until the command itself says what becomes of it
             signal.signal(number, signal.SIG_IGN)
@@ -33,6 +48,28 @@ def main() -> None:
     from rover.cli import main as commands  # noqa: PLC0415 - not needed by the first of two starts
 
     commands()
+
+
+def _fill_standard_streams() -> None:
+    """Lead standard streams that are closed (``>&-``) nowhere, also in what is started.
+
+    Else the next file or socket would have the number of one, and be written to in its place.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) < len(STREAMS):
+        os.set_inheritable(opened, True)  # noqa: FBT003 - its one argument
+    os.close(opened)
+    for number, (name, mode) in enumerate(STREAMS):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _take_any_letter() -> None:
+    """Have a name shown that holds what standard output's encoding has no letter for.
+
+    On a terminal a mark takes the letter's place, for more would not fit; elsewhere its number.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
 
 
 def _start_again() -> None:

@@ -15,6 +15,11 @@ these at the seam of the room that imports the foreign library, and nowhere else
 
 from __future__ import annotations
 
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""Exit code of what SIGINT ended, as shells have it."""
+
 
 class RoverError(Exception):
     """Base of all errors that the agent raises on purpose; the message is for its user."""

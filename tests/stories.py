@@ -15,7 +15,8 @@ from pod_rig import DEFAULTS, HOST, ID, UID, analyzers, pod, process
 from rover.config.contexts import HOST_NAMES
 from rover.config.patterns import compile_pattern
 from rover.config.settings import RegexFinderSettings, ScanMode, ScannerSettings
-from rover.explain import Explainer, Question
+from rover.explain.question import Question
+from rover.explain.story import Explainer
 from rover.gotemplate import Template
 from rover.k8s.index import PodIndex
 from rover.k8s.records import ContainerRecord, PodsListed, ServiceRecord, ServiceSeen

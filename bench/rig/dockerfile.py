@@ -13,20 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.rig.base_image import base_of
 from bench.rig.manifest import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCKERFILE = CHECKOUT / "deploy" / "Dockerfile"
-SLIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
-"""What the slim base leaves out besides: it is unpacked without documentation."""
-KEEP_NO_PACKAGES = """
-APT::Keep-Downloaded-Packages "false";
-Dir::Cache::pkgcache "";
-Dir::Cache::srcpkgcache "";
-"""
-"""So is apt set up in the slim base."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
 CERTIFICATES = "/run/host-certificates.pem"
@@ -75,19 +68,7 @@ class Builder:
         self.stages[named[1] if named else str(len(self.stages))] = self.now
 
     def _copy_base(self, image: str, tree: Path) -> None:
-        suite = re.fullmatch(r"debian:(\w+)-slim", image)
-        assert suite, f"only Debian's slim images and scratch are known, not {image}"
-        base = self.folder / f"base-{suite[1]}"
-        if not base.exists():
-            draft = self.folder / "draft"
-            shutil.rmtree(draft, ignore_errors=True)
-            bootstrap = ["debootstrap", "--variant=minbase", suite[1], str(draft)]
-            subprocess.run(bootstrap, check=True, stdout=sys.stderr)
-            subprocess.run(["chroot", draft, "apt-get", "clean"], check=True)
-            (draft / "etc/apt/apt.conf.d/slim").write_text(KEEP_NO_PACKAGES)
-            for path in SLIM:
-                shutil.rmtree(draft / path, ignore_errors=True)
-            draft.rename(base)
+        base = base_of(image, self.folder)
         subprocess.run(["cp", "--archive", "--reflink=auto", base, tree], check=True)
 
     def do_run(self, rest: str) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
 import shutil
 import subprocess
-import tarfile
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.rig.base_image import archive
 from bench.rig.dockerfile import DOCKERFILE, Builder
 from machines.image import ROOT
 
@@ -20,8 +17,6 @@ PAUSE: Final = "rover.test/pause:1"
 PROGRAMS: Final = "rover.test/programs:1"
 ROVER: Final = "docker.io/library/rover:0.1.0"
 """What deploy/daemonset.yaml's ``rover:0.1.0`` means to containerd."""
-ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-"""The kernel's names of processors, and images' own."""
 OF_ROVER: Final = ("rover", "bpf", "deploy", "pyproject.toml", "README.md", "LICENSE")
 APPLETS: Final = ("sh", "sleep", "true", "unshare", "cat", "kill")
 NAMES: Final = (
@@ -82,39 +77,3 @@ def _sum_of_rover() -> str:
     for name in listed.stdout.split(b"\0")[:-1]:
         total.update(name + b"\0" + (ROOT / name.decode()).read_bytes())
     return total.hexdigest()[:12]
-
-
-def archive(
-    tree: Path, name: str, place: Path, *, command: Sequence[str], variables: Sequence[str] = ()
-) -> None:
-    """Write a tree as an image of one layer, in the form of ``docker save``.
-
-    Args:
-        tree: its root file system.
-        name: with the registry's part and the tag.
-        place: the archive; it appears when it is whole.
-        command: what a container runs unless told otherwise.
-        variables: ``NAME=value``.
-    """
-    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-        layer = Path(scratch, "layer.tar")
-        subprocess.run(
-            ["tar", "--numeric-owner", "--one-file-system", "-C", tree, "-cf", layer, "."],
-            check=True,
-        )
-        with layer.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        described = {
-            "architecture": ARCHITECTURES[platform.machine()],
-            "os": "linux",
-            "config": {"Cmd": list(command), "Env": list(variables)},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-        }
-        Path(scratch, "config.json").write_text(json.dumps(described))
-        listed = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
-        Path(scratch, "manifest.json").write_text(json.dumps(listed))
-        whole = Path(scratch, "whole.tar")
-        with tarfile.open(whole, "w") as written:
-            for part in ("manifest.json", "config.json", "layer.tar"):
-                written.add(Path(scratch, part), part)
-        whole.rename(place)

@@ -15,15 +15,14 @@ from typing import Any, Final
 import click
 
 from rover import __version__
-from rover.errors import RoverError
+from rover.cli.terminal import complain, mute, unwritable
+from rover.errors import INTERRUPTED, RoverError
 from rover.host_limits import exhausted
 
 MEANT: Final = "Did you mean"
 """Later versions of click say it themselves, where more of a word is right."""
 ALIKE: Final = 0.6
 """How much of two words must be the same for the one to be a slip of the other, 0 to 1."""
-INTERRUPTED: Final = 130
-"""Exit code of what SIGINT ended, as shells have it."""
 
 COMMANDS: Final = {
     "start": "discover this host's processes and report them",
@@ -88,12 +87,13 @@ class Commands(click.Group):
         try:
             return super().main(*args, **kwargs)
         except RoverError as error:
-            click.echo(f"rover: {error}", err=True)
+            complain(f"rover: {error}")
             sys.exit(error.exit_code)
         except (OSError, RuntimeError) as error:
-            if not (told := exhausted(error)):
+            if not (told := exhausted(error) or unwritable(error)):
                 raise
-            click.echo(f"rover: {told}", err=True)
+            mute()
+            complain(f"rover: {told}")
             sys.exit(RoverError.exit_code)
 
 

@@ -27,7 +27,7 @@ _ON, _LAST, _MORE, _NONE = "├─ ", "└─ ", "│  ", "   "
 Json = dict[str, Any]
 
 
-@click.command()
+@click.command(short_help="have a process profiled by its agent, and show where its time goes")
 @click.argument("process")
 @click.option(
     "--control",

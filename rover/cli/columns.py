@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rich.cells import cell_len, set_cell_size
+from rover.cli.cells import cell_count, padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP: Final = 2
 """Blanks between two columns."""
-CUT: Final = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,9 @@ class Column:
     """Cells that it keeps to the end."""
     turn: int = 0
     """When it is shortened: those of a lower number go first."""
-    goes: bool = False
-    """Whether it is left out where all are at their least and still do not fit."""
+    goes: int = 0
+    """When it is left out where all are at their least and still do not fit: those of a lower
+    number go first; 0 for one that stays."""
 
 
 def laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:
@@ -39,7 +39,7 @@ def laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
         width: cells that a line may have, 0 for any.
     """
     table = [[column.title for column in columns], *map(list, rows)]
-    natural = [max(cell_len(row[at]) for row in table) for at in range(len(columns))]
+    natural = [max(cell_count(row[at]) for row in table) for at in range(len(columns))]
     widths = fitted(columns, natural, width) if width else natural
     return [_line(row, widths) for row in table]
 
@@ -58,9 +58,12 @@ def fitted(columns: Sequence[Column], natural: Sequence[int], width: int) -> lis
             over, least = _taken(widths) - width, getattr(columns[at], kept)
             if over > 0 and least:
                 widths[at] = max(min(least, widths[at]), widths[at] - over)
-    for at, column in enumerate(columns):
-        if column.goes and _taken(widths) > width:
+    for at in sorted(range(len(columns)), key=lambda at: columns[at].goes):
+        if columns[at].goes and _taken(widths) > width:
             widths[at] = 0
+    for at in sorted(range(len(columns)), key=lambda at: columns[at].turn):
+        if columns[at].least and widths[at] and (over := _taken(widths) - width) > 0:
+            widths[at] = max(1, widths[at] - over)
     return widths
 
 
@@ -70,12 +73,5 @@ def _taken(widths: Sequence[int]) -> int:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    shown = [_cell(text, width) for text, width in zip(cells, widths, strict=True) if width]
+    shown = [padded(text, width) for text, width in zip(cells, widths, strict=True) if width]
     return (" " * GAP).join(shown).rstrip()
-
-
-def _cell(text: str, width: int) -> str:
-    taken = cell_len(text)
-    if taken <= width:
-        return text + " " * (width - taken)
-    return set_cell_size(text, width - 1) + CUT

@@ -12,6 +12,7 @@ import click
 
 from rover.cli.options import configured, tell
 from rover.cli.output import as_json, formed
+from rover.cli.terminal import show as print_lines
 from rover.config.load import load
 from rover.config.origin import file_name
 from rover.config.show import Row, rows
@@ -32,7 +33,7 @@ def config() -> None:
     """Check a configuration file, and show what is in effect."""
 
 
-@config.command()
+@config.command(short_help="check a file as the agent would read it here")
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check FILE as the agent would read it here, variables of this shell included.
@@ -56,10 +57,10 @@ def check(file: Path) -> None:
     tell(loaded)
     changed = sum(row.origin.source.value != "default" for row in rows(loaded))
     values = f"{changed} value{'s' * (changed != 1)}"
-    click.echo(f"{name} is good: {values} set here, the rest are defaults")
+    print_lines([f"{name} is good: {values} set here, the rest are defaults"])
 
 
-@config.command()
+@config.command(short_help="show every value in effect, and where it comes from")
 @configured
 @formed("text", "json")
 def show(loaded: Loaded, *, output: str) -> None:
@@ -68,10 +69,10 @@ def show(loaded: Loaded, *, output: str) -> None:
     Without --config the file is the one that ROVER_CONFIG names, or /etc/rover/rover.yaml.
     """
     if output == "json":
-        click.echo(as_json(_told(loaded)))
+        print_lines([as_json(_told(loaded))])
         return
     tell(loaded)
-    click.echo(_as_text(rows(loaded)))
+    print_lines([_as_text(rows(loaded))])
 
 
 def _told(loaded: Loaded) -> Mapping[str, object]:

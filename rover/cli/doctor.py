@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rover.cli.cells import cell_count, filled
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.output import as_json, formed
 from rover.cli.scan import known_id
-from rover.cli.terminal import Screen, coloured, screen, show
-from rover.cli.text import filled, printable
+from rover.cli.terminal import Screen, complain, emphasised, screen, show
 from rover.doctor import bundle as support
 from rover.doctor.checks import Check, Outcome, first_cause, worst
 from rover.doctor.examination import examine
@@ -58,7 +58,7 @@ def doctor(loaded: Loaded, *, output: str, no_load: bool, bundle: Path | None) -
     checks = examine(loaded.settings, known_id(loaded.settings), load=not no_load)
     report = told_of(checks)
     if output == "json":
-        click.echo(as_json(report))
+        show([as_json(report)])
     else:
         show(page(checks, screen()))
     if bundle is not None:
@@ -70,7 +70,7 @@ def doctor(loaded: Loaded, *, output: str, no_load: bool, bundle: Path | None) -
 def _write_bundle(loaded: Loaded, report: dict[str, Any], file: Path) -> None:
     contents, removed = support.texts(loaded, report)
     support.write(file, contents, removed)
-    click.echo(f"{file} written; taken out of it: {', '.join(removed) or 'nothing'}", err=True)
+    complain(f"{file} written; taken out of it: {', '.join(removed) or 'nothing'}")
 
 
 def told_of(checks: list[Check]) -> dict[str, Any]:
@@ -97,21 +97,18 @@ def page(checks: list[Check], shown: Screen) -> list[str]:
     for check in checks:
         lines += _lines(check, width, shown)
     counts = [f"{sum(each.outcome is kind for each in checks)} {kind.value}" for kind in Outcome]
-    return [*lines, "", ", ".join(counts)]
+    return [*lines, "", *filled("", ", ".join(counts), shown.width, 0)]
 
 
 def _lines(check: Check, width: int, shown: Screen) -> Iterator[str]:
-    mark = coloured(f"{check.outcome.value:{MARK}}", COLOURS[check.outcome], shown)
-    subject = printable(check.subject)
-    gap = " " * (MARK + width)
-    if len(subject) < width:
-        begin, plain = f"{mark}{subject:{width}}", f"{'':{MARK}}{subject:{width}}"
+    mark, gap = f"{check.outcome.value:{MARK}}", " " * (MARK + width)
+    room = width - cell_count(check.subject)
+    if room > 0:
+        begin, lines = f"{mark}{check.subject}{' ' * room}", []
     else:
-        yield f"{mark}{subject}"
-        begin = plain = gap
-    told = filled(plain, check.says, shown.width, len(gap))
-    yield begin + told[0][len(plain) :]
-    yield from told[1:]
+        begin, lines = gap, filled(mark, check.subject, shown.width, MARK)
+    lines += filled(begin, check.says, shown.width, len(gap))
+    yield from emphasised(lines, check.outcome.value, COLOURS[check.outcome], shown)
     if check.because:
         yield from filled(f"{gap}because of ", f"{check.because}", shown.width, len(gap) + 2)
     elif check.mend:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.cells import cell_len, set_cell_size
 
+from rover.cli.cells import cell_count, cut, padded
 from rover.cli.choice import EVERYWHERE, Where, chosen
 from rover.cli.options import configured
 from rover.cli.output import as_json, formed
 from rover.cli.terminal import Screen, mute, screen, show
-from rover.cli.text import printable
+from rover.printable import printable
 from rover.status.client import ask
 
 if TYPE_CHECKING:
@@ -69,9 +68,6 @@ def events(
     shown = screen()
     until = None if seconds is None else time.monotonic() + seconds
     try:
-        if output == "columns":
-            show([_row({name: name for name, _ in COLUMNS}, "COMMAND", shown)])
-            sys.stdout.flush()
         _follow(loaded.settings.core.state_dir, wanted, output, shown, count=count, until=until)
     except KeyboardInterrupt:
         return
@@ -108,22 +104,23 @@ def _follow(
     until: float | None,
 ) -> None:
     left = count
-    for told in _answers(state_dir, until):
+    after = ask(state_dir, "/events").json()["after"]
+    if output == "columns":
+        show([_row({name: name for name, _ in COLUMNS}, "COMMAND", shown)])
+    for told in _answers(state_dir, after, until):
         lines = [_missed(told["lost"], output)] if told["lost"] else []
         chosen = [event for event in told["events"] if wanted.holds(event)][:left]
         lines += [_line(event, output, shown) for event in chosen]
         if lines:
             show(lines)
-            sys.stdout.flush()
         if left is not None:
             left -= len(chosen)
             if left <= 0:
                 return
 
 
-def _answers(state_dir: str, until: float | None) -> Iterator[Mapping[str, Any]]:
-    """Ask again and again for what came since."""
-    after = ask(state_dir, "/events").json()["after"]
+def _answers(state_dir: str, after: int, until: float | None) -> Iterator[Mapping[str, Any]]:
+    """Ask again and again for what came since an event."""
     while until is None or time.monotonic() < until:
         told = ask(state_dir, f"/events?after={after}").json()
         after = told["after"]
@@ -160,11 +157,8 @@ def _row(cells: Mapping[str, str], command: str, shown: Screen) -> str:
         text = printable(cells[name])
         if name == "TIME":
             text = text[:width]
-        missing = width - cell_len(text)
         # a pid is never shortened, and in a pipe nothing is
-        cut = shown.width and missing < 0 and name != "PID"
-        parts.append(set_cell_size(text, width - 1) + "…" if cut else text + " " * missing)
+        keeps = name == "PID" or not shown.width
+        parts.append(padded(text, max(width, cell_count(text)) if keeps else width))
     line = "  ".join([*parts, printable(command)])
-    if shown.width and cell_len(line) > shown.width:
-        line = set_cell_size(line, shown.width - 1) + "…"
-    return line.rstrip()
+    return (cut(line, shown.width) if shown.width else line).rstrip()

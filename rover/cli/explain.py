@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -11,16 +10,17 @@ import click
 from rover.cli.options import configured
 from rover.cli.output import as_json, formed
 from rover.cli.stories import pages
-from rover.cli.terminal import screen, show
+from rover.cli.terminal import complain, screen, show
+from rover.cli.unknown_pid import hint
 from rover.errors import RoverError
-from rover.explain import Explainer, ask_of
+from rover.explain.question import ask_of
 from rover.status.client import NotAskedError, ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rover.config.load import Loaded
-    from rover.explain import Question
+    from rover.explain.question import Question
 
 
 @click.command()
@@ -37,16 +37,19 @@ def explain(
     Where it is not reported, the first reason is told, and the line to change. The running agent is
     asked; where none runs, one scan tells what an agent with this configuration would do.
     """
-    question = ask_of(pid or "", container or "", pod or "")
+    try:
+        question = ask_of(pid or "", container or "", pod or "")
+    except RoverError as error:
+        raise click.UsageError(str(error)) from None
     try:
         told = _asked(loaded, question)
     except NotAskedError as error:
-        click.echo(f"{error}; scanning instead, by this configuration", err=True)
+        complain(f"{error}; scanning instead, by this configuration")
         told = _scanned(loaded, question)
     if "error" in told:
-        raise RoverError(f"{told['error']}{_hint(question)}")
+        raise RoverError(f"{told['error']}{hint(question.pid) if question.pid else ''}")
     if output == "json":
-        click.echo(as_json(told))
+        show([as_json(told)])
     else:
         show(pages(told, screen()))
 
@@ -70,6 +73,7 @@ def _asked(loaded: Loaded, question: Question) -> Mapping[str, Any]:
 def _scanned(loaded: Loaded, question: Question) -> Mapping[str, Any]:
     from rover.cli.logs import write_logs  # noqa: PLC0415 - mostly an agent is there to be asked
     from rover.cli.scan import scan  # noqa: PLC0415
+    from rover.explain.story import Explainer  # noqa: PLC0415
 
     write_logs("DEBUG" if loaded.settings.logger.level == "DEBUG" else "WARN", tracebacks=False)
     return scan(
@@ -77,21 +81,4 @@ def _scanned(loaded: Loaded, question: Question) -> Mapping[str, Any]:
         lambda census, judge: Explainer(judge, lambda _: None, loaded.origins).answer(
             question, census
         ),
-    )
-
-
-def _hint(question: Question) -> str:
-    """Say what else may be behind a pid that is none of a known process."""
-    if not question.pid:
-        return ""
-    try:
-        status = Path(f"/proc/{question.pid}/status").read_text(errors="replace")
-    except OSError:
-        return "; there is no such process in /proc"
-    tgid = next((line.split()[1] for line in status.splitlines() if line.startswith("Tgid:")), "")
-    if tgid and int(tgid) != question.pid:
-        return f"; it is a thread of process {tgid}: ask for that one"
-    return (
-        "; /proc has it: it may have just started (process_discovery.settle_time), or be the first "
-        "stage of a container's runtime"
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rover.cli.terminal import mute, screen
+from rover.cli.terminal import show as print_lines
 from rover.cli.view import View
 from rover.guard import Defect, Guard
 
@@ -140,9 +140,6 @@ def _drained(withdrawn: queue.SimpleQueue[Changes] | None) -> Iterator[Changes]:
 
 
 def _show_lines(news: Iterable[tuple[View, list[str]]]) -> None:
-    encoding = sys.stdout.encoding or "ascii"
     for _, lines in news:
-        for line in lines:
-            # a name may hold what the terminal's encoding does not
-            print(line.encode(encoding, "backslashreplace").decode(encoding))  # noqa: T201  its task
-        sys.stdout.flush()
+        if lines:
+            print_lines(lines)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import click
 
 from rover.cli.options import configured, tell
+from rover.cli.terminal import show
 from rover.config.scalars import format_duration, parse_duration
 from rover.errors import RoverError
 from rover.log_level import LEVELS, LONGEST
@@ -66,7 +67,7 @@ def log_level(loaded: Loaded, *, level: str | None, seconds: float) -> None:
         raise RoverError(f"the agent does not change its level: {now.get('error')}")
     left = now["seconds_left"]
     further = "as configured" if left is None else f"for {_rounded(left)}, then {now['configured']}"
-    click.echo(f"{now['level']} {further}")
+    show([f"{now['level']} {further}"])
 
 
 def _rounded(seconds: float) -> str:

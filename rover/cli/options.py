@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rover.cli.terminal import complain
 from rover.config.load import find_file, load
 from rover.config.origin import file_name
 
@@ -62,15 +63,12 @@ def configured(command: Callable[..., None]) -> Callable[..., None]:
 def tell(loaded: Loaded) -> None:
     """Print on stderr what is likely a mistake in the configuration, and what of it is ignored."""
     for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        complain(f"warning: {warning}")
     if loaded.sets_nothing and loaded.file is not None:
-        click.echo(
-            f"warning: {file_name(loaded.file)} sets nothing that this agent reads", err=True
-        )
+        complain(f"warning: {file_name(loaded.file)} sets nothing that this agent reads")
     if loaded.ignored:
-        click.echo(
-            f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have",
-            err=True,
+        complain(
+            f"ignored: {', '.join(loaded.ignored)} configure modules that this agent does not have"
         )
 
 

@@ -59,4 +59,7 @@ def as_json(told: Any, *, line: bool = False) -> str:  # noqa: ANN401 - whatever
     """
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     indent = None if line else 2
-    return json.dumps(told, indent=indent, ensure_ascii=encoding != "utf8")
+    text = json.dumps(told, indent=indent, ensure_ascii=encoding != "utf8")
+    # JSON itself asks for that below U+0020 only, and a terminal obeys others as well
+    acting = {each for each in {*text} if not each.isprintable()} - {"\n"}
+    return text.translate({ord(each): json.dumps(each)[1:-1] for each in acting})

@@ -7,21 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rover.cli.choice import EVERYWHERE, Where
 from rover.cli.columns import Column, laid_out
-from rover.cli.text import printable
 from rover.model import Reason
-from rover.reporter.state import Standing
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 WIDE: Final = (
     Column("PID"),
-    Column("LAYER", fair=11, least=6, turn=3),
+    Column("LAYER", fair=11, least=6, turn=3, goes=2),
     Column("SERVICE", fair=20, least=10, turn=4),
-    Column("INSTANCE", fair=18, least=8, turn=3),
-    Column("PROCESS", fair=12, least=8, turn=4),
-    Column("STATUS", fair=20, least=8, turn=2),
-    Column("COMMAND", fair=16, least=12, turn=1, goes=True),
+    Column("INSTANCE", fair=18, least=8, turn=3, goes=3),
+    Column("PROCESS", fair=12, least=8, turn=4, goes=4),
+    Column("STATUS", fair=20, least=8, turn=2, goes=5),
+    Column("COMMAND", fair=16, least=12, turn=1, goes=1),
 )
 NARROW: Final = tuple(each for each in WIDE if each.title not in {"LAYER", "INSTANCE"})
 FULL_WIDTH: Final = 110
@@ -29,11 +28,13 @@ FULL_WIDTH: Final = 110
 COMMAND_SHOWN: Final = 1_000
 """Characters."""
 NOT_THERE: Final = "-"
+REPORTED: Final = "is reported and kept alive"
 STATUSES: Final = {
-    Standing.REPORTED.value: "reported",
-    Standing.WAITING.value: "waiting to be reported",
-    Standing.UNANSWERED.value: "reported, no id given",
+    REPORTED: "reported",
+    "is not reported yet": "waiting to be reported",
+    "is reported, but the backend gave no id for it": "reported, no id given",
 }
+"""A word for each `rover.reporter.state.Standing`, which would bring gRPC along."""
 REASONS: Final = {each.name.lower().replace("_", "-"): each.value for each in Reason}
 """The sentence of each reason by a word that can be typed."""
 WORDS: Final = {sentence: word for word, sentence in REASONS.items()}
@@ -97,7 +98,7 @@ def _rows(processes: Iterable[Mapping[str, Any]], *, short: bool) -> Iterator[Ma
         if not process["entities"]:
             detail = f": {process['detail']}" if process["detail"] else ""
             reason = process["reason"]
-            status = f"{WORDS[reason] if short else f'not reported: {reason}'}{detail}"
+            status = f"{WORDS.get(reason, reason) if short else f'not reported: {reason}'}{detail}"
             none = dict.fromkeys(("LAYER", "SERVICE", "INSTANCE", "PROCESS"), NOT_THERE)
             yield own | none | {"STATUS": printable(status)}
 
@@ -106,5 +107,5 @@ def _status(process: Mapping[str, Any], entity: Mapping[str, Any]) -> str:
     short = ", texts cut short" if process["shortened"] else ""
     if entity["leader"] != process["pid"]:
         return f"follows {entity['leader']}{short}"
-    standing = entity.get("backend", Standing.REPORTED.value)
+    standing = entity.get("backend", REPORTED)
     return STATUSES.get(standing, f"refused: {entity.get('detail', '')}") + short

@@ -15,10 +15,10 @@ from rover.binaries.reader import Reader
 from rover.cli.logs import write_logs
 from rover.cli.options import load_settings
 from rover.cli.signals import until_signalled
-from rover.cli.text import printable
 from rover.discovery.procfs import ProcReader
 from rover.errors import ProbeError, RoverError
 from rover.model import Process
+from rover.printable import printable
 from rover.profiling.flamegraph import svg
 from rover.profiling.folded import folded
 from rover.profiling.layout import Walk

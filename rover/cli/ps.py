@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from rover.cli.cells import filled
 from rover.cli.choice import Where, chosen
 from rover.cli.logs import write_logs
 from rover.cli.options import configured, tell
 from rover.cli.output import as_json, formed, watched
 from rover.cli.processes import REASONS, Wanted, names, table
-from rover.cli.terminal import Screen, screen, show
-from rover.cli.text import filled
+from rover.cli.terminal import Screen, complain, screen, show
+from rover.cli.unknown_pid import hint
 from rover.cli.watching import FOR_PROGRAMS, watch
 from rover.errors import RoverError
 from rover.status.client import NotAskedError, ask
@@ -65,8 +66,8 @@ def ps(
     wanted = Wanted(pids, where, reason)
     threads = bool(everything or pids or KERNEL_THREAD in {REASONS[each] for each in reason})
 
-    def look() -> Found:
-        found = _scanned(loaded) if scanned else _asked(loaded)
+    def look(tell_why: Callable[[str], None] = _nobody) -> Found:
+        found = _scanned(loaded) if scanned else _asked(loaded, tell_why)
         kept = [
             each
             for each in found.processes
@@ -77,16 +78,18 @@ def ps(
     if again:
         watch(Looks(look, output).lines, every, output=output)
         return
-    processes, instead = look()
-    if instead:
-        click.echo(instead, err=True)
-    missing = set(pids) - {each["pid"] for each in processes}
-    if missing and wanted == Wanted(pids):
-        raise RoverError(f"no process has pid {', '.join(map(str, sorted(missing)))}")
+    processes, _ = look(complain)
+    missing = set(pids) - {each["pid"] for each in processes} if wanted == Wanted(pids) else set()
     if output == "json":
-        click.echo(as_json(processes))
-    else:
+        show([as_json(processes)])
+    elif processes or not missing:
         show(_lines(processes, output, screen()))
+    if not processes and wanted not in {Wanted(), Wanted(pids)}:
+        complain("no process is such; without its options rover ps shows all")
+    if missing:
+        raise RoverError(
+            "\n".join(f"no process has pid {pid}{hint(pid)}" for pid in sorted(missing))
+        )
 
 
 class Found(NamedTuple):
@@ -97,12 +100,18 @@ class Found(NamedTuple):
     """Why it is a scan where the agent was to be asked; empty where it was."""
 
 
-def _asked(loaded: Loaded) -> Found:
-    """Ask the running agent; scan where there is none for this user."""
+def _nobody(_why: str) -> None:
+    """Hear why it is a scan, and tell nobody."""
+
+
+def _asked(loaded: Loaded, tell_why: Callable[[str], None]) -> Found:
+    """Ask the running agent; scan where there is none for this user, and say why before that."""
     try:
         told = ask(loaded.settings.core.state_dir, "/processes").json()
     except NotAskedError as error:
-        return Found(_scanned(loaded).processes, f"{error}; scanning instead")
+        instead = f"{error}; scanning instead"
+        tell_why(instead)
+        return Found(_scanned(loaded).processes, instead)
     if "processes" not in told:
         raise RoverError(f"the agent does not tell: {told.get('error', told)}")
     return Found(told["processes"])
@@ -111,7 +120,7 @@ def _asked(loaded: Loaded) -> Found:
 def _scanned(loaded: Loaded) -> Found:
     from rover.cli.scan import scan  # noqa: PLC0415 - mostly an agent is there to be asked
     from rover.discovery.once import all_of  # noqa: PLC0415
-    from rover.explain import listed  # noqa: PLC0415
+    from rover.explain.entities import listed  # noqa: PLC0415
 
     found = scan(loaded.settings, lambda census, _: all_of(census))
     return Found([listed(why, lambda _: None) for why in found])
@@ -136,7 +145,7 @@ class Looks:
         processes, instead = self._look()
         if self._output in FOR_PROGRAMS:
             if instead not in {"", self._said} and not shown.moves:
-                click.echo(instead, err=True)
+                complain(instead)
             self._said = instead
             if self._output == "json":
                 return [as_json(processes, line=True)]

@@ -6,7 +6,7 @@ import logging
 import queue
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from rover.agent import judges, looks_for_agents, machine, redaction_of
+from rover.agent import judges, looks_for_agents, redaction_of
 from rover.discovery.once import scan_once
 from rover.discovery.procfs import ProcReader
 from rover.errors import StateError
@@ -15,6 +15,7 @@ from rover.guard import Guard
 from rover.identity import read_agent_id
 from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
+from rover.this_machine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rover.cli.keys import Key
-from rover.cli.text import duration, printable
+from rover.cli.text import duration
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("service", "instance", "process", "pid", "age", "last beat")
 NARROW_COLUMNS: Final = ("service", "process", "pid", "last beat")
+TINY_COLUMNS: Final = ("process", "pid")
+TINY_WIDTH: Final = 40
+"""Columns of a terminal below which no more is shown."""
 FULL_WIDTH: Final = 80
 LAYER_WIDTH: Final = 110
 COMMAND_WIDTH: Final = 130
@@ -159,7 +163,7 @@ def page_of(
 def columns_of(width: int) -> tuple[str, ...]:
     """Tell which columns a terminal of this width has room for."""
     if width < FULL_WIDTH:
-        return NARROW_COLUMNS
+        return TINY_COLUMNS if width < TINY_WIDTH else NARROW_COLUMNS
     layer = ("layer",) if width >= LAYER_WIDTH else ()
     command = ("command",) if width >= COMMAND_WIDTH else ()
     return (*layer, *COLUMNS, *command)
@@ -197,7 +201,9 @@ def _cells(row: Row, now: float) -> dict[str, str]:
 
 def drawn(page: Page) -> RenderableType:
     """Draw a page."""
-    table = Table(title=page.title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    # as Text: a name or an address may look like rich's markup
+    title = Text(page.title, no_wrap=True, overflow="ellipsis") if page.title else None
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in page.columns:
         number = column in {"pid", "age"}
         table.add_column(
@@ -208,6 +214,5 @@ def drawn(page: Page) -> RenderableType:
             min_width=7 if number else None,
         )
     for cells, gone in zip(page.rows, page.gone, strict=True):
-        # as Text: a name may look like rich's markup
         table.add_row(*(Text(cell) for cell in cells), style="dim" if gone else "")
     return Group(table, Text(page.summary, style="dim", no_wrap=True, overflow="ellipsis"))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from rover.cli.cells import filled
 from rover.cli.options import configured
 from rover.cli.output import as_json, formed, watched
-from rover.cli.terminal import Screen, coloured, screen, show
-from rover.cli.text import amount, duration, filled
+from rover.cli.terminal import Screen, emphasised, screen, show
+from rover.cli.text import amount, duration
 from rover.cli.watching import watch
 from rover.errors import RoverError
 from rover.status.client import ask
@@ -45,7 +46,7 @@ def status(loaded: Loaded, *, output: str, again: bool, every: float) -> None:
         return
     told = _asked(state_dir)
     if output == "json":
-        click.echo(as_json(told))
+        show([as_json(told)])
     else:
         show(page(told, screen()))
     sys.exit(EXIT_CODES.get(told["state"], 1))
@@ -84,8 +85,9 @@ def page(
     """
     state, agent = told["state"], told["agent"]
     since = f"{datetime.fromtimestamp(agent['started'], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    word = coloured(state, COLOURS.get(state, "red"), shown)
-    lines = [f"{'state':{LABEL}}{word}, up {duration(agent['uptime'])}, since {since}"]
+    first = f"{state}, up {duration(agent['uptime'])}, since {since}"
+    lines = filled(f"{'state':{LABEL}}", first, shown.width, LABEL)
+    lines = emphasised(lines, state, COLOURS.get(state, "red"), shown)
     for label, text in _lines(told, before):
         lines += filled(f"{label:{LABEL}}", text, shown.width, LABEL)
     return lines

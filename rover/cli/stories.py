@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from rover.cli.terminal import coloured
-from rover.cli.text import duration, filled
+from rover.cli.cells import filled
+from rover.cli.terminal import emphasised
+from rover.cli.text import duration
 from rover.k8s.cgroup import SHOWN
 
 if TYPE_CHECKING:
@@ -159,5 +160,5 @@ def _wrapped(label: str, text: str, shown: Screen) -> list[str]:
     if label == "verdict":
         reason = text.partition(":")[0]
         colour = "green" if reason == "reported" else "yellow"
-        lines[0] = lines[0].replace(reason, coloured(reason, colour, shown))
+        lines = emphasised(lines, reason, colour, shown)
     return lines

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from rover.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""A disk or a quota is full, a file may not grow, a device or a terminal has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +48,44 @@ def coloured(text: str, colour: str, shown: Screen) -> str:
     return click.style(text, fg=colour, bold=True)
 
 
+def emphasised(lines: list[str], word: str, colour: str, shown: Screen) -> list[str]:
+    """Give a word a colour where it stands first in these lines."""
+    at = next((at for at, line in enumerate(lines) if word in line), None)
+    if at is None:
+        return lines
+    return [
+        *lines[:at],
+        lines[at].replace(word, coloured(word, colour, shown), 1),
+        *lines[at + 1 :],
+    ]
+
+
 def show(lines: Iterable[str]) -> None:
-    """Print lines; a name may hold what the terminal's encoding does not."""
-    encoding = sys.stdout.encoding or "ascii"
-    text = "".join(f"{line}\n" for line in lines)
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, color=True)
+    """Print lines.
+
+    Raises:
+        BrokenPipeError: nobody reads any longer.
+        OSError: they cannot be written, to a full disk for example.
+    """
+    write("".join(f"{line}\n" for line in lines))
+
+
+def write(text: str) -> None:
+    """Write to standard output at once; raises as `show` does."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Tell on standard error what a person should know; some of it may be others' words."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=True)
+
+
+def unwritable(error: BaseException) -> str:
+    """Say why nothing can be written; empty where it is something else that fails."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return f"cannot write: {error.strerror}"
+    return ""
 
 
 def mute() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from rover import __version__
+from rover.cli.terminal import show
 
 
 @click.command()
 def version() -> None:
     """Print the version."""
-    click.echo(f"rover {__version__}")
+    show([f"rover {__version__}"])

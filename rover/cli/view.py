@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from rover.cli.text import printable
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

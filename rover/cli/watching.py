@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from rover.cli.cells import cut, filled
 from rover.cli.output import as_json
-from rover.cli.terminal import Screen, coloured, mute, screen, show
-from rover.cli.text import filled
+from rover.cli.terminal import Screen, emphasised, mute, screen, show, write
 from rover.errors import RoverError
 
 if TYPE_CHECKING:
@@ -43,15 +42,14 @@ def watch(look: Callable[[Screen], list[str]], every: float, *, output: str) -> 
     moving = screen().moves
     try:
         if moving:
-            _write(ALTERNATE)
+            write(ALTERNATE)
         while True:
             shown = screen()
             lines = _looked(look, shown, output)
             if moving:
-                _write(_frame(lines, shown, f"every {every:g} s; Ctrl-C ends"))
+                write(_frame(lines, shown, f"every {every:g} s; Ctrl-C ends"))
             else:
                 show(lines if output in FOR_PROGRAMS else [_time(), *lines, ""])
-                sys.stdout.flush()
             time.sleep(every)
     except KeyboardInterrupt:
         pass
@@ -59,7 +57,7 @@ def watch(look: Callable[[Screen], list[str]], every: float, *, output: str) -> 
         mute()
     finally:
         if moving:
-            _write(BACK)
+            write(BACK)
         signal.signal(signal.SIGTERM, before)
 
 
@@ -69,9 +67,8 @@ def _looked(look: Callable[[Screen], list[str]], shown: Screen, output: str) -> 
     except RoverError as error:
         if output == "json":
             return [as_json({"error": str(error)}, line=True)]
-        mark = coloured(NO_ANSWER, "red", shown)
         lines = filled(f"{NO_ANSWER}  ", str(error), shown.width, len(NO_ANSWER) + 2)
-        return [lines[0].replace(NO_ANSWER, mark, 1), *lines[1:]]
+        return emphasised(lines, NO_ANSWER, "red", shown)
 
 
 def _time() -> str:
@@ -80,15 +77,10 @@ def _time() -> str:
 
 def _frame(lines: list[str], shown: Screen, foot: str) -> str:
     """Write lines over the ones before, and a last one that tells how many of them do not fit."""
-    room = shown.height - 2
+    room = max(shown.height - 2, 0)
     if len(lines) > room:
         foot = f"{len(lines) - room} more lines do not fit; {foot}"
         lines = lines[:room]
+    foot = cut(foot, shown.width)
     body = "".join(f"{line}{REST_OF_LINE}\r\n" for line in [*lines, ""])
     return f"{HOME}{body}{foot}{REST_OF_LINE}{REST_OF_SCREEN}"
-
-
-def _write(text: str) -> None:
-    encoding = sys.stdout.encoding or "ascii"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()

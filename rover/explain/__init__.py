@@ -1,7 +1,5 @@
-"""One process's whole story, for whoever asks why it is shown so or not at all."""
+"""One process's whole story, for whoever asks why it is shown so or not at all.
 
-from rover.explain.entities import explain, listed
-from rover.explain.question import Question, ask_of
-from rover.explain.story import Explainer
-
-__all__ = ["Explainer", "Question", "ask_of", "explain", "listed"]
+`rover.explain.story` tells it, `rover.explain.entities` the part that a list needs, to what
+`rover.explain.question` asks. Nothing is imported here, so that each costs only whom it serves.
+"""

@@ -147,7 +147,8 @@ def policy(forbidden: dict[str, int], paranoid: int) -> str:
     return (
         f"the agent has the capabilities, so a seccomp profile or an LSM forbids "
         f"{' and '.join(f'{name}(2)' for name in forbidden)}: in a pod set "
-        f"securityContext.seccompProfile: {{type: Unconfined}}{without}"
+        f"securityContext.seccompProfile: {{type: Unconfined}}, for a container "
+        f"--security-opt seccomp=unconfined{without}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rover.discovery.feed import Heard
 from rover.discovery.summary import summary_of
 from rover.errors import RoverError
-from rover.explain import explain, listed
+from rover.explain.entities import explain, listed
 from rover.status.overview import NO_WAY, About, Parts, overview
 from rover.status.own_cost import cost_of
 from rover.status.verdict import NO_DEFECTS, WORKS, Verdict
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from rover.discovery.census import Census
     from rover.discovery.feed import Feed
     from rover.discovery.loop import Discovery
-    from rover.explain import Explainer, Question
+    from rover.explain.question import Question
+    from rover.explain.story import Explainer
     from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
@@ -33,8 +35,9 @@ LATE: Final = 10.0
 longest turn measured, a first scan of 10,000 processes, takes a few."""
 FAILING: Final = 60.0
 """Seconds for which a step of a thread may fail by one defect after the other."""
-PORTION: Final = 256
-"""Processes that the discovery thread tells of at once."""
+SPELL: Final = 0.01
+"""Seconds for which the discovery thread tells of processes before it does its own work again: its
+turns are 25 ms apart, so portions of a few hundred would have 10,000 take a second."""
 SUMMARY_WITHIN: Final = 1.0
 """Seconds that the discovery thread has for the counts of an overview."""
 ATTACHED: Final = "attached"
@@ -177,11 +180,10 @@ class AgentAnswers:
         Raises:
             RoverError: the discovery thread does not answer.
         """
-        pids = self._discovery.inspect(_all_pids, about="processes")
+        left = deque(self._discovery.inspect(_all_pids, about="processes"))
         told = []
-        for at in range(0, len(pids), PORTION):
-            some = pids[at : at + PORTION]
-            told += self._discovery.inspect(partial(_whys, pids=some), about="processes")
+        while left:
+            told += self._discovery.inspect(partial(_whys, left=left), about="processes")
         return [listed(why, self._reporter.entity) for why in told]
 
     def explain(self, question: Question) -> Mapping[str, Any]:
@@ -202,8 +204,15 @@ def _all_pids(census: Census) -> list[int]:
     return sorted(census.table.pids() | census.kernel_threads.keys())
 
 
-def _whys(census: Census, pids: list[int]) -> list[Why]:
-    return [why for pid in pids if (why := census.why(pid))]
+def _whys(census: Census, left: deque[int]) -> list[Why]:
+    """Tell of the first of these, and take them away, for as long as a portion may last."""
+    until, told = time.monotonic() + SPELL, []
+    while left:
+        if why := census.why(left.popleft()):
+            told.append(why)
+        if time.monotonic() > until:
+            break
+    return told
 
 
 def _discovery_state(discovery: Discovery) -> str:

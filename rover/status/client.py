@@ -1,10 +1,14 @@
-"""Asks a running agent over its socket, for commands."""
+"""Asks a running agent over its socket, for commands.
+
+Its HTTP is as little as the agent's own (`rover.status.http`): Python's client would take longer to
+be imported than the answer takes to come.
+"""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import re
 import socket
 import stat
 from contextlib import closing
@@ -20,6 +24,13 @@ TIMEOUT: Final = 10.0
 """Seconds without a word from the agent; it ends what takes it longer."""
 MOST_BYTES: Final = 64 * 2**20
 """Of an answer."""
+PIECE: Final = 2**20
+"""Bytes that are taken at once."""
+HEAD: Final = re.compile(
+    rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(?:[^\r\n]+\r\n)*?"
+    rb"Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n"
+)
+"""Of an answer: its status, and how many bytes follow."""
 
 
 class NotAskedError(RoverError):
@@ -63,27 +74,49 @@ def ask(state_dir: Path | str, target: str, method: str = "GET") -> Told:
         RoverError: it does not answer.
     """
     path = Path(state_dir).absolute() / SOCKET_FILE
-    with closing(_Connection(path)) as connection:
+    with closing(_connected(path)) as connected:
         try:
-            connection.request(method, target)
-            answer = connection.getresponse()
-            body = answer.read(MOST_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
-            raise RoverError(f"the agent at {path} does not answer: {error!r}") from error
-    if len(body) > MOST_BYTES:
+            received = _exchanged(connected, method, target)
+        except TimeoutError as error:
+            raise RoverError(f"{path} gives no answer: {_silent(connected)}") from error
+        except OSError as error:
+            raise RoverError(
+                f"the agent at {path} does not answer: {error!r}; it may be ending: ask again"
+            ) from error
+    if len(received) > MOST_BYTES:
         raise RoverError(f"the agent's answer to {target} is larger than {MOST_BYTES} bytes")
-    return Told(HTTPStatus(answer.status), body)
+    head = HEAD.match(received)
+    if head is None or len(received) - head.end() != int(head[2]):
+        raise RoverError(
+            f"the agent at {path} broke off its answer after {len(received)} bytes; it may be "
+            "ending: ask again"
+        )
+    return Told(HTTPStatus(int(head[1])), bytes(received[head.end() :]))
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket, with an agent at its other end."""
+def _exchanged(connected: socket.socket, method: str, target: str) -> bytearray:
+    """Send a request; return all that comes, and little more than the most that may.
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
-        self._path = path
+    Raises:
+        OSError: the connection was broken, or nothing came for `TIMEOUT`.
+    """
+    connected.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("ascii"))
+    received = bytearray()
+    while len(received) <= MOST_BYTES and (piece := connected.recv(PIECE)):
+        received += piece
+    return received
 
-    def connect(self) -> None:
-        self.sock = _connected(self._path)
+
+def _silent(connected: socket.socket) -> str:
+    """Say what is known of an agent that is there and says nothing."""
+    try:
+        pid, _ = credentials(connected)
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return f"nothing came within {TIMEOUT:g} s"
+    if state in {b"T", b"t"}:
+        return f"its process {pid} is stopped; kill -CONT {pid} has it go on"
+    return f"nothing came from process {pid} within {TIMEOUT:g} s; its log may say what it does"
 
 
 def _connected(path: Path) -> socket.socket:
@@ -112,9 +145,9 @@ def _connected(path: Path) -> socket.socket:
         raise NotAskedError(
             f"{path} is for root and the agent's own user alone; ask as one of them"
         ) from error
-    except BaseException:
+    except OSError as error:
         connected.close()
-        raise
+        raise RoverError(f"{path} cannot be connected to: {error.strerror or error}") from error
     if uid not in {0, os.geteuid(), _owner(path)}:
         connected.close()
         raise RoverError(f"a process of uid {uid} listens at {path}, which is no agent of yours")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rover import __version__
 from rover.model import Reason
+from rover.printable import printable
 from rover.status.charts import chart
 from rover.status.http import Answer
 
@@ -145,10 +146,10 @@ def _listed(processes: Sequence[Mapping[str, Any]], search: str) -> Iterator[str
         "<th>Command</th></tr></thead><tbody>"
     )
     for each in found[:MOST_ROWS]:
-        command = escape(each["command_line"] or each["name"])
+        command = _shown(each["command_line"] or each["name"])
         yield (
             f'<tr><td class="pid">{each["pid"]}</td><td>{_entities(each)}</td>'
-            f"<td>{escape(_state(each))}</td>"
+            f"<td>{_shown(_state(each))}</td>"
             f'<td class="command"><div>{command}</div></td></tr>'
         )
     yield "</tbody></table>"
@@ -174,10 +175,15 @@ _PARTS: Final = ("layer", "service", "instance", "process")
 
 def _entities(process: Mapping[str, Any]) -> str:
     return "<br>".join(
-        f"{escape(each['service'])} <small>{escape(each['layer'])}, {escape(each['process'])}"
+        f"{_shown(each['service'])} <small>{_shown(each['layer'])}, {_shown(each['process'])}"
         f"</small>"
         for each in process["entities"]
     )
+
+
+def _shown(text: str) -> str:
+    """Write what others wrote: it is no markup, and turns the direction of nothing beside it."""
+    return escape(printable(text))
 
 
 def _state(process: Mapping[str, Any]) -> str:

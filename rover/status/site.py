@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from rover.errors import RoverError
-from rover.explain import ask_of
+from rover.explain.question import ask_of
 from rover.metrics import REGISTRY
 from rover.status.accept import wants_openmetrics
 from rover.status.hosts import is_ours, own_names
@@ -25,7 +25,7 @@ from rover.status.page import Shown, facts, page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from rover.explain import Question
+    from rover.explain.question import Question
     from rover.log_level import LevelNow, LogLevel
     from rover.status.history import History
     from rover.status.verdict import Verdict

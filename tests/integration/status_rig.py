@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rover.errors import RoverError
-from rover.explain import Question
+from rover.explain.question import Question
 from rover.log_level import LogLevel
 from rover.status.service import StatusService
 from rover.status.site import Answers

@@ -19,7 +19,7 @@ from status_rig import Fake, serving
 from stories import IN_POD, LISTED, ON_HOST, SERVICE, YOUNGER, cluster, host, regex, told
 
 from rover.backend import EmbeddedBackend
-from rover.explain import Question
+from rover.explain.question import Question
 from rover.k8s.records import PodsListed
 from rover.status.client import ask
 
@@ -101,7 +101,7 @@ def test_it_is_asked_by_pid_container_and_pod(tmp_path: Path, arguments: tuple, 
 )
 def test_what_is_no_question_is_told(tmp_path: Path, arguments: tuple, message: str):
     done = explain(tmp_path, *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
 
 

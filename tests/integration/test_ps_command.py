@@ -19,7 +19,7 @@ from status_rig import NOBODY, Fake, serving
 from stories import IN_POD, LISTED, ON_HOST, YOUNGER, Known, cluster, host, in_pod, kept, process
 
 from rover.backend import EmbeddedBackend
-from rover.explain import listed
+from rover.explain.entities import listed
 from rover.model import Reason
 from rover.reporter.state import EntityState, Standing
 from rover.table import Why

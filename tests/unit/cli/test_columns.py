@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.cells import cell_len
 
+from rover.cli.cells import cell_count
 from rover.cli.columns import GAP, fitted, laid_out
 from rover.cli.processes import NARROW, WIDE, table
+from rover.printable import printable
 
-cells = st.text(st.characters(categories=["L", "N", "P", "So"]), max_size=60)
+cells = st.text(st.characters(categories=["L", "M", "N", "P", "So"]), max_size=60).map(printable)
 rows = st.lists(
     st.tuples(st.integers(1, 4_194_304).map(str), *[cells] * (len(NARROW) - 1)), max_size=5
 )
 
 
-@given(rows, st.integers(60, 200))
+@given(rows, st.integers(20, 200))
 def test_no_line_is_wider_than_its_terminal(some: list, width: int):
-    assert all(cell_len(line) <= width for line in laid_out(NARROW, some, width))
+    assert all(cell_count(line) <= width for line in laid_out(NARROW, some, width))
 
 
 @given(rows, st.integers(20, 200))
@@ -45,6 +46,14 @@ def test_only_where_all_are_at_their_least_the_command_goes():
     least = 7 + 10 + 8 + 8 + 12 + 4 * GAP
     assert fitted(NARROW, natural, least)[-1] == 12
     assert fitted(NARROW, natural, least - 1)[-1] == 0
+
+
+def test_on_a_narrow_terminal_what_tells_least_goes_next():
+    natural = [7, 14, 14, 60, 80]
+    assert fitted(NARROW, natural, 40) == [7, 10, 8, 8, 0]
+    assert fitted(NARROW, natural, 30) == [7, 10, 0, 8, 0]
+    assert fitted(NARROW, natural, 20) == [7, 10, 0, 0, 0]
+    assert fitted(NARROW, natural, 12) == [7, 3, 0, 0, 0]
 
 
 def test_a_wide_terminal_has_all_columns():

@@ -18,9 +18,10 @@ from rover.cli.keys import Key, keys_in
 from rover.cli.live import show
 from rover.cli.screen import Place, page_of
 from rover.cli.screen import drawn as drawn_page
-from rover.cli.text import duration, printable
+from rover.cli.text import duration
 from rover.cli.view import FORGET_AFTER, View
 from rover.model import Changes, Entity, Process, ProcessKey, Report
+from rover.printable import printable
 from rover.stopping import StopRequest
 
 
@@ -284,8 +285,6 @@ def test_names_that_look_like_markup_are_shown_as_they_are(state, view):
 class Watched(io.StringIO):
     """Standard output that is no terminal, with a wait for what is written to it."""
 
-    encoding = "ascii"
-
     def __init__(self):
         super().__init__()
         self._written = threading.Condition()
@@ -323,8 +322,8 @@ def test_lines_are_written_until_the_view_is_stopped(state):
         changes.put(withdrawn("before"))
         state.report(report(host("ünder", 2)))
     assert sorted(output.getvalue().splitlines()) == [
-        "+ s/i/\\xfcnder pid=2",
         "+ s/i/before pid=1",
+        "+ s/i/ünder pid=2",
         "- s/i/before pid=1",
     ]
 

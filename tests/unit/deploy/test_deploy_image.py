@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.engine import words_of_the_doc
 from bench.image import ROVERS_FILE
+from bench.rig.container import Container
 from bench.rig.dockerfile import DOCKERFILE, instructions
 from rover import __version__
 from rover.cli.start import start
@@ -40,10 +42,11 @@ def test_the_option_has_the_same_letters():
     assert config.opts == ["-c", "--config"]
 
 
-def test_the_configuration_in_the_image_sets_nothing():
-    empty, plain = load(ROOT / "deploy" / ROVERS_FILE.name, {}), load(None, {})
-    assert empty.settings == plain.settings
-    assert empty.warnings == ()
+def test_the_configuration_in_the_image_says_defaults_and_is_not_complained_of():
+    said, plain = load(ROOT / "deploy" / ROVERS_FILE.name, {}), load(None, {})
+    assert said.settings == plain.settings
+    assert not said.sets_nothing
+    assert said.warnings == ()
 
 
 def test_the_image_holds_bcc_and_no_compiler():
@@ -87,6 +90,16 @@ def test_what_is_copied_is_there():
     for copied in of("COPY"):
         if not copied.startswith("--from="):
             assert (ROOT / copied.split()[0]).exists()
+
+
+def test_the_documents_commands_build_and_run_this_image_with_the_manifests_rights():
+    words = words_of_the_doc()
+    assert f"rover:{__version__}" in words["build"]
+    assert words["run"][-1] == f"rover:{__version__}"
+    given = {word.removeprefix("--cap-add=") for word in words["run"] if "cap-add" in word}
+    older_kernels = {"SYS_RESOURCE"}
+    assert given == {*Container.of_manifest("node").capabilities} - older_kernels
+    assert "seccomp=unconfined" in words["run"], "podman, and Docker before 23, forbid bpf(2)"
 
 
 def test_the_tag_is_the_version():

@@ -25,7 +25,7 @@ from stories import (
 )
 
 from rover.config.settings import ScanMode
-from rover.explain import Question
+from rover.explain.question import Question
 from rover.k8s.records import ContainerRecord, OwnerRef, PodSeen, PodsListed
 from rover.model import Reason
 from rover.naming.pods import join

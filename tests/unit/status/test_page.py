@@ -79,6 +79,12 @@ def test_what_processes_choose_stays_text(foreign: str, search: str):
     assert {tag for tag, _ in Tags(shown).found} <= plain
 
 
+def test_what_processes_choose_turns_no_direction_and_is_seen():
+    text = text_of([process(command_line="a\u202eb\u200bc\x9b2J", name="\u2066")])
+    assert "a\ufffdb\ufffdc\ufffd2J" in text
+    assert text.replace("\n", "").isprintable()
+
+
 def test_a_search_finds_by_all_its_words_whatever_their_case():
     processes = [process(1), process(2, command_line="nginx", entities=[])]
     assert "nginx" in text_of(processes, search="NGINX report")

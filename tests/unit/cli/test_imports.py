@@ -1,0 +1,23 @@
+"""A command imports what it needs: operators ask in loops, on hosts with other things to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+LARGE = ("grpc", "google.protobuf", "kubernetes", "prometheus_client", "psutil", "yaml", "re2",
+         "http.client", "http.server", "asyncio", "rich.console", "rich.table")  # fmt: skip
+LOOK = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*sys.modules)"
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "explain", "ps", "events", "id", "log_level", "config", "version"]
+)
+def test_what_asks_a_running_agent_brings_no_large_library_along(command: str):
+    said = subprocess.run(
+        [sys.executable, "-c", LOOK, f"rover.cli.{command}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(said.stdout.split()) & {*LARGE} == set()
