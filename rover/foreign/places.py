@@ -35,6 +35,8 @@ MOST_NAMES: Final = 8_192
 """Entries that are listed at most, whatever is asked for."""
 _MAX_NAME: Final = 10
 _ROOT_UID: Final = 0
+_LAST_TIME: Final = (1 << 63) - 1
+"""Nanoseconds, in the year 2262."""
 _TOLD_BURST: Final = 4_194_304
 _TOLD_RATE: Final = 16_384
 """Bytes of contents at once, and a second: a file that is written anew at each look costs the
@@ -198,7 +200,9 @@ class Places:
             held.signature = signature
             return
         digest = hash(content)
-        numbers = (serial, *held.key, status.st_mtime_ns)
+        # a file system may keep times of any year, 19 digits of seconds
+        modified = max(-_LAST_TIME, min(status.st_mtime_ns, _LAST_TIME))
+        numbers = (serial, *held.key, modified)
         if not serial and held.complaint is None and held.signature and digest == held.digest:
             held.signature = signature
             self._tell(pack(TOUCHED, *numbers))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _BELOW_TMPDIR: Final = "apache_skywalking/process"
 DOORS: Final = 4
 """Processes through whose root one directory is tried; some may just have ended."""
+OWNERS: Final = 64
+"""Processes among which the one is looked for that stands for a directory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +85,11 @@ class Directory:
         """Give processes through which it may be reached."""
         seats = chain.from_iterable(self.members.values())
         return [seat.process.pid for seat in islice(seats, DOORS)]
+
+    def owner(self) -> Process:
+        """Give the process that stands for it: root's where one of the first that share it is."""
+        seats = islice(chain.from_iterable(self.members.values()), OWNERS)
+        return min((seat.process for seat in seats), key=lambda process: process.uid)
 
     def named(self) -> tuple[int, int, int, int]:
         """Give the numbers that a request about it begins with."""

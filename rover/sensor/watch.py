@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover.foreign import wire
-from rover.foreign.records import Lost
+from rover.foreign.records import Look, Lost
 from rover.sensor.complaints import SHOWN, Complaints
 from rover.sensor.directory import Directory, Seat, Watched
 from rover.sensor.file import MetadataFile, Moment
@@ -354,7 +354,7 @@ class Sensor:
             process.uid,
             *directory.doors(),
             text=directory.path(),
-            directory=directory.number,
+            look=self._look(directory, process),
         )
         if serial:
             seat.asked = True
@@ -362,14 +362,24 @@ class Sensor:
         return serial
 
     def _have_listed(self, directory: Directory) -> int:
-        return self._reads.send(
+        look = self._look(directory, directory.owner())
+        serial = self._reads.send(
             wire.LIST,
             *directory.named(),
             len(directory.members) + _STRANGERS,
             *directory.doors(),
             text=directory.path(),
-            directory=directory.number,
+            look=look,
         )
+        if not serial:
+            left_alone = f"{directory.place.tmpdir[:SHOWN]} is left alone"
+            directory.obstacle = f"{left_alone}: {self._reads.why_late(look.blame)}"
+        return serial
+
+    def _look(self, directory: Directory, process: Process) -> Look:
+        place = directory.place
+        blame = self._reads.blame(process.pid, process.uid, place.mount_namespace)
+        return Look(directory.number, blame)
 
     def _have_looked_over(self) -> None:
         """Have as many directories looked at as one look may cost, in turns."""
@@ -381,7 +391,7 @@ class Sensor:
             if directory.asked or directory.avoided_until > now:
                 continue
             directory.asked = self._have_listed(directory)
-            looks += 1
+            looks += bool(directory.asked)
             # to the end of the line
             self._directories[place] = self._directories.pop(place)
 

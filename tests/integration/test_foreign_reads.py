@@ -20,7 +20,7 @@ from rover.foreign.blame import Blame
 from rover.foreign.direct import DirectReads
 from rover.foreign.process import Child
 from rover.foreign.reads import ForeignReads
-from rover.foreign.records import Found
+from rover.foreign.records import Found, Look
 from rover.foreign.walk import identity_of
 from rover.foreign.wire import LIST
 
@@ -129,6 +129,7 @@ class Misled:
 
     def __init__(self, folder: Path, place: Path) -> None:
         self.place = place
+        self.blame = Blame(7, 0)
         (folder / "7").mkdir(parents=True)
         (folder / "7" / "root").symlink_to(place.parent)
         mounts = Path("/proc/self/mountinfo").read_text()
@@ -141,7 +142,7 @@ class Misled:
     def look(self) -> int:
         return self.reads.send(
             LIST, 1, 0, self.root.mount, self.root.inode, 10, 7,
-            text=b"/" + os.fsencode(self.place.name) + b"/x", directory=1,
+            text=b"/" + os.fsencode(self.place.name) + b"/x", look=Look(1, self.blame),
         )  # fmt: skip
 
 
