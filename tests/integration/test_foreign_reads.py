@@ -158,6 +158,7 @@ def test_children_that_the_kernel_holds_are_left_behind_and_no_more_than_a_few(
         reads = misled.reads
         reads.start()
         for number in range(1, supervisor.MAX_LEFT_BEHIND + 1):
+            misled.blame = Blame(number, 0)
             eventually(misled.look, within=10)
             eventually(lambda number=number: reads.figures().left_behind == number, within=20)
         assert "4 reads hang in the kernel" in eventually(lambda: not reads.works and reads.state())
@@ -169,6 +170,37 @@ def test_children_that_the_kernel_holds_are_left_behind_and_no_more_than_a_few(
         assert started == supervisor.MAX_LEFT_BEHIND
     # the server is gone: so are they
     eventually(lambda: all(child.has_ended() for child in reads._left_behind), within=10)
+
+
+@pytest.mark.kernel
+def test_who_has_a_child_hang_has_no_other_one_hang(tmp_path, eventually, monkeypatch):
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.05)
+    place = tmp_path / "fuse"
+    place.mkdir()
+    with fuse.mounted(place, f"{fuse.LOOKUP},{fuse.GETATTR},{fuse.ACCESS}"):
+        misled = Misled(tmp_path / "proc", place)
+        misled.blame = Blame(7, 1000)
+        reads = misled.reads
+        reads.start()
+        misled.look()
+        eventually(lambda: reads.figures().left_behind == 1 and reads.works, within=20)
+        misled.blame = Blame(8, 1000)
+        assert misled.look() == 0
+        assert "left out" in reads.why_late(misled.blame)
+    eventually(lambda: reads.figures().left_behind == 0, within=10)
+    reads.stop()
+
+
+def test_what_a_child_was_at_when_it_ended_is_left_out_for_a_while(reads, eventually, caplog):
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
+    assert reads._child
+    os.kill(reads._child.pid, signal.SIGSTOP)
+    assert reads.ask([Blame(1, 0)], LIMIT, with_place=False) != [0]
+    os.kill(reads._child.pid, signal.SIGKILL)
+    eventually(lambda: reads.figures().children_started == 2)
+    assert reads.ask([Blame(1, 0)], LIMIT, with_place=False) == [0]
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
+    assert "pid 1 of uid 0" in caplog.text
 
 
 @pytest.mark.kernel
