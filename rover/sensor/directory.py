@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rover.sensor.file import MetadataFile
 
 _BELOW_TMPDIR: Final = "apache_skywalking/process"
+SHOWN: Final = 200
+"""Characters of a TMPDIR that are shown."""
 DOORS: Final = 4
 """Processes through whose root one directory is tried; some may just have ended."""
 OWNERS: Final = 64
@@ -95,6 +97,10 @@ class Directory:
         """Give the numbers that a request about it begins with."""
         place = self.place
         return self.number, place.mount_namespace, place.root_mount, place.root_inode
+
+    def shown(self) -> str:
+        """Give its TMPDIR for people, valid UTF-8."""
+        return os.fsencode(self.place.tmpdir[:SHOWN]).decode("utf-8", "replace")
 
     def path(self) -> bytes:
         """Give its path below the root."""

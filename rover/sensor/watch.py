@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover.foreign import wire
 from rover.foreign.records import Look, Lost
-from rover.sensor.complaints import SHOWN, Complaints
+from rover.sensor.complaints import Complaints
 from rover.sensor.directory import Directory, Seat, Watched
 from rover.sensor.file import MetadataFile, Moment
 
@@ -299,7 +299,7 @@ class Sensor:
             self._complaints.avoided(directory, reason)
         pause = _AVOIDED_S * 2.0 ** min(directory.avoided_times, 20)
         directory.avoided_until = time.monotonic() + min(pause, _LONGEST_AVOIDED_S)
-        directory.obstacle = f"{directory.place.tmpdir[:SHOWN]} is left alone: {reason}"
+        directory.obstacle = f"{directory.shown()} is left alone: {reason}"
 
     def _begin_anew(self, news: Lost) -> None:
         """Tell a new child what the one before it knew."""
@@ -372,8 +372,8 @@ class Sensor:
             look=look,
         )
         if not serial:
-            left_alone = f"{directory.place.tmpdir[:SHOWN]} is left alone"
-            directory.obstacle = f"{left_alone}: {self._reads.why_late(look.blame)}"
+            reason = self._reads.why_late(look.blame)
+            directory.obstacle = f"{directory.shown()} is left alone: {reason}"
         return serial
 
     def _look(self, directory: Directory, process: Process) -> Look:

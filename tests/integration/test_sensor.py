@@ -156,6 +156,24 @@ def test_a_process_under_another_root_is_seen_there(sensor, spawn, tmp_path):
     assert service(sensor, agent.process) == "chrooted"
 
 
+def test_a_directory_of_one_who_holds_reads_up_is_left_alone_and_says_so(
+    sensor, spawn, tmp_path, monkeypatch
+):
+    agent = Agent(spawn, TMPDIR=str(tmp_path))
+    agent.tell("shop")
+    process = agent.process
+    monkeypatch.setattr(watch, "_DEFAULT_TMPDIR", str(tmp_path))  # another process may have /tmp
+    blame = sensor.reads.blame(process.pid, process.uid, process.mount_namespace)
+    sensor.reads._blames.strike(blame, time.monotonic())
+    sensor.watch(process, time.time())
+    assert service(sensor, process) is None
+    assert not sensor.is_pending(process.key)
+    assert "left out" in sensor.obstacle(process.key)
+    sensor.reads._blames = type(sensor.reads._blames)()
+    assert sensor.refresh(time.time()) == {process.key}
+    assert (service(sensor, process), sensor.obstacle(process.key)) == ("shop", "")
+
+
 def test_processes_that_share_a_directory_are_looked_at_by_one_listing(sensor, spawn, tmp_path):
     agents = [Agent(spawn, TMPDIR=str(tmp_path)) for _ in range(3)]
     for number, agent in enumerate(agents):
