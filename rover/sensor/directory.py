@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ SHOWN: Final = 200
 """Characters of a TMPDIR that are shown."""
 DOORS: Final = 4
 """Processes through whose root one directory is tried; some may just have ended."""
+_OF_JAVA: Final = re.compile(rb"(?:^|\0)-Djava\.io\.tmpdir=([^\0]{1,4095})(?=\0|$)")
+"""What servlet containers and databases start Java with."""
 OWNERS: Final = 64
 """Processes among which the one is looked for that stands for a directory."""
 
@@ -136,3 +139,12 @@ class Directory:
         self.holders.pop(seat.process.key, None)
         if seat.waits and seat in self.waiting:
             self.waiting.remove(seat)
+
+
+def java_tmpdir(process: Process) -> str:
+    """Give the directory that a Java program was told to use for its files, the last one named."""
+    named = _OF_JAVA.findall(process.arguments)
+    if not named:
+        return ""
+    path = os.path.join(process.cwd or "/", os.fsdecode(named[-1]))  # noqa: PTH118  a text is wanted
+    return path.rstrip("/") or "/"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover.foreign import wire
 from rover.foreign.records import Look, Lost
 from rover.sensor.complaints import Complaints
-from rover.sensor.directory import Directory, Seat, Watched
+from rover.sensor.directory import Directory, Seat, Watched, java_tmpdir
 from rover.sensor.file import MetadataFile, Moment
 
 if TYPE_CHECKING:
@@ -149,10 +149,9 @@ class Sensor:
             self._complaints.refused += 1
             return
         watched = self._watched[process.key] = Watched(process)
-        places = [place]
-        if place.tmpdir != _DEFAULT_TMPDIR:
-            # Java looks at no TMPDIR, and other runtimes at none that is not there
-            places.append(place._replace(tmpdir=_DEFAULT_TMPDIR))
+        # Java looks at no TMPDIR, and other runtimes at none that is not there
+        tmpdirs = dict.fromkeys((java_tmpdir(process), place.tmpdir, _DEFAULT_TMPDIR))
+        places = (place._replace(tmpdir=tmpdir) for tmpdir in tmpdirs if tmpdir)
         watched.seats = tuple(Seat(watched, self._directory(each)) for each in places)
         for seat in watched.seats:
             seat.directory.add(seat)

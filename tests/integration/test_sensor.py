@@ -26,6 +26,9 @@ NAMES = "layer=GENERAL\nservice_name={service}\ninstance_name=i\nprocess_name=p\
 AGENT = """
 import os, shutil, sys
 tmpdir = os.environ.get("TMPDIR") or "/tmp"
+for word in sys.argv:
+    if word.startswith("-Djava.io.tmpdir="):
+        tmpdir = word.partition("=")[2]
 place = f"{tmpdir}/apache_skywalking/process/{os.getpid()}"
 path = os.path.join(place, "metadata.properties")
 for word in sys.stdin:
@@ -43,10 +46,10 @@ for word in sys.stdin:
 class Agent:
     """A process with an agent, perhaps in namespaces of its own."""
 
-    def __init__(self, spawn, *wrapper, **environment):
+    def __init__(self, spawn, *wrapper, options=(), **environment):
         # the environment's own link may lie below a /tmp that the wrapper hides
         python = str(Path(sys.executable).resolve())
-        command = [*wrapper, python, "-c", AGENT]
+        command = [*wrapper, python, "-c", AGENT, *options]
         pipe = subprocess.PIPE
         self.outer = spawn(
             *command, stdin=pipe, stdout=pipe, env={"PATH": os.environ["PATH"], **environment}
@@ -174,6 +177,14 @@ def test_a_directory_of_one_who_holds_reads_up_is_left_alone_and_says_so(
     assert (service(sensor, process), sensor.obstacle(process.key)) == ("shop", "")
 
 
+def test_a_java_program_is_looked_for_where_its_command_line_has_it_write(sensor, spawn, tmp_path):
+    options = ("-Djava.io.tmpdir=/nowhere", f"-Djava.io.tmpdir={tmp_path}/")
+    agent = Agent(spawn, options=options, TMPDIR="/var/tmp")  # noqa: S108
+    agent.tell("shop")
+    sensor.watch(agent.process, time.time())
+    assert service(sensor, agent.process) == "shop"
+
+
 def test_processes_that_share_a_directory_are_looked_at_by_one_listing(sensor, spawn, tmp_path):
     agents = [Agent(spawn, TMPDIR=str(tmp_path)) for _ in range(3)]
     for number, agent in enumerate(agents):
@@ -232,7 +243,7 @@ class FakeProc:
         os.close(root)
         tmpdir = absolute_tmpdir(tmpdir_of(home / "environ"), "/")
         place = Place(2, identity.mount, identity.inode, tmpdir)
-        return Process(key, 1, "p", "/p", "p", "/", uid, "", 1, 2, own_pid or pid, 1, place=place)
+        return Process(key, 1, "p", "/p", b"p", "/", uid, "", 1, 2, own_pid or pid, 1, place=place)
 
     def file(self, name):
         return self.tmp / "apache_skywalking" / "process" / str(name) / "metadata.properties"
