@@ -96,6 +96,8 @@ class Blames:
 
     def slow(self, blame: Blame, seconds: float, now: float) -> float:
         """Take note that a read came, but slowly; return the seconds of its user's pause."""
+        if self.pause(blame, now):  # asked before that began
+            return 0.0
         key = blame.key
         before, at = self._slow.pop(key, (0.0, now))
         taken = max(0.0, before - (now - at) * SLOW_SHARE) + seconds

@@ -97,9 +97,11 @@ def _answers_of(
     ) -> Callable[[list[int], bytes], None]:
         def answered(numbers: list[int], text: bytes) -> None:
             pace.begin()
-            answer(numbers, text)
-            if held_up := pace.held_up():
-                tell(pack(SLOW, numbers[0], int(held_up * 1e6)))
+            try:
+                answer(numbers, text)
+            finally:
+                if held_up := pace.held_up():
+                    tell(pack(SLOW, numbers[0], int(held_up * 1e6)))
 
         return answered
 

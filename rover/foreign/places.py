@@ -98,6 +98,12 @@ class Places:
         directory = self._directories.setdefault(number, Directory())
         try:
             opened = self._open(pids, namespace, Identity(mount, inode), path)
+            try:
+                for held in list(directory.held.values()):
+                    self._look(0, opened, held)
+                names = _names(opened, min(most, MOST_NAMES))
+            finally:
+                os.close(opened)
         except (OSError, Refused) as error:
             told, reason = _outcome(error)
             directory.names = None
@@ -105,12 +111,6 @@ class Places:
                 self._none(0, held, "")
             self._tell(pack(LISTED, serial, number, told, text=reason.encode()))
             return
-        try:
-            for held in list(directory.held.values()):
-                self._look(0, opened, held)
-            names = _names(opened, min(most, MOST_NAMES))
-        finally:
-            os.close(opened)
         if names is None:
             directory.names = None
             self._tell(pack(LISTED, serial, number, TOO_MANY))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover.foreign import wire
 from rover.foreign.records import Look, Lost
 from rover.sensor.complaints import Complaints
-from rover.sensor.directory import Directory, Seat, Watched, java_tmpdir
+from rover.sensor.directory import SHOWN, Directory, Seat, Watched, java_tmpdir
 from rover.sensor.file import MetadataFile, Moment
 
 if TYPE_CHECKING:
@@ -224,6 +224,8 @@ class Sensor:
 
     def _answered(self, answer: Answer, moment: Moment) -> set[ProcessKey]:
         numbers = answer.numbers
+        if answer.word == wire.DEFECT:
+            return self._unanswered(answer)
         directory = self._numbered.get(numbers[1]) if len(numbers) > 1 else None
         if directory is None:
             self._asked.pop(answer.serial, None)
@@ -241,6 +243,20 @@ class Sensor:
             if seat.process.uid == uid and self._told(seat, answer, moment):
                 changed.add(seat.process.key)
         return changed
+
+    def _unanswered(self, answer: Answer) -> set[ProcessKey]:
+        """Leave what the child had no answer to alone for a while; return who waited for it."""
+        seat = self._asked.pop(answer.serial, None)
+        if seat:
+            seat.asked = False
+            return {seat.process.key} if self._settle(seat) else set()
+        for directory in self._directories.values():
+            if directory.asked == answer.serial:
+                directory.asked, directory.present = 0, None  # what is there is not known
+                self._avoid(directory, answer.text[:SHOWN].decode("utf-8", "replace"))
+                waiting, directory.waiting = directory.waiting, []
+                return {each.process.key for each in waiting if self._settle(each)}
+        return set()
 
     def _told(self, seat: Seat, answer: Answer, moment: Moment) -> bool:
         """Take in what was said of one file; tell whether the process is to be judged again."""

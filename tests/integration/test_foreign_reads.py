@@ -106,6 +106,8 @@ def test_a_child_that_was_killed_or_stopped_is_replaced(reads, number, eventuall
     assert reads._child
     first = reads._child.pid
     os.kill(first, number)
+    if number == signal.SIGKILL:  # whatever it was at when it ended would be left out
+        eventually(lambda: reads._child and reads._child.pid != first)
     assert eventually(lambda: line_of(reads), within=20) == OWN_LINE
     assert reads._child.pid != first
     assert not Path(f"/proc/{first}").exists()
@@ -139,10 +141,10 @@ class Misled:
         os.close(root)
         self.reads = ForeignReads(proc=str(folder))
 
-    def look(self) -> int:
+    def look(self, name: str = "x") -> int:
         return self.reads.send(
             LIST, 1, 0, self.root.mount, self.root.inode, 10, 7,
-            text=b"/" + os.fsencode(self.place.name) + b"/x", look=Look(1, self.blame),
+            text=os.fsencode(f"/{self.place.name}/{name}"), look=Look(1, self.blame),
         )  # fmt: skip
 
 
@@ -189,6 +191,26 @@ def test_who_has_a_child_hang_has_no_other_one_hang(tmp_path, eventually, monkey
         assert "left out" in reads.why_late(misled.blame)
     eventually(lambda: reads.figures().left_behind == 0, within=10)
     reads.stop()
+
+
+@pytest.mark.kernel
+def test_whose_directories_answer_slowly_is_left_out_and_no_child_ends_by_it(tmp_path, eventually):
+    place = tmp_path / "fuse"
+    place.mkdir()
+    with fuse.mounted(place, "", delay=0.15):
+        misled = Misled(tmp_path / "proc", place)
+        misled.blame = Blame(7, 1000)
+        reads = misled.reads
+        reads.start()
+        for number in range(6):
+            misled.look(f"x{number}")
+        eventually(lambda: reads.figures().left_out, within=20)
+        assert misled.look("y") == 0
+        figures = reads.figures()
+        assert (figures.held_up, figures.children_started) == (0, 1)
+        misled.blame = Blame(8, 1001)
+        assert misled.look("z")
+        reads.stop()
 
 
 def test_what_a_child_was_at_when_it_ended_is_left_out_for_a_while(reads, eventually, caplog):

@@ -13,6 +13,8 @@ import pytest
 
 from rover.discovery.procfs import ProcReader
 from rover.discovery.procfs_text import absolute_tmpdir
+from rover.foreign import wire
+from rover.foreign.lane import Answer
 from rover.foreign.reads import ForeignReads
 from rover.foreign.strings import tmpdir_of
 from rover.foreign.walk import identity_of
@@ -468,6 +470,29 @@ def test_what_is_known_outlives_the_child_that_read_it(made_up, proc, eventually
     proc.write(8)
     made_up.refresh(time.time())
     assert watched(made_up, proc.process(8)) == "shop"
+
+
+def test_what_the_child_had_no_answer_to_is_looked_at_again_after_a_while(
+    made_up, proc, monkeypatch
+):
+    proc.write(7)
+    monkeypatch.setattr(watch, "_AVOIDED_S", 0.01)
+    real = made_up.reads.received
+
+    def failing():
+        return [
+            Answer(wire.DEFECT, [each.serial], b"boom") if each.serial else each for each in real()
+        ]
+
+    process = proc.process(7)
+    with monkeypatch.context() as broken:
+        broken.setattr(made_up.reads, "received", failing)
+        assert watched(made_up, process) is None
+        assert "boom" in made_up.obstacle(process.key)
+        assert not made_up.is_pending(process.key)
+    time.sleep(0.02)
+    made_up.refresh(time.time())
+    assert (service(made_up, process), made_up.obstacle(process.key)) == ("shop", "")
 
 
 def test_a_tmpdir_on_a_server_is_not_touched_and_said_once(made_up, proc, caplog):
