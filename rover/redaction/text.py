@@ -96,9 +96,13 @@ SHAPE_SIGNS: Final = (
 )
 
 
+_SHAPE_SIGN: Final = re.compile("|".join(map(re.escape, SHAPE_SIGNS)))
+"""The same for short texts, in half the time."""
+
+
 def masked_text(text: str) -> str:
     """Mask the secrets in a text that has no list of arguments in it."""
-    if any(sign in text for sign in SHAPE_SIGNS):
+    if _SHAPE_SIGN.search(text):
         text = _SHAPES.sub(MASK, text)
     text = masked_urls(text)
     if _QUOTED_SIGN.search(text):
