@@ -107,7 +107,7 @@ class Supervisor:
                 return self._fault or "not started"
             if self._left_behind or (last and self._blames.active(now)):
                 return (
-                    f"stuck for {now - self._blames.last_at:.0f} s on {last}, which is left out;"
+                    f"stuck for {now - self._blames.last_at:.0f} s on {last or 'a read'}, which is left out;"
                     " others are read"
                 )
             at = child.memory.oldest()
@@ -293,7 +293,7 @@ class Supervisor:
         if len(self._left_behind) >= MAX_LEFT_BEHIND:
             fault = (
                 f"paused: {len(self._left_behind)} reads hang in the kernel and cannot be ended,"
-                f" the last on {self._blames.last}"
+                f" the last on {self._blames.last or 'a read'}"
             )
         else:
             try:
