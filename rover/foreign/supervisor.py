@@ -107,8 +107,8 @@ class Supervisor:
                 return self._fault or "not started"
             if self._left_behind or (last and self._blames.active(now)):
                 return (
-                    f"stuck for {now - self._blames.last_at:.0f} s on {last or 'a read'}, which is left out;"
-                    " others are read"
+                    f"stuck for {now - self._blames.last_at:.0f} s on {last or 'a read'},"
+                    " which is left out; others are read"
                 )
             at = child.memory.oldest()
             if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
