@@ -3,7 +3,8 @@
 First the process itself: it may be stuck by no will of its own. Where a third process of one user
 has done so, that user, who could hold up the next read through the next process. Root's processes
 are told apart by their mount namespace, for a container's root is not the host's; those of the host
-stand each for itself. Reads that come slowly count together as one that does not come.
+stand each for itself; and the users in a user namespace by who made it, if that was not root. Reads
+that come slowly count together as one that does not come.
 
 A child that the kernel does not let go takes one of few places for as long as it hangs: nobody who
 has one of them may have another, and the last is the host's root's alone.
@@ -43,12 +44,14 @@ class Blame(NamedTuple):
     uid: int
     namespace: int = 0
     """The mount namespace, 0 where it is the agent's own or not known."""
+    owner: int = 0
+    """Who made the user namespace that the process is in; 0 where that is root or not known."""
 
     @property
     def key(self) -> tuple[str, int]:
         """What is left out together."""
         if self.uid != _ROOT_UID:
-            return "uid", self.uid
+            return "uid", self.owner or self.uid
         if self.namespace:
             return "mount namespace", self.namespace
         return "pid", self.pid

@@ -64,6 +64,7 @@ class ForeignReads(Supervisor):
             serials, wanted = [], {}
             for blame in threads:
                 serial = 0
+                blame = self._owned(blame) if self._owners else blame  # noqa: PLW2901
                 if child and not self._blames.pause(blame, now):
                     serial = next(self._serials)
                     wanted[serial] = blame
@@ -93,6 +94,7 @@ class ForeignReads(Supervisor):
         """Say why nothing was found of a process."""
         now = time.monotonic()
         with self._changed:
+            blame = self._owned(blame) if self._owners else blame
             pause = self._blames.pause(blame, now)
             if self._child is None:
                 return self._fault
@@ -164,7 +166,8 @@ class ForeignReads(Supervisor):
                 return 0
             if look is None:
                 return int(child.files.send(pack(word, *numbers, text=text), {}))
-            if self._blames.pause(look.blame, time.monotonic()):
+            blame = self._owned(look.blame) if self._owners else look.blame
+            if self._blames.pause(blame, time.monotonic()):
                 return 0
             serial, quiet = next(self._serials), not child.files.outstanding
             sent = child.files.send(pack(word, serial, *numbers, text=text), {serial: look})

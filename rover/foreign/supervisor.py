@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover.foreign.blame import Blame, Blames
+from rover.foreign.owners import owner_of
 from rover.foreign.process import Child
 from rover.foreign.records import Look, Lost, ReadFigures
 from rover.foreign.wire import DEFECT
@@ -52,6 +53,9 @@ class Supervisor:
         self._changed = threading.Condition()
         # from here on under the condition's lock
         self._blames = Blames()
+        self._owners = False
+        """Whether any who is or was left out is so as the maker of a user namespace: only then is
+        it asked of others."""
         self._child: Child | None = None
         self._retired: list[Child] = []
         self.own_pids = {os.getpid()}
@@ -223,7 +227,7 @@ class Supervisor:
                 struck.append(blame)
         with self._changed:
             for blame in struck:
-                self._blames.strike(blame, time.monotonic())
+                self._blames.strike(self._blamed(blame), time.monotonic())
         log.warning(
             "foreign_reads.ended pid=%d while it read of %s; it is started again",
             child.pid,
@@ -234,6 +238,7 @@ class Supervisor:
     def _give_up(self, child: Child, at: Blame | Look) -> None:
         """Replace a child that is held up, and leave out who did it."""
         blame, directory = _behind(at)
+        blame = self._blamed(blame)
         with self._changed:
             self._held_up += 1
             pause = self._blames.strike(blame, time.monotonic())
@@ -248,7 +253,7 @@ class Supervisor:
 
     def _note_slow(self, lane: Lane[Blame] | Lane[Look]) -> None:
         """Leave out whose reads come slowly time and again; with the lock held."""
-        slow = [(_behind(at)[0], seconds) for at, seconds in lane.slow]
+        slow = [(self._blamed(_behind(at)[0]), seconds) for at, seconds in lane.slow]
         lane.slow.clear()
         for blame, seconds in slow:
             if pause := self._blames.slow(blame, seconds, time.monotonic()):
@@ -258,6 +263,18 @@ class Supervisor:
                     blame.key[0],
                     pause,
                 )
+
+    def _owned(self, blame: Blame) -> Blame:
+        """Add who made the user namespace of a process."""
+        if not blame.uid or blame.owner:
+            return blame
+        return blame._replace(owner=max(0, owner_of(blame.pid, self._proc)))
+
+    def _blamed(self, blame: Blame) -> Blame:
+        """The same for one that is to be left out."""
+        blame = self._owned(blame)
+        self._owners |= blame.owner > 0
+        return blame
 
     def _note_held(self) -> None:
         """Leave out whose reads hang in children left behind, and keep the last place for root."""
