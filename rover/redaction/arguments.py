@@ -16,22 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SIGNS: Final = (
-    *("pass", "pwd", "pswd", "pw", "secret", "token", "key", "cred", "auth", "bearer", "basic "),
+    "basic ",
     *(
-        "jwt",
-        "cookie",
-        "psk",
-        "otp",
-        "kennwort",
-        "contrasena",
-        "senha",
-        "://",
-        "@",
-        "sig=",
-        "signature",
-    ),
-    *("hmac", "mdp", "clave", "parola", "haslo", "heslo", "wachtwoord", "losenord", "salasana"),
-    *("-pat", "_pat"),
+        "pass pwd pswd pw secret token key cred auth bearer jwt cookie psk otp kennwort contrasena "
+        "senha hmac mdp clave parola haslo heslo wachtwoord losenord salasana :// @ sig= signature "
+        "-pat _pat"
+    ).split(),
 )
 """Without one of these, in lower case, a command line of no known tool holds no known secret."""
 
