@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rover.redaction.lines import BLANKS, pieces_of, word_of
-from rover.redaction.names import FOREIGN, LONGEST_NAME, is_secret_option, speaks_of_secrets
+from rover.redaction.names import (
+    FOREIGN,
+    LONGEST_NAME,
+    is_secret_option,
+    speaks_of_secrets,
+    words_of,
+)
 from rover.redaction.text import NAME, SHAPE_SIGNS, TELLING, masked_text
 from rover.redaction.tools import LEADERS, NOTHING, TAKING_SECRETS, VERSIONED, Tool, tool_of
 from rover.redaction.urls import MASK
@@ -15,13 +21,10 @@ from rover.redaction.urls import MASK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SIGNS: Final = (
-    "basic ",
-    *(
-        "pass pwd pswd pw secret token key cred auth bearer jwt cookie psk otp kennwort contrasena "
-        "senha hmac mdp clave parola haslo heslo wachtwoord losenord salasana :// @ sig= signature "
-        "-pat _pat"
-    ).split(),
+_SIGNS: Final = {"basic "} | words_of(
+    "pass pwd pswd pw secret token key cred auth bearer jwt cookie psk otp kennwort contrasena "
+    "senha hmac mdp clave parola haslo heslo wachtwoord losenord salasana :// @ sig= signature "
+    "-pat _pat"
 )
 """Without one of these, in lower case, a command line of no known tool holds no known secret."""
 

@@ -83,9 +83,9 @@ _PATHS: Final = frozenset({"private", "priv", "certificate", "ssh"})
 
 FOREIGN: Final = tuple(
     word.encode().decode("latin-1")
-    for word in (
+    for word in words_of(
         "contraseña lösenord hasło şifre jelszó пароль 密码 密碼 パスワード 비밀번호 κωδικός סיסמה"
-    ).split()
+    )
 )
 """Passwords in other letters, as bytes of UTF-8 read as latin-1: no word ends within them."""
 
