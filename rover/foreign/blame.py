@@ -30,10 +30,12 @@ MAX_CULPRITS: Final = 1_024
 MANY: Final = 4
 MANY_WITHIN_S: Final = 300.0
 """So many held up in so long, whoever it was: then all users but root are left out for a while."""
-SLOW_S: Final = 0.5
+SLOW_S: Final = 1.0
 """Seconds that the slow reads of one user's processes may take together."""
-SLOW_SHARE: Final = 0.01
+SLOW_SHARE: Final = 0.02
 """Of the time that passes, what they may take again."""
+LONGEST_OF_SLOW_S: Final = 60.0
+"""Seconds for which a user is left out for that: a disk that is overloaded is slow as well."""
 _ROOT_UID: Final = 0
 
 
@@ -110,7 +112,7 @@ class Blames:
         if taken < SLOW_S:
             return 0.0
         self.last, self.last_at = blame, now
-        self._strike(key, blame.pid, now, 1, LONGEST_OF_ALL_S)
+        self._strike(key, blame.pid, now, 1, LONGEST_OF_SLOW_S)
         return self.pause(blame, now)
 
     def hold(self, blames: Iterable[Blame], *, last_place: bool) -> None:

@@ -38,7 +38,7 @@ def test_the_owner_of_the_outermost_namespace_is_told_and_left_out_with_all_in_i
     reads = ForeignReads()
     mapped, other = Blame(inside.pid, 100_000), Blame(os.getpid(), 100_001)
     for _ in range(3):
-        reads._blames.slow(reads._blamed(mapped), 0.4, time.monotonic())
+        reads._blames.slow(reads._blamed(mapped), 0.6, time.monotonic())
     assert reads._blames.pause(reads._owned(mapped), time.monotonic())
     assert not reads._blames.pause(reads._owned(other), time.monotonic())
     assert reads._blames.pause(Blame(1, 65534), time.monotonic()), "its maker is the same"

@@ -197,7 +197,7 @@ def test_who_has_a_child_hang_has_no_other_one_hang(tmp_path, eventually, monkey
 def test_whose_directories_answer_slowly_is_left_out_and_no_child_ends_by_it(tmp_path, eventually):
     place = tmp_path / "fuse"
     place.mkdir()
-    with fuse.mounted(place, "", delay=0.15):
+    with fuse.mounted(place, "", delay=0.25):
         misled = Misled(tmp_path / "proc", place)
         misled.blame = Blame(7, 1000)
         reads = misled.reads
