@@ -9,8 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-LEAST_S: Final = 0.02
-"""Seconds from which on it is told; a disk that is busy takes as long now and then."""
+LEAST_S: Final = 0.1
+"""Seconds from which on it is told. Where a host is overloaded, a process that has its own memory's
+lock waits for a processor for some tens of milliseconds, and whoever reads of it waits with it."""
 _SCHEDSTAT: Final = "/proc/thread-self/schedstat"
 """Nanoseconds that the thread ran, and that it waited for a processor (proc(5))."""
 _SCHEDSTAT_BYTES: Final = 128
