@@ -12,7 +12,7 @@ has one of them may have another, and the last is the host's root's alone.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ FORGIVEN_S: Final = 600.0
 MAX_CULPRITS: Final = 1_024
 MANY: Final = 4
 MANY_WITHIN_S: Final = 300.0
-"""So many held up in so long, whoever it was: then all users but root are left out for a while."""
+"""So many users of whom reads were held up in so long: then all but root are left out."""
 SLOW_S: Final = 1.0
 """Seconds that the slow reads of one user's processes may take together."""
 SLOW_SHARE: Final = 0.02
@@ -78,7 +78,8 @@ class Blames:
 
     def __init__(self) -> None:
         self._strikes: dict[tuple[str, int], _Strikes] = {}
-        self._recent: deque[float] = deque(maxlen=MANY)
+        self._recent: dict[tuple[str, int], float] = {}
+        """When a read of a user's processes was held up last; of the last `MANY` users."""
         self._others_until = 0.0
         self._slow: dict[tuple[str, int], tuple[float, float]] = {}
         self._holding: Counter[tuple[str, int]] = Counter()
@@ -89,15 +90,23 @@ class Blames:
 
     def strike(self, blame: Blame, now: float) -> float:
         """Take note that a read was held up; return the seconds of the process's pause."""
-        self._recent.append(now)
-        if len(self._recent) == MANY and now - self._recent[0] < MANY_WITHIN_S:
-            self._others_until = now + MANY_WITHIN_S
+        if blame.uid != _ROOT_UID:
+            self._note_user(blame.key, now)
         self.last, self.last_at = blame, now
         own = ("pid", blame.pid)
         self._strike(own, blame.pid, now, 1, LONGEST_OF_ONE_S)
         if blame.key != own:
             self._strike(blame.key, blame.pid, now, SEVERAL, LONGEST_OF_ALL_S)
         return self.pause(blame, now)
+
+    def _note_user(self, key: tuple[str, int], now: float) -> None:
+        """Leave all users out where too many of them have held reads up."""
+        self._recent.pop(key, None)
+        self._recent[key] = now
+        while len(self._recent) > MANY:
+            del self._recent[next(iter(self._recent))]
+        if len(self._recent) == MANY and now - min(self._recent.values()) < MANY_WITHIN_S:
+            self._others_until = now + MANY_WITHIN_S
 
     def slow(self, blame: Blame, seconds: float, now: float) -> float:
         """Take note that a read came, but slowly; return the seconds of its user's pause."""

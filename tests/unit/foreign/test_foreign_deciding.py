@@ -88,6 +88,15 @@ def test_where_many_users_hold_reads_up_all_but_root_are_left_out():
     assert blames.pause(Blame(99, 0), 5.0) == 0
 
 
+def test_one_user_has_no_other_left_out_however_often_reads_are_held_up():
+    blames = Blames()
+    for number in range(50):
+        blames.strike(Blame(7 + number % 5, 1000), float(number))
+        blames.strike(Blame(100 + number, 0), float(number))
+    assert blames.pause(Blame(99, 1001), 50.0) == 0
+    assert blames.pause(Blame(99, 1000), 50.0) > 0
+
+
 def test_reads_that_come_slowly_count_together_for_their_user_and_are_forgiven_with_time():
     blames, now = Blames(), 100.0
     assert not any(blames.slow(Blame(pid, 1000), 0.4, now) for pid in (7, 8))
