@@ -64,6 +64,8 @@ MACHINE_ID_PATHS: Final = (
 )
 HARDWARE_PATH: Final = "sys/class/dmi/id/product_uuid"
 MACHINE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_NAME_HELD: Final = "abstract-socket (sees agents of this network namespace only)"
+_NAME_TAKEN: Final = "none (its name is taken by a stranger: a second agent is not noticed)"
 UUID_TEXT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 PLACEHOLDER_UUIDS: Final = frozenset(
     {
@@ -161,11 +163,11 @@ class AgentIdentity:
         kept = _kept(_read(directory), machine)
         log.warning(
             "agent id is not kept: state_dir=%s error=%r id_from=%s "
-            "lock=abstract-socket (sees agents of this network namespace only); "
-            "give a writable directory with --state-dir",
+            "lock=%s; give a writable directory with --state-dir",
             directory,
             error.strerror,
             "file" if kept else "machine",
+            _NAME_HELD if name else _NAME_TAKEN,
         )
         return cls(kept or derive(directory, machine), persistent=bool(kept), file=None, name=name)
 
@@ -260,7 +262,9 @@ def _read(directory: Path, *, strict: bool = False) -> Stored | None:
         PermissionError: Only when strict.
     """
     try:
-        descriptor = os.open(directory / ID_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # O_NONBLOCK: whoever owns the directory may have put a pipe there
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(directory / ID_FILE, flags)
         with os.fdopen(descriptor, "rb") as file:
             text = file.read(MAX_FILE_BYTES).decode()
     except PermissionError:
@@ -337,11 +341,13 @@ def _lock_file(directory: Path) -> int:
     return descriptor
 
 
-def _lock_name(directory: Path) -> socket.socket:
+def _lock_name(directory: Path) -> socket.socket | None:
     """Hold a name in the kernel instead of a file; it vanishes with the process.
 
+    None where somebody has it who is neither root nor this user: anybody may take a name.
+
     Raises:
-        StateError: Another process has it.
+        StateError: Another agent has it.
     """
     name = b"\0rover-" + hashlib.sha256(os.fsencode(directory)).hexdigest()[:32].encode()
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -352,20 +358,24 @@ def _lock_name(directory: Path) -> socket.socket:
         lock.close()
         if error.errno != errno.EADDRINUSE:
             raise StateError(f"cannot lock {directory}: {error.strerror}") from error
-        raise _taken(directory, _listener(name)) from None
+        pid, uid = _listener(name)
+        if uid in {0, os.geteuid()}:
+            raise _taken(directory, str(pid)) from None
+        return None
     return lock
 
 
-def _listener(name: bytes) -> str:
-    """Tell the pid that listens on an abstract socket, empty where it cannot be asked."""
+def _listener(name: bytes) -> tuple[int, int]:
+    """Tell the pid and uid that listen on an abstract socket; 0, -1 where none does, or is full."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
         asker.settimeout(1)
         try:
             asker.connect(name)
             peer = asker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         except OSError:
-            return ""
-    return str(struct.unpack("3i", peer)[0])
+            return 0, -1
+    pid, uid, _ = struct.unpack("3i", peer)
+    return pid, uid
 
 
 def _taken(directory: Path, holder: str) -> StateError:

@@ -1,8 +1,9 @@
 """A FUSE file system in a few lines, whose server answers what it is told to and no more.
 
-`python fuse.py MOUNTPOINT OPCODE,...` mounts it and serves it: requests of these opcodes are read
-and never answered, and the kernel waits for each of them without end; with `none`, no request is
-read at all. It prints a line once it is mounted. A look at it ends when the server does.
+`python fuse.py MOUNTPOINT OPCODE,... DELAY` mounts it and serves it: requests of these opcodes are
+read and never answered, and the kernel waits for each of them without end; with `none`, no request
+is read at all. Names are looked up after so many seconds. It prints a line once it is mounted. A
+look at it ends when the server does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +27,10 @@ ENOSYS = 38
 
 
 @contextlib.contextmanager
-def mounted(place: Path, unanswered: str) -> Iterator[subprocess.Popen[bytes]]:
+def mounted(place: Path, unanswered: str, delay: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
     """Mount it at a place until the end of the block; see the module."""
     server = subprocess.Popen(
-        [sys.executable, __file__, str(place), unanswered], stdout=subprocess.PIPE
+        [sys.executable, __file__, str(place), unanswered, str(delay)], stdout=subprocess.PIPE
     )
     try:
         assert server.stdout
@@ -66,7 +68,7 @@ def answer(opcode: int, node: int, body: bytes) -> bytes | None:
 
 
 def main() -> None:
-    place, unanswered = sys.argv[1], sys.argv[2]
+    place, unanswered, delay = sys.argv[1], sys.argv[2], float(sys.argv[3])
     connection = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={connection},rootmode=40000,user_id=0,group_id=0,allow_other"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -81,6 +83,8 @@ def main() -> None:
         _, opcode, unique, node = struct.unpack_from("<IIQQ", request)
         if opcode in hold or opcode in {FORGET, BATCH_FORGET, INTERRUPT}:
             continue
+        if opcode == LOOKUP:
+            time.sleep(delay)
         found = answer(opcode, node, request[40:])
         error = 0 if found is not None else -ENOSYS
         content = found or b""

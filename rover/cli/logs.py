@@ -48,6 +48,11 @@ class Events(logging.Formatter):
         text = without_secrets(super().format(record))
         return f"{text} ({again})" if (again := Repetition.of(record)) else text
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's
+        """Write the line itself: whatever it repeats of others, it ends no line and no colour."""
+        line = super().formatMessage(record)
+        return line if line.isprintable() else "".join(map(_escaped, line))
+
     def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401 - the base class's
         """Write a traceback whose size is bounded, however deep the calls went."""
         return _traceback(ei)
@@ -104,6 +109,10 @@ def _value(name: str, given: object) -> object:
 def _traceback(ei: Any) -> str:  # noqa: ANN401 - as logging has it
     text = "".join(traceback.format_exception(*ei, limit=-MOST_FRAMES)).rstrip()
     return text if len(text) <= MOST_TRACEBACK else f"…{text[-MOST_TRACEBACK:]}"
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
 
 
 def _debugging() -> bool:

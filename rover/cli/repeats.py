@@ -19,7 +19,7 @@ TIMER: Final = "log-repeats"
 """Name of the thread that there is while something is summed up."""
 MOST_KEPT: Final = 256
 """Events that are remembered; of more, the oldest is told and forgotten."""
-PID: Final = re.compile(r"\b(pid[= ]|process )(\d+)")
+PID: Final = re.compile(r"\b(pid[= ]|process )([0-9]{1,10})(?![0-9])")
 """Of a message: what befalls many processes is one event, for whatever it befalls."""
 PIDS_TOLD: Final = 8
 """Other processes that a sum names."""

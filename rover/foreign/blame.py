@@ -3,13 +3,20 @@
 First the process itself: it may be stuck by no will of its own. Where a third process of one user
 has done so, that user, who could hold up the next read through the next process. Root's processes
 are told apart by their mount namespace, for a container's root is not the host's; those of the host
-stand each for itself.
+stand each for itself; and the users in a user namespace by who made it, if that was not root. Reads
+that come slowly count together as one that does not come.
+
+A child that the kernel does not let go takes one of few places for as long as it hangs: nobody who
+has one of them may have another, and the last is the host's root's alone.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Final, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_OF_ONE_S: Final = 300.0
@@ -22,7 +29,13 @@ FORGIVEN_S: Final = 600.0
 MAX_CULPRITS: Final = 1_024
 MANY: Final = 4
 MANY_WITHIN_S: Final = 300.0
-"""So many held up in so long, whoever it was: then all users but root are left out for a while."""
+"""So many users of whom reads were held up in so long: then all but root are left out."""
+SLOW_S: Final = 1.0
+"""Seconds that the slow reads of one user's processes may take together."""
+SLOW_SHARE: Final = 0.02
+"""Of the time that passes, what they may take again."""
+LONGEST_OF_SLOW_S: Final = 60.0
+"""Seconds for which a user is left out for that: a disk that is overloaded is slow as well."""
 _ROOT_UID: Final = 0
 
 
@@ -33,15 +46,22 @@ class Blame(NamedTuple):
     uid: int
     namespace: int = 0
     """The mount namespace, 0 where it is the agent's own or not known."""
+    owner: int = 0
+    """Who made the user namespace that the process is in; 0 where that is root or not known."""
 
     @property
     def key(self) -> tuple[str, int]:
         """What is left out together."""
         if self.uid != _ROOT_UID:
-            return "uid", self.uid
+            return "uid", self.owner or self.uid
         if self.namespace:
             return "mount namespace", self.namespace
         return "pid", self.pid
+
+    @property
+    def keys(self) -> set[tuple[str, int]]:
+        """What may be left out on its account: itself, and all that `key` stands for."""
+        return {self.key, ("pid", self.pid)}
 
     def __str__(self) -> str:
         return f"pid {self.pid} of uid {self.uid}"
@@ -58,23 +78,61 @@ class Blames:
 
     def __init__(self) -> None:
         self._strikes: dict[tuple[str, int], _Strikes] = {}
-        self._recent: deque[float] = deque(maxlen=MANY)
+        self._recent: dict[tuple[str, int], float] = {}
+        """When a read of a user's processes was held up last; of the last `MANY` users."""
         self._others_until = 0.0
+        self._slow: dict[tuple[str, int], tuple[float, float]] = {}
+        self._holding: Counter[tuple[str, int]] = Counter()
+        self._last_place = False
         self.last: Blame | None = None
         """Who held the latest read up."""
         self.last_at = 0.0
 
     def strike(self, blame: Blame, now: float) -> float:
         """Take note that a read was held up; return the seconds of the process's pause."""
-        self._recent.append(now)
-        if len(self._recent) == MANY and now - self._recent[0] < MANY_WITHIN_S:
-            self._others_until = now + MANY_WITHIN_S
+        if blame.uid != _ROOT_UID:
+            self._note_user(blame.key, now)
         self.last, self.last_at = blame, now
         own = ("pid", blame.pid)
         self._strike(own, blame.pid, now, 1, LONGEST_OF_ONE_S)
         if blame.key != own:
             self._strike(blame.key, blame.pid, now, SEVERAL, LONGEST_OF_ALL_S)
         return self.pause(blame, now)
+
+    def _note_user(self, key: tuple[str, int], now: float) -> None:
+        """Leave all users out where too many of them have held reads up."""
+        self._recent.pop(key, None)
+        self._recent[key] = now
+        while len(self._recent) > MANY:
+            del self._recent[next(iter(self._recent))]
+        if len(self._recent) == MANY and now - min(self._recent.values()) < MANY_WITHIN_S:
+            self._others_until = now + MANY_WITHIN_S
+
+    def slow(self, blame: Blame, seconds: float, now: float) -> float:
+        """Take note that a read came, but slowly; return the seconds of its user's pause."""
+        if self.pause(blame, now):  # asked before that began
+            return 0.0
+        key = blame.key
+        before, at = self._slow.pop(key, (0.0, now))
+        taken = max(0.0, before - (now - at) * SLOW_SHARE) + seconds
+        if len(self._slow) >= MAX_CULPRITS:
+            del self._slow[next(iter(self._slow))]
+        self._slow[key] = taken, now
+        if taken < SLOW_S:
+            return 0.0
+        self.last, self.last_at = blame, now
+        self._strike(key, blame.pid, now, 1, LONGEST_OF_SLOW_S)
+        return self.pause(blame, now)
+
+    def hold(self, blames: Iterable[Blame], *, last_place: bool) -> None:
+        """Take note of whose reads hang now in children that cannot be ended.
+
+        Args:
+            blames: theirs.
+            last_place: whether one more such child would be too many.
+        """
+        self._holding = Counter(key for blame in blames for key in blame.keys)
+        self._last_place = last_place
 
     def _strike(
         self, key: tuple[str, int], pid: int, now: float, several: int, longest: float
@@ -95,10 +153,13 @@ class Blames:
 
     def pause(self, blame: Blame, now: float) -> float:
         """Return for how many seconds more a process is left out, 0 where it is not."""
-        keys = {blame.key, ("pid", blame.pid)}
+        keys = blame.keys
         until = max(self._strikes[key].until if key in self._strikes else 0.0 for key in keys)
         if blame.uid != _ROOT_UID:
             until = max(until, self._others_until)
+        is_of_host = blame.key[0] == "pid"
+        if any(map(self._holding.__contains__, keys)) or (self._last_place and not is_of_host):
+            until = max(until, now + FIRST_PAUSE_S)  # and again, for as long as it hangs
         return max(0.0, until - now)
 
     def left_out(self, now: float) -> int:

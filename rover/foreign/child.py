@@ -10,6 +10,7 @@ import _thread
 import os
 import sys
 
+from rover.foreign.pace import Pace
 from rover.foreign.places import Places
 from rover.foreign.rights import give_up_rights, start_nothing_more
 from rover.foreign.strings import strings_of
@@ -21,6 +22,7 @@ from rover.foreign.wire import (
     LIST,
     MAX_PACKET,
     READY,
+    SLOW,
     STRINGS,
     STRINGS_ARE,
     pack,
@@ -44,8 +46,11 @@ def main() -> None:
     os.chdir("/")
     sys.setswitchinterval(_SWITCH_S)
     _thread.stack_size(_STACK)
-    places = Places(proc, lambda packet: _tell(files, packet))
-    _thread.start_new_thread(_serve, (files, _answers_of(places)))
+
+    def tell(packet: bytes) -> None:
+        _tell(files, packet)
+
+    _thread.start_new_thread(_serve, (files, _answers_of(Places(proc, tell), tell)))
     start_nothing_more()
     reader = Memory(proc, lambda packet: _tell(memory, packet))
     _serve(memory, {STRINGS: reader.strings})
@@ -57,12 +62,16 @@ class Memory:
     def __init__(self, proc: str, tell: Callable[[bytes], None]) -> None:
         self._proc = proc
         self._tell = tell
+        self._pace = Pace()
 
     def strings(self, numbers: list[int], _text: bytes) -> None:
         """Answer `wire.STRINGS`, each process on its own."""
         limit, with_place, *asked = numbers
         for serial, thread in zip(asked[::2], asked[1::2]):  # noqa: B905  no keyword costs less
+            self._pace.begin()
             found = strings_of(self._proc, thread, limit, with_place=bool(with_place))
+            if held_up := self._pace.held_up():
+                self._tell(pack(SLOW, serial, int(held_up * 1e6)))
             self._tell(
                 pack(
                     STRINGS_ARE,
@@ -78,10 +87,27 @@ class Memory:
             )
 
 
-def _answers_of(places: Places) -> dict[str, Callable[[list[int], bytes], None]]:
+def _answers_of(
+    places: Places, tell: Callable[[bytes], None]
+) -> dict[str, Callable[[list[int], bytes], None]]:
+    pace = Pace()
+
+    def timed(
+        answer: Callable[[list[int], bytes], None],
+    ) -> Callable[[list[int], bytes], None]:
+        def answered(numbers: list[int], text: bytes) -> None:
+            pace.begin()
+            try:
+                answer(numbers, text)
+            finally:
+                if held_up := pace.held_up():
+                    tell(pack(SLOW, numbers[0], int(held_up * 1e6)))
+
+        return answered
+
     return {
-        LIST: places.look_over,
-        HOLD: places.hold,
+        LIST: timed(places.look_over),
+        HOLD: timed(places.hold),
         DROP: lambda numbers, _: places.drop(numbers),
         LEAVE: lambda numbers, _: places.leave(numbers),
     }

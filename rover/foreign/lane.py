@@ -8,7 +8,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
-from rover.foreign.wire import MAX_PACKET, READY, unpack
+from rover.foreign.wire import MAX_PACKET, READY, SLOW, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,9 @@ class Lane(Generic[T]):
         """The child has begun."""
         self.moved_at = 0.0
         """When the oldest request without an answer became the oldest."""
+        self.slow: list[tuple[T, float]] = []
+        """What was held up, and for how many seconds; whoever receives takes it out."""
+        self._latest: tuple[int, T] | None = None
 
     def fileno(self) -> int:
         """Return the agent's end."""
@@ -102,10 +105,20 @@ class Lane(Generic[T]):
             if answer.word == READY:
                 self.ready = True
                 continue
+            if answer.word == SLOW:
+                self._note_slow(answer)
+                continue
             answers.append(answer)
-            if answer.serial:
-                self.outstanding.pop(answer.serial, None)
+            if answer.serial and (asked := self.outstanding.pop(answer.serial, None)) is not None:
+                self._latest = answer.serial, asked
         return answers
+
+    def _note_slow(self, answer: Answer) -> None:
+        asked = self.outstanding.get(answer.serial)
+        if asked is None and self._latest and self._latest[0] == answer.serial:
+            asked = self._latest[1]
+        if asked is not None:
+            self.slow.append((asked, answer.numbers[-1] / 1e6))
 
     def readable(self) -> bool:
         """Tell whether an answer is there, or the child has ended; for any thread."""

@@ -35,6 +35,8 @@ MOST_NAMES: Final = 8_192
 """Entries that are listed at most, whatever is asked for."""
 _MAX_NAME: Final = 10
 _ROOT_UID: Final = 0
+_LAST_TIME: Final = (1 << 63) - 1
+"""Nanoseconds, in the year 2262."""
 _TOLD_BURST: Final = 4_194_304
 _TOLD_RATE: Final = 16_384
 """Bytes of contents at once, and a second: a file that is written anew at each look costs the
@@ -96,6 +98,12 @@ class Places:
         directory = self._directories.setdefault(number, Directory())
         try:
             opened = self._open(pids, namespace, Identity(mount, inode), path)
+            try:
+                for held in list(directory.held.values()):
+                    self._look(0, opened, held)
+                names = _names(opened, min(most, MOST_NAMES))
+            finally:
+                os.close(opened)
         except (OSError, Refused) as error:
             told, reason = _outcome(error)
             directory.names = None
@@ -103,12 +111,6 @@ class Places:
                 self._none(0, held, "")
             self._tell(pack(LISTED, serial, number, told, text=reason.encode()))
             return
-        try:
-            for held in list(directory.held.values()):
-                self._look(0, opened, held)
-            names = _names(opened, min(most, MOST_NAMES))
-        finally:
-            os.close(opened)
         if names is None:
             directory.names = None
             self._tell(pack(LISTED, serial, number, TOO_MANY))
@@ -198,7 +200,9 @@ class Places:
             held.signature = signature
             return
         digest = hash(content)
-        numbers = (serial, *held.key, status.st_mtime_ns)
+        # a file system may keep times of any year, 19 digits of seconds
+        modified = max(-_LAST_TIME, min(status.st_mtime_ns, _LAST_TIME))
+        numbers = (serial, *held.key, modified)
         if not serial and held.complaint is None and held.signature and digest == held.digest:
             held.signature = signature
             self._tell(pack(TOUCHED, *numbers))

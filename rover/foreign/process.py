@@ -14,6 +14,7 @@ from rover.foreign.lane import Lane
 
 if TYPE_CHECKING:
     from rover.foreign.blame import Blame
+    from rover.foreign.records import Look
 
 _PROGRAM: Final = (
     "import sys; sys.path.append(sys.argv.pop(1)); from rover.foreign.child import main; main()"
@@ -32,8 +33,10 @@ class Child:
             OSError: it cannot be started.
         """
         self.memory: Lane[Blame] = Lane()
-        self.files: Lane[int] = Lane()
+        self.files: Lane[Look] = Lane()
         self.began = time.monotonic()
+        self.held_by: Blame | None = None
+        """Who has it hang, where it was left behind."""
         descriptors = self.memory.theirs.fileno(), self.files.theirs.fileno()
         arguments = [str(number) for number in (os.getpid(), *descriptors)]
         package = str(Path(__file__).parents[2])
@@ -60,7 +63,7 @@ class Child:
         """Its pid."""
         return self._process.pid
 
-    def is_at_work(self, lane: Lane[Blame] | Lane[int]) -> bool:
+    def is_at_work(self, lane: Lane[Blame] | Lane[Look]) -> bool:
         """Tell whether the thread behind a lane starts, computes or waits for a processor.
 
         One that sleeps is held up by what it reads. The first thread has the child's own id.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover.foreign.blame import Blame
 from rover.foreign.budget import ONE_S, Budget
-from rover.foreign.records import Found, Lost
+from rover.foreign.records import Found, Look, Lost
 from rover.foreign.supervisor import Supervisor
 from rover.foreign.wire import STRINGS, STRINGS_ARE, pack
 
@@ -64,6 +64,7 @@ class ForeignReads(Supervisor):
             serials, wanted = [], {}
             for blame in threads:
                 serial = 0
+                blame = self._owned(blame) if self._owners else blame  # noqa: PLW2901
                 if child and not self._blames.pause(blame, now):
                     serial = next(self._serials)
                     wanted[serial] = blame
@@ -93,6 +94,7 @@ class ForeignReads(Supervisor):
         """Say why nothing was found of a process."""
         now = time.monotonic()
         with self._changed:
+            blame = self._owned(blame) if self._owners else blame
             pause = self._blames.pause(blame, now)
             if self._child is None:
                 return self._fault
@@ -133,6 +135,9 @@ class ForeignReads(Supervisor):
     def _take(self, child: Child) -> bool:
         """Take in the next that the child has said of processes' memory, if there is anything."""
         answers = child.memory.receive(1)
+        if child.memory.slow:
+            with self._changed:
+                self._note_slow(child.memory)
         for answer in answers:
             if answer.serial:
                 self._answers[answer.serial] = answer
@@ -144,23 +149,28 @@ class ForeignReads(Supervisor):
 
     # files of language agents
 
-    def send(self, word: str, *numbers: int, text: bytes = b"", directory: int = 0) -> int:
+    def send(self, word: str, *numbers: int, text: bytes = b"", look: Look | None = None) -> int:
         """Send a request about a directory; return its serial, 0 where it cannot be sent.
+
+        Nor is it where who stands behind it is left out.
 
         Args:
             word: which; see `wire`.
             numbers: what follows the serial.
             text: its bytes.
-            directory: which it is about, where an answer comes; 0: none does.
+            look: what it asks for, where an answer comes; None: none does.
         """
         with self._changed:
             child = self._child
             if child is None:
                 return 0
-            if not directory:
+            if look is None:
                 return int(child.files.send(pack(word, *numbers, text=text), {}))
+            blame = self._owned(look.blame) if self._owners else look.blame
+            if self._blames.pause(blame, time.monotonic()):
+                return 0
             serial, quiet = next(self._serials), not child.files.outstanding
-            sent = child.files.send(pack(word, serial, *numbers, text=text), {serial: directory})
+            sent = child.files.send(pack(word, serial, *numbers, text=text), {serial: look})
         if quiet:
             os.eventfd_write(self._bell, 1)
         return serial if sent else 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rover.foreign.blame import Blame
 
 
 class Found(NamedTuple):
@@ -16,6 +19,14 @@ class Found(NamedTuple):
     tmpdir: bytes
     tail: bytes = b""
     """The end of a command line that is too long to be read as a whole."""
+
+
+class Look(NamedTuple):
+    """What the child is asked for of a directory of language agents."""
+
+    directory: int
+    blame: Blame
+    """Who stands behind it: a process that keeps its files there."""
 
 
 class Lost(NamedTuple):

@@ -10,8 +10,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover.foreign.blame import Blame, Blames
+from rover.foreign.owners import owner_of
 from rover.foreign.process import Child
-from rover.foreign.records import Lost, ReadFigures
+from rover.foreign.records import Look, Lost, ReadFigures
 from rover.foreign.wire import DEFECT
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Supervisor:
         self._changed = threading.Condition()
         # from here on under the condition's lock
         self._blames = Blames()
+        self._owners = False
+        """Whether any who is or was left out is so as the maker of a user namespace: only then is
+        it asked of others."""
         self._child: Child | None = None
         self._retired: list[Child] = []
         self.own_pids = {os.getpid()}
@@ -60,7 +64,7 @@ class Supervisor:
         self._inbox: list[Answer | Lost] = []
         self._told = False
         self._stopping = False
-        self._suspects: dict[Lane[Blame] | Lane[int], tuple[int, Blame | int]] = {}
+        self._suspects: dict[Lane[Blame] | Lane[Look], tuple[int, Blame | Look]] = {}
         self._start_at = 0.0
         self._start_pause = AGAIN_S
         self._fault = ""
@@ -106,10 +110,9 @@ class Supervisor:
             if child is None:
                 return self._fault or "not started"
             if self._left_behind or (last and self._blames.active(now)):
-                at_what = last or "a directory of language agents"
                 return (
-                    f"stuck for {now - self._blames.last_at:.0f} s on {at_what}, which is left out;"
-                    " others are read"
+                    f"stuck for {now - self._blames.last_at:.0f} s on {last or 'a read'},"
+                    " which is left out; others are read"
                 )
             at = child.memory.oldest()
             if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
@@ -171,6 +174,7 @@ class Supervisor:
             if each.has_ended():
                 self.own_pids.discard(each.pid)
         self._left_behind = [each for each in self._left_behind if each.pid in self.own_pids]
+        self._note_held()
         if child is None:
             self._start_child()
             return
@@ -178,12 +182,12 @@ class Supervisor:
             answers = child.files.receive()
             self._defects += sum(answer.word == DEFECT for answer in answers)
             self._inbox += answers
+            self._note_slow(child.files)
             if answers:
                 self._changed.notify_all()
         self._tell()
         if child.memory.ended or child.files.ended:
-            log.warning("foreign_reads.ended pid=%d; it is started again", child.pid)
-            self._replace(child, Lost(0))
+            self._see_to_ended(child)
             return
         suspects = {}
         for lane in (child.memory, child.files):
@@ -192,15 +196,15 @@ class Supervisor:
                 continue
             # seen twice: an answer may just have been taken out of the socket, and not noted yet
             if self._suspects.get(lane) == suspect:
-                at = suspect[1]
-                blame, directory = (None, at) if isinstance(at, int) else (at, 0)
-                self._give_up(child, blame, directory)
+                self._give_up(child, suspect[1])
                 return
             suspects[lane] = suspect
         self._suspects = suspects
 
     @staticmethod
-    def _held_up_by(child: Child, lane: Lane[Blame] | Lane[int]) -> tuple[int, Blame | int] | None:
+    def _held_up_by(
+        child: Child, lane: Lane[Blame] | Lane[Look]
+    ) -> tuple[int, Blame | Look] | None:
         """Return what the child has been at for too long, unless it is computing."""
         waited = time.monotonic() - lane.moved_at
         if not lane.outstanding or waited < STUCK_S or lane.readable():
@@ -209,25 +213,85 @@ class Supervisor:
             return None
         return lane.oldest()
 
-    def _give_up(self, child: Child, blame: Blame | None, directory: int) -> None:
-        """Replace a child that is held up, and leave out who did it."""
+    def _see_to_ended(self, child: Child) -> None:
+        """Start another in place of a child that has ended, or said what is no answer.
+
+        What it was at may have brought that about: it is left out for a while, so that the next
+        child does not end by it as well.
+        """
+        directory, struck = 0, []
+        for at in (child.memory.oldest(), child.files.oldest()):
+            if at:
+                blame, number = _behind(at[1])
+                directory = directory or number
+                struck.append(blame)
         with self._changed:
-            self._held_up += 1
-            pause = self._blames.strike(blame, time.monotonic()) if blame else 0.0
+            for blame in struck:
+                self._blames.strike(self._blamed(blame), time.monotonic())
         log.warning(
-            "foreign_reads.held_up by=%s; %s, and reading goes on in another process",
-            blame or "a directory of language agents",
-            f"it is left out for {pause:g} s" if blame else "it is left out for a while",
+            "foreign_reads.ended pid=%d while it read of %s; it is started again",
+            child.pid,
+            " and of ".join(map(str, struck)) or "nobody",
         )
         self._replace(child, Lost(directory))
 
-    def _replace(self, child: Child, news: Lost) -> None:
+    def _give_up(self, child: Child, at: Blame | Look) -> None:
+        """Replace a child that is held up, and leave out who did it."""
+        blame, directory = _behind(at)
+        blame = self._blamed(blame)
+        with self._changed:
+            self._held_up += 1
+            pause = self._blames.strike(blame, time.monotonic())
+        log.warning(
+            "foreign_reads.held_up by=%s%s; it is left out for %g s, and reading goes on in another"
+            " process",
+            "a directory of language agents of " if directory else "",
+            blame,
+            pause,
+        )
+        self._replace(child, Lost(directory), blame)
+
+    def _note_slow(self, lane: Lane[Blame] | Lane[Look]) -> None:
+        """Leave out whose reads come slowly time and again; with the lock held."""
+        slow = [(self._blamed(_behind(at)[0]), seconds) for at, seconds in lane.slow]
+        lane.slow.clear()
+        for blame, seconds in slow:
+            if pause := self._blames.slow(blame, seconds, time.monotonic()):
+                log.warning(
+                    "foreign_reads.slow by=%s; its %s is left out for %g s",
+                    blame,
+                    blame.key[0],
+                    pause,
+                )
+
+    def _owned(self, blame: Blame) -> Blame:
+        """Add who made the user namespace of a process."""
+        if not blame.uid or blame.owner:
+            return blame
+        return blame._replace(owner=max(0, owner_of(blame.pid, self._proc)))
+
+    def _blamed(self, blame: Blame) -> Blame:
+        """The same for one that is to be left out."""
+        blame = self._owned(blame)
+        self._owners |= blame.owner > 0
+        return blame
+
+    def _note_held(self) -> None:
+        """Leave out whose reads hang in children left behind, and keep the last place for root."""
+        blames = [each.held_by for each in self._left_behind if each.held_by]
+        with self._changed:
+            last = len(self._left_behind) >= MAX_LEFT_BEHIND - 1
+            self._blames.hold(blames, last_place=last)
+
+    def _replace(self, child: Child, news: Lost, held_by: Blame | None = None) -> None:
         """End a child, or leave it behind where the kernel holds it, and start another."""
         child.kill()
         if _reap(child, time.monotonic() + REAP_S):
             self.own_pids.discard(child.pid)
         else:
+            child.held_by = held_by
             self._left_behind.append(child)
+            self._note_held()
         with self._changed:
             self._child = None
             self._retired.append(child)
@@ -246,7 +310,7 @@ class Supervisor:
         if len(self._left_behind) >= MAX_LEFT_BEHIND:
             fault = (
                 f"paused: {len(self._left_behind)} reads hang in the kernel and cannot be ended,"
-                f" the last on {self._blames.last or 'a directory of language agents'}"
+                f" the last on {self._blames.last or 'a read'}"
             )
         else:
             try:
@@ -274,6 +338,11 @@ class Supervisor:
             self._told |= notify is not None
         if notify:
             notify()
+
+
+def _behind(at: Blame | Look) -> tuple[Blame, int]:
+    """Tell who stands behind a read, and of which directory it is, 0 where it is of memory."""
+    return (at, 0) if isinstance(at, Blame) else (at.blame, at.directory)
 
 
 def _reap(child: Child, until: float) -> bool:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 LOCAL: Final = frozenset(
-    b"aufs bcachefs btrfs erofs exfat ext2 ext3 ext4 f2fs hfsplus iso9660 jfs msdos nilfs2 ntfs3"
-    b" overlay ramfs reiserfs rootfs squashfs tmpfs ubifs udf ufs vfat xfs zfs".split()
+    b"aufs bcachefs btrfs devtmpfs erofs exfat ext2 ext3 ext4 f2fs hfsplus iso9660 jfs msdos"
+    b" nilfs2 ntfs3 overlay ramfs reiserfs rootfs squashfs tmpfs ubifs udf ufs vfat xfs zfs".split()
 )
 """File systems that wait for a disk at most. Whatever is not here is not entered: a new network
 file system is unknown before it is known to hang."""

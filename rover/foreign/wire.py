@@ -46,6 +46,9 @@ TOUCHED: Final = "touched"
 """serial, directory, own pid, uid, modified (ns): the same content."""
 NO_FILE: Final = "no-file"
 """serial, directory, own pid, uid; bytes: what is wrong, empty where there is just none."""
+SLOW: Final = "slow"
+"""serial, microseconds: the request was held up for so long; said before or right after its last
+answer."""
 DEFECT: Final = "defect"
 """serial; bytes: an exception that it had no answer to."""
 

@@ -25,13 +25,14 @@ _CONTAINER_ID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PODMAN_SPLIT: Final = "libpod-payload-"
 """Podman's ``--cgroups=split``, which Quadlet uses: here the container is what the unit runs."""
 _RUNTIME_UNIT: Final = re.compile(
-    r"(?:containerd|docker|dockerd|crio|cri-o|podman|buildkit|buildkitd|isulad|garden"
-    r"|balena|balena-engine|lxd|incus|k3s|k3s-agent|rke2-server|rke2-agent"
+    r"(?:containerd|host-containerd|firecracker-containerd|docker|dockerd|cri-docker|crio|cri-o"
+    r"|podman|buildkit|buildkitd|isulad|garden|nomad|mesos-slave|mesos-agent"
+    r"|dcos-mesos-slave|dcos-mesos-slave-public|balena|balena-engine|lxc(?:@.+)?|lxd|incus|k3s|k3s-agent|rke2-server|rke2-agent"
     r"|k0scontroller|k0sworker|snap\.(?:docker|lxd|microk8s|k8s)\.[\w-]+)\.service"
 )
 """Units that keep containers in cgroups below their own, under names of many forms: BuildKit's are
 random letters, containerd's whatever its client chose, Garden's UUIDs."""
-_OWN_LEVELS: Final = ("init", "supervisor", _PODMAN_SPLIT)
+_OWN_LEVELS: Final = ("init", "supervisor", "lxc.monitor", _PODMAN_SPLIT)
 """How cgroups below a runtime's unit begin that are the unit's own."""
 
 
@@ -61,8 +62,24 @@ def service_unit(cgroup: str) -> str:
         if containers and not any(container in path for container in containers):
             continue  # this tree knows nothing of the container: it shows the runtime's place
         if unit := _service_in(path):
-            return unit
+            # of one whose path bears no id, v1's other trees may tell alone that it is one
+            return (
+                "" if _RUNTIME_UNIT.fullmatch(unit) and _is_kept_elsewhere(cgroup, path) else unit
+            )
     return ""
+
+
+def _is_kept_elsewhere(cgroup: str, path: str) -> bool:
+    """Tell whether another tree shows neither a unit's place nor one above that."""
+    for line in cgroup.split("\n"):
+        _, _, rest = line.partition(":")
+        controllers, _, other = rest.partition(":")
+        level = other.removesuffix(DELETED).rstrip("/") + "/"
+        if not controllers or f"{path}/".startswith(level):
+            continue
+        if not level.startswith(f"{path}/") or not level[len(path) + 1 :].startswith(_OWN_LEVELS):
+            return True
+    return False
 
 
 def service_name(cgroup: str) -> str:

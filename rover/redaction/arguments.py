@@ -7,17 +7,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rover.redaction.lines import BLANKS, pieces_of, word_of
-from rover.redaction.names import LONGEST_NAME, is_secret_option, speaks_of_secrets
+from rover.redaction.names import (
+    FOREIGN,
+    LONGEST_NAME,
+    is_secret_option,
+    speaks_of_secrets,
+    words_of,
+)
 from rover.redaction.text import NAME, SHAPE_SIGNS, TELLING, masked_text
-from rover.redaction.tools import LEADERS, NOTHING, TAKING_SECRETS, TOOLS, Tool
+from rover.redaction.tools import LEADERS, NOTHING, TAKING_SECRETS, VERSIONED, Tool, tool_of
 from rover.redaction.urls import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SIGNS: Final = (
-    *("pass", "pwd", "pswd", "pw", "secret", "token", "key", "cred", "auth", "bearer", "basic "),
-    *("jwt", "cookie", "psk", "otp", "kennwort", "contrasena", "senha", "://", "@"),
+_SIGNS: Final = {"basic "} | words_of(
+    "pass pwd pswd pw secret token key cred auth bearer jwt cookie psk otp kennwort contrasena "
+    "senha hmac mdp clave parola haslo heslo wachtwoord losenord salasana :// @ sig= signature "
+    "-pat _pat"
 )
 """Without one of these, in lower case, a command line of no known tool holds no known secret."""
 
@@ -26,14 +33,20 @@ _ASSIGNED: Final = re.compile(
     rf"([^\w\x80-\xff/-]{{0,8}})({NAME}{{1,{LONGEST_NAME}}})(\s*[=:]\s*)", re.ASCII
 )
 _OPTION: Final = re.compile(r"--?[A-Za-z][\w-]*(?:=.*)?", re.ASCII | re.DOTALL)
-_BEFORE_PROGRAM: Final = re.compile(r"[;&|`(){}$]")
+_BEFORE_PROGRAM: Final = re.compile(r"[;&|`(){}$=]")
 _ASSIGNING: Final = frozenset({"=", ":", "=>"})
 _DEEPEST: Final = 3
 """Command lines within arguments of command lines, as in ``sh -c "ssh host 'mysql ...'"``."""
 _SCHEMES: Final = frozenset({"bearer", "basic", "token", "digest", "apikey", "negotiate"})
 """What may stand between ``Authorization:`` and the secret."""
-_BARE_NAMES: Final = frozenset({"password", "requirepass", "masterauth"})
+_BARE_NAMES: Final = re.compile(
+    r"password|requirepass|masterauth|(?:add-)?authtoken|(?:re)?set-(?:\w+-)*password|[\w.-]+\.psk",
+    re.ASCII,
+)
 """Words without a dash that the secret follows, as in ``mysqladmin password SECRET``."""
+_SETTING: Final = frozenset({"set", "put", "config"})
+"""Words before a name before its value, as in ``npm config set NAME VALUE``."""
+_SET: Final = re.compile(r"[\w./:@-]+", re.ASCII)
 _ANY: Final = "*"
 """Stands for the name of a value that is a secret whatever it says."""
 _USER: Final = "*user"
@@ -56,7 +69,9 @@ def _may_hold_secrets(text: str) -> bool:
     return (
         any(map(text.lower().__contains__, _SIGNS))
         or any(map(text.__contains__, SHAPE_SIGNS))
+        or (not text.isascii() and any(map(text.__contains__, FOREIGN)))
         or not TAKING_SECRETS.isdisjoint(_WORD.findall(text))
+        or not TAKING_SECRETS.isdisjoint(VERSIONED.findall(text))
     )
 
 
@@ -131,7 +146,7 @@ class _Walk:
         # in a line, as in a shell's, signs may stand before it: $(mysql, true&&mysql
         begins = _BEFORE_PROGRAM.split(argument)[-1] if self.within_text else argument
         name = begins.rpartition("/")[2]
-        tool = TOOLS.get(name)
+        tool = tool_of(name)
         if at == 0 or tool is not None:
             leader = name in LEADERS or (tool is not None and tool.leads)
             self.leads = leader or self.within_text
@@ -153,13 +168,27 @@ class _Walk:
         if named := dict(tool.named).get(argument):
             self.pending = named
             return argument
+        flags = self._flags_before(argument)
+        if flags:
+            masked = self._by_tool("-" + argument[flags:])
+            return masked and argument[:flags] + masked[1:]
         return self._word_of_tool(argument) or self._option_of_tool(argument)
+
+    def _flags_before(self, argument: str) -> int:
+        """Count what stands before the last option of several behind one dash, 0 for a single."""
+        if not self.tool.flags or argument[:1] != "-" or argument[:2] == "--":
+            return 0
+        rest = argument[1:].lstrip(self.tool.flags)
+        return len(argument) - len(rest) if rest and len(rest) < len(argument) - 1 else 0
 
     def _option_of_tool(self, argument: str) -> str | None:
         for option in self.tool.after_user:
             joint = f"{option}=" if option.startswith("--") else option
             if argument.startswith(joint):
                 return joint + self._user_kept(argument.removeprefix(joint))
+        for option in self.tool.apart:
+            if argument.startswith(f"{option}="):
+                return f"{option}={MASK}"
         for option in self.tool.joined:
             if argument.startswith(option) and argument != option:
                 return option + MASK
@@ -177,6 +206,11 @@ class _Walk:
             return None
         return self._user_kept(argument) if self.tool.user_ends == "/" else MASK
 
+    def _is_set(self, at: int, argument: str) -> bool:
+        """Tell whether an argument is the name of what is set to the next one."""
+        before = self.arguments[at - 1] if at else ""
+        return before in _SETTING and bool(_SET.fullmatch(argument)) and is_secret_option(argument)
+
     def _user_kept(self, value: str) -> str:
         """Mask the secret behind a user's name."""
         ends = self.tool.user_ends
@@ -190,13 +224,17 @@ class _Walk:
 
     def _by_name(self, at: int, argument: str) -> str | None:
         """Mask an argument by the name in it, and see whether the next one is a value."""
-        match = _ASSIGNED.match(argument)
+        is_set = self._is_set(at, argument)
+        match = None if is_set else _ASSIGNED.match(argument)
         if match:
             return self._assigned(match, argument)
         is_option = argument.startswith("-") or (argument[:1] == "/" and "/" not in argument[1:])
-        if not is_option and not (at and argument in _BARE_NAMES):
+        if not (is_option or is_set or (at and _BARE_NAMES.fullmatch(argument))):
             return None
-        if len(argument) > LONGEST_NAME or not is_secret_option(argument):
+        # what has blanks in it is no name, though it begins with dashes: -----BEGIN PRIVATE KEY
+        if len(argument) > LONGEST_NAME or BLANKS.search(argument):
+            return None
+        if not is_secret_option(argument):
             return None
         self.pending = argument
         return argument

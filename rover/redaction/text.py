@@ -18,14 +18,16 @@ _ASSIGNMENT: Final = re.compile(
 """The begin of ``name=value`` or ``name:value`` within a text."""
 TELLING: Final = 64
 """Characters of a value that tell whether it is a secret at all."""
+_TUPLES: Final = ('("', "('")
+"""How Python's ``auth=("user", "secret")`` begins."""
 _PARTING: Final = frozenset("&;,?#|(){}<>\"' \t\n\r\v\f")
 """Signs that part one assignment from the next."""
 
 _QUOTED_NAME: Final = re.compile(
-    rf"(\\{{0,8}}[\"'])({NAME}{{1,160}})\\{{0,8}}[\"']\s{{0,8}}(?:=>|[:=])\s*", re.ASCII
+    rf"(\\{{0,8}}[\"'])({NAME}{{1,160}})\\{{0,8}}[\"']\]?\s{{0,8}}(?:=>|[:=])\s*", re.ASCII
 )
-"""``"name":`` of JSON, also with its quotes escaped, of Python and of Ruby."""
-_QUOTED_SIGN: Final = re.compile(r"[\"']\s{0,8}[:=]", re.ASCII)
+"""``"name":`` of JSON, also with its quotes escaped, of Python and of Ruby; ``x["name"] =``."""
+_QUOTED_SIGN: Final = re.compile(r"[\"']\]?\s{0,8}[:=]", re.ASCII)
 _BARE_VALUE_END: Final = re.compile(r"[,}\]\s&;]", re.ASCII)
 
 _ELEMENT: Final = re.compile(rf"<({NAME}{{1,160}})>([^<]+)", re.ASCII)
@@ -33,15 +35,24 @@ _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)([^\s\"'&;,<>]{8,})", re.ASCI
 _PLAIN_WORD: Final = re.compile(r"[a-z-]+|[A-Z]?[a-z]+", re.ASCII)
 
 _SHAPES: Final = re.compile(
-    r"""-----BEGIN[A-Z ]{0,40}PRIVATE\ KEY-----.*?(?:-----END[A-Z ]{0,40}-----|$)
+    r"""-----BEGIN[A-Z ]{0,40}PRIVATE\ KEY(?:\ BLOCK)?-----.*?(?:-----END[A-Z ]{0,40}-----|$)
     | \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*          # JSON Web Token
     | \bgh[pousr]_\w{20,} | \bgithub_pat_\w{20,} # GitHub
-    | \bglpat-[\w-]{16,}                         # GitLab
+    | \bgl(?:pat|rt|dt|ptt|cbt|soat|ft|imt)-[\w-]{16,} # GitLab
     | \bxox[abeoprs]-[\w-]{10,}                  # Slack
     | \b(?:AKIA|ASIA)[0-9A-Z]{16}\b              # AWS
     | \bAIza[\w-]{35} | \bya29\.[\w-]{20,}       # Google
     | \bsk-[\w-]{20,} | \b[rs]k_live_\w{16,}     # OpenAI, Anthropic, Stripe
     | \bhv[sb]\.[\w-]{20,}                       # Vault
+    | \bhf_[A-Za-z]{30,} | \bdckr_[op]at_[\w-]{20,} | \bGOCSPX-[\w-]{20,}
+    | \bgl(?:sa|c)_[\w=]{20,}                    # Grafana
+    | \bshp(?:at|ss|ca|pa)_\w{20,} | \bwhsec_\w{20,} | \brubygems_\w{30,} | \blin_api_\w{20,}
+    | \btskey-[\w-]{16,} | \bNRAK-\w{16,} | \bdapi[0-9a-f]{32} | \bATATT3\w{20,}
+    | \bAGE-SECRET-KEY-1\w{20,} | \bSWMTKN-1-[\w-]{20,} | \bsha256~[\w-]{20,}
+    | \bntn_\w{30,} | \bsbp_\w{30,} | \bfigd_[\w-]{30,} | \bPMAK-[\w-]{30,} | \bsntry[su]_[\w=]{30,}
+    | \b\w{8,16}\.atlasv1\.[\w-]{40,}            # Terraform
+    | (?<=hooks\.slack\.com/services/)[\w/]+ | (?<=/api/webhooks/)\d+/[\w-]{20,}
+    | (?<=/bot)\d{6,12}:[\w-]{30,}              # Telegram
     | \bnpm_\w{30,} | \bpypi-[\w-]{30,} | \bdop_v1_\w{30,} | \bSG\.[\w-]{16,}\.[\w-]{16,}
     """,
     re.ASCII | re.VERBOSE | re.DOTALL,
@@ -67,12 +78,31 @@ SHAPE_SIGNS: Final = (
         "k_live_",
     ),
     *("hvs.", "hvb.", "npm_", "pypi-", "dop_v1_", "SG."),
+    *(
+        "glrt-",
+        "gldt-",
+        "glptt-",
+        "glcbt-",
+        "glsoat-",
+        "glft-",
+        "glimt-",
+        "hf_",
+        "dckr_",
+        "GOCSPX-",
+    ),
+    *("glsa_", "glc_", "shpat_", "shpss_", "shpca_", "shppa_", "whsec_", "rubygems_", "lin_api_"),
+    *("tskey-", "NRAK-", "dapi", "ATATT3", "AGE-SECRET", "SWMTKN-", "sha256~", "ntn_", "sbp_"),
+    *("figd_", "PMAK-", "sntry", ".atlasv1.", "hooks.slack", "/api/webhooks/", "/bot"),
 )
+
+
+_SHAPE_SIGN: Final = re.compile("|".join(map(re.escape, SHAPE_SIGNS)))
+"""The same for short texts, in half the time."""
 
 
 def masked_text(text: str) -> str:
     """Mask the secrets in a text that has no list of arguments in it."""
-    if any(sign in text for sign in SHAPE_SIGNS):
+    if _SHAPE_SIGN.search(text):
         text = _SHAPES.sub(MASK, text)
     text = masked_urls(text)
     if _QUOTED_SIGN.search(text):
@@ -108,6 +138,9 @@ def _without_assigned(text: str) -> str:
         name, begin = match.start(), match.end()
         if quoted := quotes.get(text[begin : begin + 1]):
             end = min(quoted.after(begin + 1) + 1, len(text))
+        elif text.startswith(_TUPLES, begin):
+            closed = text.find(")", begin)
+            end = closed if closed >= 0 else len(text)
         elif text[max(name - 8, 0) : name].rstrip(" ").endswith(";"):
             end = next_name
         else:

@@ -18,6 +18,10 @@ _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _PORT: Final = re.compile(r"[0-9]{0,5}(?:$|[,/?#])")
 _WEB: Final = frozenset({"http", "https", "ws", "wss", "git", "ftp"})
 """Schemes whose paths may hold an @; elsewhere the last one ends the password."""
+_TOKENS: Final = frozenset({"redis", "rediss", "nats", "tls"})
+"""Schemes in which what stands alone before the host is a secret; they have no users without."""
+_JDBC: Final = re.compile(r"(:thin:[^\s/@:]{1,64}/)[^\s@]{1,128}@", re.ASCII)
+"""Oracle's ``jdbc:oracle:thin:user/password@host``."""
 _TOKEN: Final = 20
 """Characters from which on a user's name alone is a token, as in https://TOKEN@github.com."""
 
@@ -27,6 +31,7 @@ def masked_urls(text: str) -> str:
     if "@" not in text:
         return text
     text = _NO_SCHEME.sub(rf"\1:{MASK}", text)
+    text = _JDBC.sub(rf"\1{MASK}@", text)
     if "://" not in text:
         return text
     parts, done = [], 0
@@ -56,6 +61,7 @@ def _masked(scheme: str, rest: str) -> str:
     if at < 0:
         return rest
     user, colon, password = rest[:at].partition(":")
-    if (scheme in _WEB and len(user) >= _TOKEN) or (not colon and len(user) >= 2 * _TOKEN):
+    alone = len(user) >= 2 * _TOKEN or scheme in _TOKENS
+    if (scheme in _WEB and len(user) >= _TOKEN) or (not colon and alone):
         user = MASK
     return f"{user}{colon}{MASK if password else ''}{rest[at:]}"

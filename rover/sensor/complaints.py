@@ -14,8 +14,6 @@ _log = logging.getLogger("rover.discovery")
 
 _MAX_TOLD: Final = 20
 """Bad files and avoided places that are named in the log; all are counted."""
-SHOWN: Final = 200
-"""Characters of a TMPDIR that are shown."""
 
 
 class Complaints:
@@ -32,7 +30,7 @@ class Complaints:
         _log.log(
             self._level(logging.INFO),
             "agent_sensor.avoided tmpdir=%r pid=%d reason=%r",
-            directory.place.tmpdir[:SHOWN],
+            directory.shown(),
             next(iter(directory.doors()), 0),
             reason,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,14 @@ if TYPE_CHECKING:
     from rover.sensor.file import MetadataFile
 
 _BELOW_TMPDIR: Final = "apache_skywalking/process"
+SHOWN: Final = 200
+"""Characters of a TMPDIR that are shown."""
 DOORS: Final = 4
 """Processes through whose root one directory is tried; some may just have ended."""
+_OF_JAVA: Final = re.compile(rb"(?:^|\0)-Djava\.io\.tmpdir=([^\0]{1,4095})(?=\0|$)")
+"""What servlet containers and databases start Java with."""
+OWNERS: Final = 64
+"""Processes among which the one is looked for that stands for a directory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,10 +91,19 @@ class Directory:
         seats = chain.from_iterable(self.members.values())
         return [seat.process.pid for seat in islice(seats, DOORS)]
 
+    def owner(self) -> Process:
+        """Give the process that stands for it: root's where one of the first that share it is."""
+        seats = islice(chain.from_iterable(self.members.values()), OWNERS)
+        return min((seat.process for seat in seats), key=lambda process: process.uid)
+
     def named(self) -> tuple[int, int, int, int]:
         """Give the numbers that a request about it begins with."""
         place = self.place
         return self.number, place.mount_namespace, place.root_mount, place.root_inode
+
+    def shown(self) -> str:
+        """Give its TMPDIR for people, valid UTF-8."""
+        return os.fsencode(self.place.tmpdir[:SHOWN]).decode("utf-8", "replace")
 
     def path(self) -> bytes:
         """Give its path below the root."""
@@ -123,3 +139,12 @@ class Directory:
         self.holders.pop(seat.process.key, None)
         if seat.waits and seat in self.waiting:
             self.waiting.remove(seat)
+
+
+def java_tmpdir(process: Process) -> str:
+    """Give the directory that a Java program was told to use for its files, the last one named."""
+    named = _OF_JAVA.findall(process.arguments)
+    if not named:
+        return ""
+    path = os.path.join(process.cwd or "/", os.fsdecode(named[-1]))  # noqa: PTH118  a text is wanted
+    return path.rstrip("/") or "/"

@@ -13,9 +13,9 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rover.foreign import wire
-from rover.foreign.records import Lost
-from rover.sensor.complaints import SHOWN, Complaints
-from rover.sensor.directory import Directory, Seat, Watched
+from rover.foreign.records import Look, Lost
+from rover.sensor.complaints import Complaints
+from rover.sensor.directory import SHOWN, Directory, Seat, Watched, java_tmpdir
 from rover.sensor.file import MetadataFile, Moment
 
 if TYPE_CHECKING:
@@ -149,10 +149,9 @@ class Sensor:
             self._complaints.refused += 1
             return
         watched = self._watched[process.key] = Watched(process)
-        places = [place]
-        if place.tmpdir != _DEFAULT_TMPDIR:
-            # Java looks at no TMPDIR, and other runtimes at none that is not there
-            places.append(place._replace(tmpdir=_DEFAULT_TMPDIR))
+        # Java looks at no TMPDIR, and other runtimes at none that is not there
+        tmpdirs = dict.fromkeys((java_tmpdir(process), place.tmpdir, _DEFAULT_TMPDIR))
+        places = (place._replace(tmpdir=tmpdir) for tmpdir in tmpdirs if tmpdir)
         watched.seats = tuple(Seat(watched, self._directory(each)) for each in places)
         for seat in watched.seats:
             seat.directory.add(seat)
@@ -225,6 +224,8 @@ class Sensor:
 
     def _answered(self, answer: Answer, moment: Moment) -> set[ProcessKey]:
         numbers = answer.numbers
+        if answer.word == wire.DEFECT:
+            return self._unanswered(answer)
         directory = self._numbered.get(numbers[1]) if len(numbers) > 1 else None
         if directory is None:
             self._asked.pop(answer.serial, None)
@@ -242,6 +243,20 @@ class Sensor:
             if seat.process.uid == uid and self._told(seat, answer, moment):
                 changed.add(seat.process.key)
         return changed
+
+    def _unanswered(self, answer: Answer) -> set[ProcessKey]:
+        """Leave what the child had no answer to alone for a while; return who waited for it."""
+        seat = self._asked.pop(answer.serial, None)
+        if seat:
+            seat.asked = False
+            return {seat.process.key} if self._settle(seat) else set()
+        for directory in self._directories.values():
+            if directory.asked == answer.serial:
+                directory.asked, directory.present = 0, None  # what is there is not known
+                self._avoid(directory, answer.text[:SHOWN].decode("utf-8", "replace"))
+                waiting, directory.waiting = directory.waiting, []
+                return {each.process.key for each in waiting if self._settle(each)}
+        return set()
 
     def _told(self, seat: Seat, answer: Answer, moment: Moment) -> bool:
         """Take in what was said of one file; tell whether the process is to be judged again."""
@@ -299,7 +314,7 @@ class Sensor:
             self._complaints.avoided(directory, reason)
         pause = _AVOIDED_S * 2.0 ** min(directory.avoided_times, 20)
         directory.avoided_until = time.monotonic() + min(pause, _LONGEST_AVOIDED_S)
-        directory.obstacle = f"{directory.place.tmpdir[:SHOWN]} is left alone: {reason}"
+        directory.obstacle = f"{directory.shown()} is left alone: {reason}"
 
     def _begin_anew(self, news: Lost) -> None:
         """Tell a new child what the one before it knew."""
@@ -354,7 +369,7 @@ class Sensor:
             process.uid,
             *directory.doors(),
             text=directory.path(),
-            directory=directory.number,
+            look=self._look(directory, process),
         )
         if serial:
             seat.asked = True
@@ -362,14 +377,24 @@ class Sensor:
         return serial
 
     def _have_listed(self, directory: Directory) -> int:
-        return self._reads.send(
+        look = self._look(directory, directory.owner())
+        serial = self._reads.send(
             wire.LIST,
             *directory.named(),
             len(directory.members) + _STRANGERS,
             *directory.doors(),
             text=directory.path(),
-            directory=directory.number,
+            look=look,
         )
+        if not serial:
+            reason = self._reads.why_late(look.blame)
+            directory.obstacle = f"{directory.shown()} is left alone: {reason}"
+        return serial
+
+    def _look(self, directory: Directory, process: Process) -> Look:
+        place = directory.place
+        blame = self._reads.blame(process.pid, process.uid, place.mount_namespace)
+        return Look(directory.number, blame)
 
     def _have_looked_over(self) -> None:
         """Have as many directories looked at as one look may cost, in turns."""
@@ -381,7 +406,7 @@ class Sensor:
             if directory.asked or directory.avoided_until > now:
                 continue
             directory.asked = self._have_listed(directory)
-            looks += 1
+            looks += bool(directory.asked)
             # to the end of the line
             self._directories[place] = self._directories.pop(place)
 

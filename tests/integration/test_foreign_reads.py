@@ -20,7 +20,7 @@ from rover.foreign.blame import Blame
 from rover.foreign.direct import DirectReads
 from rover.foreign.process import Child
 from rover.foreign.reads import ForeignReads
-from rover.foreign.records import Found
+from rover.foreign.records import Found, Look
 from rover.foreign.walk import identity_of
 from rover.foreign.wire import LIST
 
@@ -106,6 +106,8 @@ def test_a_child_that_was_killed_or_stopped_is_replaced(reads, number, eventuall
     assert reads._child
     first = reads._child.pid
     os.kill(first, number)
+    if number == signal.SIGKILL:  # whatever it was at when it ended would be left out
+        eventually(lambda: reads._child and reads._child.pid != first)
     assert eventually(lambda: line_of(reads), within=20) == OWN_LINE
     assert reads._child.pid != first
     assert not Path(f"/proc/{first}").exists()
@@ -129,6 +131,7 @@ class Misled:
 
     def __init__(self, folder: Path, place: Path) -> None:
         self.place = place
+        self.blame = Blame(7, 0)
         (folder / "7").mkdir(parents=True)
         (folder / "7" / "root").symlink_to(place.parent)
         mounts = Path("/proc/self/mountinfo").read_text()
@@ -138,10 +141,10 @@ class Misled:
         os.close(root)
         self.reads = ForeignReads(proc=str(folder))
 
-    def look(self) -> int:
+    def look(self, name: str = "x") -> int:
         return self.reads.send(
             LIST, 1, 0, self.root.mount, self.root.inode, 10, 7,
-            text=b"/" + os.fsencode(self.place.name) + b"/x", directory=1,
+            text=os.fsencode(f"/{self.place.name}/{name}"), look=Look(1, self.blame),
         )  # fmt: skip
 
 
@@ -157,6 +160,7 @@ def test_children_that_the_kernel_holds_are_left_behind_and_no_more_than_a_few(
         reads = misled.reads
         reads.start()
         for number in range(1, supervisor.MAX_LEFT_BEHIND + 1):
+            misled.blame = Blame(number, 0)
             eventually(misled.look, within=10)
             eventually(lambda number=number: reads.figures().left_behind == number, within=20)
         assert "4 reads hang in the kernel" in eventually(lambda: not reads.works and reads.state())
@@ -168,6 +172,57 @@ def test_children_that_the_kernel_holds_are_left_behind_and_no_more_than_a_few(
         assert started == supervisor.MAX_LEFT_BEHIND
     # the server is gone: so are they
     eventually(lambda: all(child.has_ended() for child in reads._left_behind), within=10)
+
+
+@pytest.mark.kernel
+def test_who_has_a_child_hang_has_no_other_one_hang(tmp_path, eventually, monkeypatch):
+    monkeypatch.setattr(supervisor, "AGAIN_S", 0.05)
+    place = tmp_path / "fuse"
+    place.mkdir()
+    with fuse.mounted(place, f"{fuse.LOOKUP},{fuse.GETATTR},{fuse.ACCESS}"):
+        misled = Misled(tmp_path / "proc", place)
+        misled.blame = Blame(7, 1000)
+        reads = misled.reads
+        reads.start()
+        misled.look()
+        eventually(lambda: reads.figures().left_behind == 1 and reads.works, within=20)
+        misled.blame = Blame(8, 1000)
+        assert misled.look() == 0
+        assert "left out" in reads.why_late(misled.blame)
+    eventually(lambda: reads.figures().left_behind == 0, within=10)
+    reads.stop()
+
+
+@pytest.mark.kernel
+def test_whose_directories_answer_slowly_is_left_out_and_no_child_ends_by_it(tmp_path, eventually):
+    place = tmp_path / "fuse"
+    place.mkdir()
+    with fuse.mounted(place, "", delay=0.25):
+        misled = Misled(tmp_path / "proc", place)
+        misled.blame = Blame(7, 1000)
+        reads = misled.reads
+        reads.start()
+        for number in range(6):
+            misled.look(f"x{number}")
+        eventually(lambda: reads.figures().left_out, within=20)
+        assert misled.look("y") == 0
+        figures = reads.figures()
+        assert (figures.held_up, figures.children_started) == (0, 1)
+        misled.blame = Blame(8, 1001)
+        assert misled.look("z")
+        reads.stop()
+
+
+def test_what_a_child_was_at_when_it_ended_is_left_out_for_a_while(reads, eventually, caplog):
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
+    assert reads._child
+    os.kill(reads._child.pid, signal.SIGSTOP)
+    assert reads.ask([Blame(1, 0)], LIMIT, with_place=False) != [0]
+    os.kill(reads._child.pid, signal.SIGKILL)
+    eventually(lambda: reads.figures().children_started == 2)
+    assert reads.ask([Blame(1, 0)], LIMIT, with_place=False) == [0]
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
+    assert "pid 1 of uid 0" in caplog.text
 
 
 @pytest.mark.kernel

@@ -13,6 +13,8 @@ import pytest
 
 from rover.discovery.procfs import ProcReader
 from rover.discovery.procfs_text import absolute_tmpdir
+from rover.foreign import wire
+from rover.foreign.lane import Answer
 from rover.foreign.reads import ForeignReads
 from rover.foreign.strings import tmpdir_of
 from rover.foreign.walk import identity_of
@@ -26,6 +28,9 @@ NAMES = "layer=GENERAL\nservice_name={service}\ninstance_name=i\nprocess_name=p\
 AGENT = """
 import os, shutil, sys
 tmpdir = os.environ.get("TMPDIR") or "/tmp"
+for word in sys.argv:
+    if word.startswith("-Djava.io.tmpdir="):
+        tmpdir = word.partition("=")[2]
 place = f"{tmpdir}/apache_skywalking/process/{os.getpid()}"
 path = os.path.join(place, "metadata.properties")
 for word in sys.stdin:
@@ -43,10 +48,10 @@ for word in sys.stdin:
 class Agent:
     """A process with an agent, perhaps in namespaces of its own."""
 
-    def __init__(self, spawn, *wrapper, **environment):
+    def __init__(self, spawn, *wrapper, options=(), **environment):
         # the environment's own link may lie below a /tmp that the wrapper hides
         python = str(Path(sys.executable).resolve())
-        command = [*wrapper, python, "-c", AGENT]
+        command = [*wrapper, python, "-c", AGENT, *options]
         pipe = subprocess.PIPE
         self.outer = spawn(
             *command, stdin=pipe, stdout=pipe, env={"PATH": os.environ["PATH"], **environment}
@@ -156,6 +161,32 @@ def test_a_process_under_another_root_is_seen_there(sensor, spawn, tmp_path):
     assert service(sensor, agent.process) == "chrooted"
 
 
+def test_a_directory_of_one_who_holds_reads_up_is_left_alone_and_says_so(
+    sensor, spawn, tmp_path, monkeypatch
+):
+    agent = Agent(spawn, TMPDIR=str(tmp_path))
+    agent.tell("shop")
+    process = agent.process
+    monkeypatch.setattr(watch, "_DEFAULT_TMPDIR", str(tmp_path))  # another process may have /tmp
+    blame = sensor.reads.blame(process.pid, process.uid, process.mount_namespace)
+    sensor.reads._blames.strike(blame, time.monotonic())
+    sensor.watch(process, time.time())
+    assert service(sensor, process) is None
+    assert not sensor.is_pending(process.key)
+    assert "left out" in sensor.obstacle(process.key)
+    sensor.reads._blames = type(sensor.reads._blames)()
+    assert sensor.refresh(time.time()) == {process.key}
+    assert (service(sensor, process), sensor.obstacle(process.key)) == ("shop", "")
+
+
+def test_a_java_program_is_looked_for_where_its_command_line_has_it_write(sensor, spawn, tmp_path):
+    options = ("-Djava.io.tmpdir=/nowhere", f"-Djava.io.tmpdir={tmp_path}/")
+    agent = Agent(spawn, options=options, TMPDIR="/var/tmp")  # noqa: S108
+    agent.tell("shop")
+    sensor.watch(agent.process, time.time())
+    assert service(sensor, agent.process) == "shop"
+
+
 def test_processes_that_share_a_directory_are_looked_at_by_one_listing(sensor, spawn, tmp_path):
     agents = [Agent(spawn, TMPDIR=str(tmp_path)) for _ in range(3)]
     for number, agent in enumerate(agents):
@@ -214,7 +245,7 @@ class FakeProc:
         os.close(root)
         tmpdir = absolute_tmpdir(tmpdir_of(home / "environ"), "/")
         place = Place(2, identity.mount, identity.inode, tmpdir)
-        return Process(key, 1, "p", "/p", "p", "/", uid, "", 1, 2, own_pid or pid, 1, place=place)
+        return Process(key, 1, "p", "/p", b"p", "/", uid, "", 1, 2, own_pid or pid, 1, place=place)
 
     def file(self, name):
         return self.tmp / "apache_skywalking" / "process" / str(name) / "metadata.properties"
@@ -439,6 +470,29 @@ def test_what_is_known_outlives_the_child_that_read_it(made_up, proc, eventually
     proc.write(8)
     made_up.refresh(time.time())
     assert watched(made_up, proc.process(8)) == "shop"
+
+
+def test_what_the_child_had_no_answer_to_is_looked_at_again_after_a_while(
+    made_up, proc, monkeypatch
+):
+    proc.write(7)
+    monkeypatch.setattr(watch, "_AVOIDED_S", 0.01)
+    real = made_up.reads.received
+
+    def failing():
+        return [
+            Answer(wire.DEFECT, [each.serial], b"boom") if each.serial else each for each in real()
+        ]
+
+    process = proc.process(7)
+    with monkeypatch.context() as broken:
+        broken.setattr(made_up.reads, "received", failing)
+        assert watched(made_up, process) is None
+        assert "boom" in made_up.obstacle(process.key)
+        assert not made_up.is_pending(process.key)
+    time.sleep(0.02)
+    made_up.refresh(time.time())
+    assert (service(made_up, process), made_up.obstacle(process.key)) == ("shop", "")
 
 
 def test_a_tmpdir_on_a_server_is_not_touched_and_said_once(made_up, proc, caplog):

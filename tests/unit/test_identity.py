@@ -191,6 +191,33 @@ def test_without_a_file_the_lock_still_refuses_a_second_agent_by_pid(tmp_path):
     AgentIdentity.acquire(tmp_path, HOST).close()
 
 
+@pytest.mark.usefixtures("unwritable")
+@pytest.mark.parametrize("listens", ["listen(1)", "getsockname()"])
+def test_another_user_who_takes_the_locks_name_keeps_no_agent_from_starting(
+    tmp_path, listens, caplog
+):
+    with identity._lock_name(tmp_path) as lock:
+        name = lock.getsockname()
+    take = (
+        "import os, socket, sys; os.setuid(65534); taken = socket.socket(socket.AF_UNIX);"
+        f"taken.bind(bytes.fromhex(sys.argv[1])); taken.{listens}; print('taken', flush=True);"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", take, name.hex()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stranger:
+        assert stranger.stdout.readline() == b"taken\n"
+        with caplog.at_level(logging.WARNING):
+            AgentIdentity.acquire(tmp_path, HOST).close()
+        stranger.stdin.close()
+    assert "stranger" in caplog.text
+
+
+def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(tmp_path):
+    os.mkfifo(tmp_path / identity.ID_FILE)
+    assert read_agent_id(tmp_path, HOST) == identity.derive(tmp_path, HOST)
+
+
 def test_a_directory_that_became_read_only_still_gives_its_id(tmp_path, request):
     first = agent_id(tmp_path, HOST)
     request.getfixturevalue("unwritable")

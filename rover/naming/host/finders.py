@@ -107,7 +107,7 @@ class HostFinders:
             trail.add(Step(METADATA, "none" + (f": {obstacle}" if obstacle else "")))
         if not metadata:
             return None
-        entity = _entity_of(metadata)
+        entity = self._entity_of(metadata)
         if trail:
             trail.add(Step(METADATA, NAMES_IT, decides=True, entity=entity))
         report = Report(
@@ -162,6 +162,17 @@ class HostFinders:
             trail.add(Step(UNIT, f"{NAMES_IT}: {detail}", MODE, decides=True, entity=entity))
         return Verdict((Report(entity, process),), detail=detail)
 
+    def _entity_of(self, metadata: Metadata) -> Entity:
+        # No cluster's name before the service: the agent itself reports under the name as it
+        # stands, and the two must be one service.
+        return bounded_entity(
+            layer=metadata.layer,
+            service=metadata.service,
+            instance=metadata.instance,
+            process=metadata.process,
+            labels=tuple(self._redaction.property("", label) for label in metadata.labels),
+        )
+
     def _properties_of(self, metadata: Metadata) -> tuple[tuple[str, str], ...]:
         given = tuple(
             (name, self._redaction.property(name, value))
@@ -200,18 +211,6 @@ _NOTHING_FOUND: Final = {
     ScanMode.REGEX: "no regex matches its command line",
     ScanMode.AGENT_SENSOR: "it has no metadata of a SkyWalking agent, or no fresh one",
 }
-
-
-def _entity_of(metadata: Metadata) -> Entity:
-    # No cluster's name before the service: the agent itself reports under the name as it stands,
-    # and the two must be one service.
-    return bounded_entity(
-        layer=metadata.layer,
-        service=metadata.service,
-        instance=metadata.instance,
-        process=metadata.process,
-        labels=metadata.labels,
-    )
 
 
 def _first_name(*names: str) -> str:

@@ -63,6 +63,13 @@ def told_to_programs(capsys: pytest.CaptureFixture[str]) -> list[dict[str, objec
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
+def test_what_others_wrote_ends_no_line_and_moves_no_cursor(log, capsys):
+    write_logs("INFO", tracebacks=False)
+    log.warning("rule fails: %s", "a\nERROR b\x1b[2J\udcff\u202e é")
+    said = capsys.readouterr().err
+    assert said.endswith("rule fails: a\\nERROR b\\x1b[2J\\udcff\\u202e é\n")
+
+
 def test_programs_get_an_object_a_line_with_each_field_by_its_name(log, capsys):
     write_logs("INFO", tracebacks=False, form="json")
     log.getChild("agent").info(

@@ -150,3 +150,11 @@ def test_programs_get_the_sum_as_numbers():
     rig.log.info("again")
     rig.handler.close()
     assert '"repeated": 1, "within_seconds": 0' in rig.lines[1]
+
+
+@pytest.mark.parametrize("digits", ["9" * 5_000, "\u0663" * 5_000, "\u00b2"])
+def test_a_message_with_digits_of_any_number_and_kind_is_written(rig: Rig, digits: str):
+    for _ in range(2):
+        rig.log.warning("rule fails: process %s", digits)
+    assert len(rig.lines) == 1
+    rig.handler.close()

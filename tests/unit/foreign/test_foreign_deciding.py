@@ -88,6 +88,59 @@ def test_where_many_users_hold_reads_up_all_but_root_are_left_out():
     assert blames.pause(Blame(99, 0), 5.0) == 0
 
 
+def test_one_user_has_no_other_left_out_however_often_reads_are_held_up():
+    blames = Blames()
+    for number in range(50):
+        blames.strike(Blame(7 + number % 5, 1000), float(number))
+        blames.strike(Blame(100 + number, 0), float(number))
+    assert blames.pause(Blame(99, 1001), 50.0) == 0
+    assert blames.pause(Blame(99, 1000), 50.0) > 0
+
+
+def test_reads_that_come_slowly_count_together_for_their_user_and_are_forgiven_with_time():
+    blames, now = Blames(), 100.0
+    assert not any(blames.slow(Blame(pid, 1000), 0.4, now) for pid in (7, 8))
+    assert blames.slow(Blame(9, 1000), 0.4, now) > 0
+    assert blames.pause(Blame(10, 1000), now) > 0
+    assert not blames.pause(Blame(11, 1001), now)
+    later = now + 1_000
+    assert not blames.pause(Blame(10, 1000), later)
+    assert not blames.slow(Blame(7, 1000), 0.2, later)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1_000), st.floats(0.02, 60)), max_size=60))
+def test_between_two_pauses_slow_reads_take_a_small_share_of_the_time(steps):
+    blames, now, free = Blames(), 0.0, 0.0
+    for passed, slow in steps:
+        now += passed
+        if blames.pause(Blame(1, 1000), now):
+            free = 0.0
+            continue
+        if not blames.slow(Blame(1, 1000), slow, now):
+            free += slow
+            assert free <= 1.0 + now * 0.02
+
+
+def test_whose_reads_are_slow_is_never_left_out_for_long():
+    blames, now = Blames(), 0.0
+    for _ in range(20):
+        now += (pause := blames.slow(Blame(7, 1000), 5.0, now))
+        assert 0 < pause <= 60.0
+
+
+def test_who_has_a_child_hang_is_left_out_until_it_is_gone_and_the_last_place_is_roots():
+    blames, mine, other, root = Blames(), Blame(7, 1000), Blame(8, 1001), Blame(9, 0)
+    contained = Blame(10, 0, 4_026_532_000)
+    blames.hold([mine], last_place=False)
+    assert blames.pause(Blame(11, 1000), 1e6) > 0
+    assert not any(blames.pause(each, 1e6) for each in (other, root, contained))
+    blames.hold([mine, Blame(12, 0)], last_place=True)
+    assert all(blames.pause(each, 1e6) for each in (other, contained, Blame(12, 0)))
+    assert not blames.pause(root, 1e6)
+    blames.hold([], last_place=False)
+    assert not any(blames.pause(each, 1e6) for each in (mine, other, root, contained))
+
+
 def test_no_number_of_users_grows_it():
     blames = Blames()
     for uid in range(1, 3 * MAX_CULPRITS):

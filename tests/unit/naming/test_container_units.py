@@ -44,6 +44,12 @@ UNTOLD = (
     "/ecs/0f3a2b6c9d8e4f50a1b2c3d4e5f60718/0f3a2b6c9d8e4f50a1b2c3d4e5f60718-3021845600",
     "/lxc.payload.web",
     "/actions_job/x",
+    "/lxc/web",
+    "/nomad/6f265890-5165-7fab-6b52-18d1d6c4d2bd.web",
+    "/mesos/6f265890-5165-7fab-6b52-18d1d6c4d2bd",
+    f"/vc/kata_{ID}",
+    f"/kata_overhead/{ID}",
+    "/firecracker/vm-1",
 )
 """Those of containers whose id has no form of its own."""
 RUNTIMES = (
@@ -52,7 +58,12 @@ RUNTIMES = (
     "/system.slice/crio.service",
     "/system.slice/podman.service",
     "/system.slice/k3s.service",
+    "/system.slice/lxc.service",
     "/system.slice/lxc@web.service",
+    "/system.slice/nomad.service",
+    "/system.slice/mesos-agent.service",
+    "/system.slice/garden.service",
+    "/system.slice/firecracker-containerd.service",
     "/system.slice/snap.docker.dockerd.service",
     f"{USER}/app.slice/docker.service",
     "/user.slice/user-0.slice/session-3.scope",
@@ -100,7 +111,7 @@ def test_a_container_has_no_unit_in_any_layout_beside_any_runtimes_unit(path):
 @pytest.mark.parametrize("path", UNTOLD)
 def test_nor_has_one_whose_path_bears_no_id(path):
     for runtime in RUNTIMES:
-        for name, text in layouts(path, runtime).items():
+        for name, text in {**layouts(path, runtime), **odd_layouts(path, runtime)}.items():
             assert service_unit(text) == "", f"{name}, {runtime}"
 
 
@@ -112,6 +123,9 @@ def test_nor_has_one_whose_path_bears_no_id(path):
         "/system.slice/containerd.service/default:nerdctl:web",
         "/system.slice/garden.service/garden/6f265890-5165-7fab-6b52-18d1d6c4d2bd",
         "/system.slice/snap.lxd.daemon.service/lxc.payload.web",
+        "/system.slice/lxc@web.service/lxc.payload.web",
+        "/system.slice/nomad.service/share/6f265890.web.scope",
+        "/system.slice/firecracker-containerd.service/firecracker-containerd/vm",
         f"/docker/{OUTER}/system.slice/containerd.service/default/web",
     ],
 )
@@ -127,6 +141,8 @@ def test_what_stands_below_a_runtimes_unit_is_a_container_whatever_its_name(path
         ("/system.slice/docker.service", "docker.service"),
         ("/system.slice/docker.service/init", "docker.service"),
         ("/system.slice/crio.service/init.scope", "crio.service"),
+        ("/system.slice/nomad.service", "nomad.service"),
+        ("/system.slice/lxc@web.service/lxc.monitor.web", "lxc@web.service"),
         ("/system.slice/docker-exporter.service/worker", "docker-exporter.service"),
         (f"/system.slice/web.service/libpod-payload-{ID}", "web.service"),
         (f"/system.slice/podman.service/libpod-payload-{ID}", "podman.service"),
@@ -145,6 +161,12 @@ def test_what_stands_below_a_runtimes_unit_is_a_container_whatever_its_name(path
 def test_runtimes_quadlets_and_containers_with_systemd_keep_their_units(path, unit):
     for name, text in layouts(path, "/system.slice/containerd.service").items():
         assert service_unit(text) == unit, name
+
+
+def test_a_runtime_that_v1s_other_trees_show_in_its_unit_or_above_keeps_it():
+    unit = "/system.slice/docker.service"
+    for other in ("/", "/system.slice", unit, f"{unit}/init"):
+        assert service_unit(v1(other, but="name=systemd", there=unit)) == "docker.service", other
 
 
 def test_dockers_daemon_does_not_name_its_container_on_a_hybrid_host():

@@ -124,6 +124,13 @@ def test_an_agent_has_no_say_in_the_facts_that_rover_finds_out():
     assert verdict.reports[0].properties == (("os", "l"),)
 
 
+def test_labels_that_an_agent_says_are_told_without_their_secrets():
+    labels = ("password=hunter2", "zone=a", "db=postgres://u:hunter2@h/d")
+    sensor = Sensor(pid42=Metadata("L", "s", "i", "p", labels))
+    verdict = finders(sensor=sensor).judge(process())
+    assert entity(verdict).labels == ("password=***", "zone=a", "db=postgres://u:***@h/d")
+
+
 @pytest.mark.parametrize(
     ("exe", "name", "expected"),
     [

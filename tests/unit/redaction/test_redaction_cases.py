@@ -155,6 +155,73 @@ app|--secret-access-key|SECRET
 app|--s3.secret_key=SECRET
 app|--aws-secret-key=SECRET
 app|sk-proj-SECRETaaaaaaaaaaaaaaaaaaaa
+mysql5.7|-pSECRET
+mysql.exe|-pSECRET
+mysql|-sNpSECRET|db
+xtrabackup|--backup|-pSECRET
+redis-cli|AUTH|user|SECRET
+redis-sentinel|x|--sentinel|auth-pass|mymaster|SECRET
+curl|-su|user:SECRET|https://x
+curl|-sSLuuser:SECRET|https://x
+curl|https://h/x?sv=2020&sig=SECRET&se=2020
+curl|https://h/x?X-Amz-Signature=SECRET
+curl|https://api.telegram.org/bot123456789:SECRETaaaaaaaaaaaaaaaaaaaaaaaaaa/sendMessage
+curl|https://hooks.slack.com/services/T0000/B0000/SECRET
+bash|-c|curl -su user:SECRET https://x
+docker|build|--build-arg=GH_PAT=SECRET
+kubectl|create|secret|generic|x|--from-literal|foo=SECRET
+kubectl|create|secret|generic|x|--from-literal=foo=SECRET
+kubeadm|init|--certificate-key|SECRET
+vault|operator|unseal|SECRET
+aws|configure|set|profile.x.aws_secret_access_key|SECRET
+java|-Dencrypt.key=SECRET
+java|-Dx=jdbc:oracle:thin:scott/SECRET@h:1521:x
+npm|config|set|//registry.npmjs.org/:_authToken|SECRET
+npm|config|set|_password|SECRET
+twine|upload|-u|u|-p|SECRET
+consul|agent|-encrypt=SECRET
+consul|acl|bootstrap|SECRET
+/usr/lib/erlang/erts/bin/beam.smp|-sname|x|-setcookie|SECRET
+openssl|dgst|-hmac|SECRET
+openssl|passwd|-1|SECRET
+ssh|-o|ProxyCommand=sshpass -p SECRET ssh h
+isql|dsn|user|SECRET
+rman|target|sys/SECRET@d
+neo4j-admin|dbms|set-initial-password|SECRET
+grafana-cli|admin|reset-admin-password|SECRET
+gitlab-runner|register|-r|SECRET
+smbclient|//h/s|SECRET
+zip|-rP|SECRET|x
+pdftk|x|input_pw|SECRET
+htpasswd|-nbB|user|SECRET
+nmcli|con|modify|x|wifi-sec.psk|SECRET
+iwconfig|wlan0|key|SECRET
+turnserver|--user=u:SECRET
+ngrok|config|add-authtoken|SECRET
+doctl|-t|SECRET
+mc|alias|set|x|https://h|name|SECRET
+transmission-remote|-n|u:SECRET
+swaks|-ap|SECRET
+python|-c|os.environ['DB_PASSWORD']='SECRET'
+python|-c|os.environ["TOKEN"] = "SECRET"
+python|-c|requests.get("http://h", auth=("u", "SECRET"))
+app|--cred=u:SECRET
+app|--enc-key=SECRET
+app|--dbpw|SECRET
+app|--ssh-key=SECRET
+app|-Token|SECRET
+app|--contraseña=SECRET
+app|--пароль=SECRET
+app|--密码|SECRET
+app|--wachtwoord=SECRET
+app|-----BEGIN RSA PRIVATE KEY----- SECRET -----END RSA PRIVATE KEY-----
+app|-----BEGIN PGP PRIVATE KEY BLOCK----- SECRET
+app|AGE-SECRET-KEY-1AAAASECRETAAAAAAAAAAAAAAAA
+app|dckr_pat_SECRETaaaaaaaaaaaaaaaaaaaa
+app|glsa_SECRETaaaaaaaaaaaaaaaaaaaaaaaaaaa
+app|GOCSPX-SECRETaaaaaaaaaaaaaaaaaaaaaa
+app|redis://SECRET@h:6379/0
+ffmpeg|-i|rtmp://live/app/x?streamkey=SECRET
 """
 
 ORDINARY = """
@@ -213,6 +280,23 @@ rsync|-a|me@host:/a/b|/c
 scp|me@host:x|y
 openvpn|--auth-user-pass|/etc/x
 app|me@example.org|a:b
+ssh|-o|MACs=hmac-sha2-256|h
+gcc|-c|signal.c|--design=x|--pattern=y|--patch=z
+git|config|user.name|x
+ip|link|set|eth0|up
+kubectl|set|image|deployment/x|a=b
+kubectl|config|use-context|x
+zip|-r9|x.zip|y
+curl|-sSLo|out|https://x
+curl|-fsSL|https://x
+mysql|-Nse|select 1
+mc|ls|x/y
+sshd|-o|HostKey=/etc/ssh/key
+app|--ssh-key=/home/x/.ssh/id_rsa
+app|--certificate-key|/etc/x.pem
+app|--signature-algorithm=rsa
+redis-server|0.0.0.0:6379
+vault|status
 """
 
 
