@@ -35,7 +35,10 @@ from rover.probes.refusals import LoadError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAPS: Final = ("pending", "overflow", "spilled", "tracked", "armed", "counters", "events")
+MAPS: Final = (
+    *("pending", "overflow", "spilled", "tracked", "armed", "unsettled", "taken", "slices"),
+    *("counters", "events"),
+)
 
 TRACEPOINTS: Final = {
     "sched:sched_process_exec": ("on_exec", "ROVER_HAVE_EXEC"),
