@@ -3,7 +3,8 @@
  * Every new process and every exec enters `pending`; an exit takes it out again. So whatever ends
  * before the agent looks costs the agent nothing. The agent moves survivors into `tracked`, and
  * only their exits are sent to it. One event wakes the agent after a quiet time; while it knows
- * that `pending` holds something, it looks by itself and `armed` is 0.
+ * that `pending` holds something, it looks by itself. Where much comes in, it asks to be told when
+ * something has settled: then whatever comes in looks whether something has, once a slice of time.
  *
  * The loader defines
  *   ROVER_HAVE_EXEC, ROVER_HAVE_FORK, ROVER_HAVE_EXIT   for the tracepoints of this kernel
@@ -24,7 +25,13 @@ BPF_TABLE("hash", u32, struct rover_pending, pending, ROVER_PENDING_ENTRIES);
 BPF_TABLE("hash", u32, struct rover_pending, overflow, ROVER_OVERFLOW_ENTRIES);
 BPF_TABLE("array", u32, u32, spilled, 1);
 BPF_TABLE("hash", u32, u32, tracked, ROVER_TRACKED_ENTRIES);
-BPF_TABLE("array", u32, u32, armed, 1);
+BPF_TABLE("array", u32, u32, armed, ROVER_ARMED_WORDS);
+/* By slice, how many came in less how many of them ended, and how many of them the agent has taken:
+ * where the two differ somebody has not settled. Neither is ever set back, for nobody can while others
+ * count; after a turn of the ring they go on, and what is wrong the agent mends in `taken`. */
+BPF_TABLE("array", u32, u32, unsettled, ROVER_SLICES);
+BPF_TABLE("array", u32, u32, taken, ROVER_SLICES);
+BPF_TABLE("array", u32, struct rover_slices, slices, 1);
 BPF_TABLE("percpu_array", u32, struct rover_counts, counters, 1);
 BPF_RINGBUF_OUTPUT(events, ROVER_RING_PAGES);
 
@@ -67,7 +74,7 @@ static inline int send(u32 kind, u32 pid)
  * been seen (Probes.take in rover/probes/settling.py). */
 static inline void wake(void)
 {
-	u32 first = 0;
+	u32 first = ROVER_ARMED_FIRST;
 	u32 *word = armed.lookup(&first);
 	if (word && *word && send(ROVER_EVENT_WAKE, 0))
 		*word = 0;
@@ -91,20 +98,93 @@ static inline struct rover_pending *find_pending(u32 pid)
 	return known;
 }
 
+static inline void count_unsettled(u64 since_ns, u32 more)
+{
+	u32 slice = (since_ns >> ROVER_SLICE_SHIFT) & (ROVER_SLICES - 1);
+	u32 *here = unsettled.lookup(&slice);
+	if (here)
+		__sync_fetch_and_add(here, more);
+}
+
 static inline void put_pending(u32 pid, struct rover_pending *fresh)
 {
 	u32 first = 0, yes = 1;
-	if (!pending.update(&pid, fresh))
-		return;
-	if (overflow.update(&pid, fresh))
-		count(ROVER_COUNT_LOST_PENDING);
-	else
+	if (pending.update(&pid, fresh)) {
+		if (overflow.update(&pid, fresh)) {
+			count(ROVER_COUNT_LOST_PENDING);
+			return;
+		}
 		spilled.update(&first, &yes);
+	}
+	count_unsettled(fresh->since_ns, 1);
 }
 
+/* The time is read before: where the deletion then succeeds, it was this process's. */
 static inline int drop_pending(u32 pid)
 {
-	return !pending.delete(&pid) || (has_spilled() && !overflow.delete(&pid));
+	u64 since_ns;
+	struct rover_pending *known = pending.lookup(&pid);
+	if (known) {
+		since_ns = known->since_ns;
+		if (pending.delete(&pid))
+			return 0;
+	} else {
+		if (!has_spilled())
+			return 0;
+		known = overflow.lookup(&pid);
+		if (!known)
+			return 0;
+		since_ns = known->since_ns;
+		if (overflow.delete(&pid))
+			return 0;
+	}
+	count_unsettled(since_ns, -1);
+	return 1;
+}
+
+/* Slices that are looked at one by one when nothing has come in for a while; more are taken to have
+ * somebody who has settled. */
+#define ROVER_SLICES_AT_ONCE 8
+
+/* Tell whether any of the slices up to this one has somebody left. */
+static inline int has_settled(u64 latest, u64 slices_passed)
+{
+	if (slices_passed > ROVER_SLICES_AT_ONCE)
+		return 1;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < ROVER_SLICES_AT_ONCE; i++) {
+		if (i >= slices_passed)
+			break;
+		u32 slice = (latest - i) & (ROVER_SLICES - 1);
+		u32 *here = unsettled.lookup(&slice);
+		u32 *gone = taken.lookup(&slice);
+		if (here && gone && *here != *gone)
+			return 1;
+	}
+	return 0;
+}
+
+/* The first to come in during a slice looks whether somebody has settled since the former look. Two
+ * processors that do so at once send two events. Where the ring is full, the next to come in tries
+ * again. */
+static inline void tell_settled(u64 now_ns)
+{
+	u32 first = 0, settled = ROVER_ARMED_SETTLED;
+	struct rover_slices *known = slices.lookup(&first);
+	if (!known)
+		return;
+	u64 now = now_ns >> ROVER_SLICE_SHIFT;
+	s64 passed = now - known->latest;
+	if (passed <= 0)
+		return;
+	u32 *age = armed.lookup(&settled);
+	if (age && *age && has_settled(now - *age, passed)) {
+		if (!send(ROVER_EVENT_SETTLED, 0))
+			return;
+		*age = 0;
+	}
+	known->latest = now;
+	__sync_fetch_and_add(&known->met, 1);
 }
 
 /* A process keeps the time at which it first came in, so that a chain of execs settles too. */
@@ -124,6 +204,7 @@ static inline void enter(u32 pid, u32 parent, u32 kind, u32 slot)
 	put_pending(pid, &fresh);
 	count_in_order(slot);
 	wake();
+	tell_settled(fresh.since_ns);
 }
 
 #ifdef ROVER_HAVE_EXEC
@@ -183,7 +264,7 @@ int on_exit(ROVER_EXIT *args)
 	if (!rover_in_sight(pid))
 		return 0;
 	leave(pid);
-	if (!tracked.delete(&pid))
+	if (tracked.lookup(&pid) && !tracked.delete(&pid)) /* most are not in it: the former locks nothing */
 		send(ROVER_EVENT_EXIT, pid);
 #else
 	/* The last thread to end need not be the leader. Whether any lives on can be read in /proc

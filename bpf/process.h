@@ -15,16 +15,32 @@ struct rover_pending {
 	__u16 threads;  /* 1 where it has made a thread and an exit does not tell whether it is the last */
 };
 
+/* Time in slices of 2^23 ns, 8.4 ms; what came in is counted by slice, in a ring of so many. */
+#define ROVER_SLICE_SHIFT 23
+#define ROVER_SLICES 64
+
+/* The one value of `slices`. */
+struct rover_slices {
+	__u64 latest; /* in which something came in */
+	__u64 met;    /* how many there were in which something did */
+};
+
+/* Keys of `armed`; each word falls to 0 with the event that it has asked for. */
+#define ROVER_ARMED_FIRST 0   /* 1: the next process that comes in sends ROVER_EVENT_WAKE */
+#define ROVER_ARMED_SETTLED 1 /* slices after which a process has settled: ROVER_EVENT_SETTLED */
+#define ROVER_ARMED_WORDS 2
+
 /* Flags of a followed pid; value of `tracked`. */
 #define ROVER_FOLLOW 1
 /* Report the end of each of its threads: its leader has ended before them. */
 #define ROVER_FOLLOW_THREADS 2
 
 /* Kinds of event in the ring buffer. */
-#define ROVER_EVENT_WAKE 1   /* `pending` is no longer empty; pid is 0 */
-#define ROVER_EVENT_EXIT 2   /* the process has ended */
-#define ROVER_EVENT_LEADER 3 /* its leader has ended; other threads may live on */
-#define ROVER_EVENT_THREAD 4 /* a thread of a process without leader has ended */
+#define ROVER_EVENT_WAKE 1    /* `pending` is no longer empty; pid is 0 */
+#define ROVER_EVENT_EXIT 2    /* the process has ended */
+#define ROVER_EVENT_LEADER 3  /* its leader has ended; other threads may live on */
+#define ROVER_EVENT_THREAD 4  /* a thread of a process without leader has ended */
+#define ROVER_EVENT_SETTLED 5 /* something has, most likely; pid is 0 */
 
 struct rover_event {
 	__u64 at_ns; /* CLOCK_BOOTTIME */

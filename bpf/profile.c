@@ -197,10 +197,10 @@ static inline u32 registers(struct rover_walk *walk)
 	u64 cs = 0;
 	if (!regs)
 		return 0;
-	bpf_probe_read_kernel(&walk->ip, 8, regs + ROVER_REGS_RIP);
-	bpf_probe_read_kernel(&walk->sp, 8, regs + ROVER_REGS_RSP);
-	bpf_probe_read_kernel(&walk->bp, 8, regs + ROVER_REGS_RBP);
-	bpf_probe_read_kernel(&cs, 8, regs + ROVER_REGS_CS);
+	rover_read_kernel(&walk->ip, 8, regs + ROVER_REGS_RIP);
+	rover_read_kernel(&walk->sp, 8, regs + ROVER_REGS_RSP);
+	rover_read_kernel(&walk->bp, 8, regs + ROVER_REGS_RBP);
+	rover_read_kernel(&cs, 8, regs + ROVER_REGS_CS);
 	return (cs & 0xffff) == ROVER_USER_CS_64;
 }
 
@@ -252,7 +252,7 @@ static inline u64 row_of(struct rover_mapping *mapping, u64 address)
 static inline u64 user_word(u64 address)
 {
 	u64 value = 0;
-	bpf_probe_read_user(&value, sizeof(value), (void *)address);
+	rover_read_user(&value, sizeof(value), (void *)address);
 	return value;
 }
 
@@ -307,7 +307,7 @@ static inline u32 step(struct rover_walk *walk)
 		cfa = user_word(sp + offset) + 8;
 	}
 	/* stacks grow downwards; but a leaf may stand below the frame of a signal's own stack */
-	if (cfa <= sp || bpf_probe_read_user(pair, sizeof(pair), (void *)(cfa - 16)))
+	if (cfa <= sp || rover_read_user(pair, sizeof(pair), (void *)(cfa - 16)))
 		return ROVER_WALK_LOST;
 	if (saved == -2)
 		walk->bp = pair[0];

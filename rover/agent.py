@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rover.config.settings import Settings
     from rover.model import Changes
     from rover.naming.judge import Judge
+    from rover.probes.loading import Loading
     from rover.probes.settling import Probes
     from rover.profiling.records import Sampler
 
@@ -73,6 +74,7 @@ class Agent:
         watch: Callable[[Changes], None] | None = None,
         stopping: StopRequest | None = None,
         origins: Mapping[str, object] | None = None,
+        loading: Loading | None = None,
     ) -> None:
         """Hold what to build from.
 
@@ -82,10 +84,13 @@ class Agent:
             stopping: set to ask for the agent's end, and by the agent where a defect ends it; one
                 of its own where none is given.
             origins: where each key was set, for who asks why a process is not reported.
+            loading: what loads the programs already, the agent's from now on; one of its own where
+                none is given.
         """
         self._settings = settings
         self._watch = watch
         self._origins = origins or {}
+        self._loading = loading
         self._defect: BaseException | None = None
         self._guard = Guard()
         self._stopping = stopping or StopRequest()
@@ -145,6 +150,8 @@ class Agent:
 
     def _start(self) -> None:
         settings = self._settings
+        if self._loading:
+            self._undo.append(self._loading.abandon)
         identity = AgentIdentity.acquire(settings.core.state_dir, machine(settings))
         self._undo.append(identity.close)
         self.agent_id = identity.id
@@ -273,7 +280,7 @@ class Agent:
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
         try:
-            probes = settling.attach(self._stopping.is_set)
+            probes = settling.attach(self._stopping.is_set, self._loading)
         except ProbeError as error:
             self._ebpf, self._way = str(error).partition("\n")[0], NO_WAY
             if self._stopping.is_set():

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rover.agent import Agent
 from rover.cli.logs import stands_apart, write_logs
 from rover.cli.options import configured
 from rover.cli.signals import until_signalled
 from rover.cli.systemd import Supervisor
+from rover.errors import ProbeError
 from rover.host_limits import ensure_room
+from rover.probes import programs
 from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
+    from rover.agent import Agent
     from rover.config.load import Loaded
     from rover.model import Changes
+    from rover.probes.loading import Loading
 
 log = logging.getLogger("rover.cli")
 
@@ -57,15 +60,26 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
     if loaded.ignored:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()
+    loading = _begin_loading()
     if embedded:
-        _run_embedded(loaded, control_port)
+        _run_embedded(loaded, control_port, loading)
     else:
-        _run(loaded)
+        _run(loaded, loading)
 
 
-def _run(loaded: Loaded) -> None:
+def _begin_loading() -> Loading | None:
+    """Have the programs compiled while the rest of the agent is imported."""
+    try:
+        return programs.begin()
+    except ProbeError:  # the agent meets it once more, and tells it
+        return None
+
+
+def _run(loaded: Loaded, loading: Loading | None) -> None:
+    from rover.agent import Agent  # noqa: PLC0415 - while the programs are compiled
+
     stop = StopRequest()
-    agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins)
+    agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins, loading=loading)
     supervisor = Supervisor(os.environ)
     with until_signalled(stop):
         agent.start()
@@ -101,7 +115,9 @@ def _fares(agent: Agent) -> str:
     return f"eBPF: {ready['ebpf']}; session with the backend: {ready['session']}"
 
 
-def _run_embedded(loaded: Loaded, control_port: int | None) -> None:
+def _run_embedded(loaded: Loaded, control_port: int | None, loading: Loading | None) -> None:
+    from rover.agent import Agent  # noqa: PLC0415 - while the programs are compiled
+
     # drawn only here: an agent alone need not hold a server and what draws tables
     from rover.backend import BackendOptions, EmbeddedBackend  # noqa: PLC0415
     from rover.cli.live import show  # noqa: PLC0415
@@ -117,6 +133,7 @@ def _run_embedded(loaded: Loaded, control_port: int | None) -> None:
             watch=changes.put,
             stopping=stop,
             origins=loaded.origins,
+            loading=loading,
         )
         with until_signalled(stop):
             _say("compiling and attaching the eBPF programs: a second or two")

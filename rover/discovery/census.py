@@ -97,6 +97,8 @@ class Census:
         """The kernel's own counts at the latest look."""
         self.next_due_ns: int | None = None
         """CLOCK_BOOTTIME at which the next process settles; None: sleep until the kernel wakes."""
+        self.is_told = False
+        """Whether the kernel wakes when something has settled, while things come in as now."""
         self.feed = feed or Feed()
         self._reader = reader
         self._judge = judge
@@ -159,7 +161,7 @@ class Census:
 
         `next_due_ns` tells when more of it will have settled.
         """
-        self.next_due_ns = None
+        self.next_due_ns, self.is_told = None, False
         if self._probes is None:
             return True
         if not isinstance(self._guard.whole("take", self._take, self._probes), Defect):
@@ -169,7 +171,7 @@ class Census:
 
     def _take(self, probes: Probes) -> None:
         taken = probes.take(self._settle_ns)
-        self.next_due_ns = taken.next_due_ns
+        self.next_due_ns, self.is_told = taken.next_due_ns, taken.is_told
         for ended in taken.ended:
             self._one("end", ended.pid, self._end, ended)
         reused = {each.pid for each in taken.ended} & {each.pid for each in taken.settled}

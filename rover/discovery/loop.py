@@ -38,6 +38,9 @@ LOOK_INTERVAL: Final = 0.025
 LOOK_SLACK: Final = 0.025
 """Seconds by which a look may come later after one that found nothing: most of what starts on this
 host ends before it settles, and waking up for it is what costs."""
+TOLD_SLACK: Final = 0.15
+"""Seconds by which it may come later while the kernel tells what settles: it does so for as long as
+things come in, and where they stop at once a process that came in last is late by no more."""
 HEAL_PAUSE: Final = 1.0
 """Seconds from a loss to the reconcile that heals it: a storm is let pass first."""
 HEAL_INTERVAL: Final = 5.0
@@ -52,14 +55,16 @@ QUESTIONS: Final = 64
 """That wait at most; who asks more is refused."""
 
 
-def until_look(until_due_ns: int, found: bool) -> float:  # noqa: FBT001 - named by its callers
+def until_look(until_due_ns: int, *, found: bool, is_told: bool = False) -> float:
     """Return the seconds until the next look at the kernel's maps.
 
     Args:
         until_due_ns: until the oldest of what they hold has settled.
         found: whether the latest look found anything that had settled or ended.
+        is_told: whether the kernel tells what settles.
     """
-    return max(0, until_due_ns) / NANOSECONDS + (0.0 if found else LOOK_SLACK)
+    slack = TOLD_SLACK if is_told else 0.0 if found else LOOK_SLACK
+    return max(0, until_due_ns) / NANOSECONDS + slack
 
 
 class Discovery:
@@ -242,7 +247,7 @@ class Discovery:
         """
         soonest = self.looked_at + self._pause
         came = self._sleep(poll, soonest)
-        if self._probes and came == {self._probes.fileno()} and not self._probes.has_ended():
+        if self._probes and came == {self._probes.fileno()} and not self._probes.has_news():
             # the first of what is to settle: nothing has before that time is over
             self._look_at = time.monotonic() + self._settle_time
             came = self._sleep(poll, soonest)
@@ -305,7 +310,10 @@ class Discovery:
         failed = not took or any(isinstance(each, Defect) for each in (*done, changes))
         self._pause = PAUSE_AFTER_DEFECT if failed else LOOK_INTERVAL
         due = census.next_due_ns
-        self._look_at = None if due is None else now + until_look(due - boot_clock_ns(), found)
+        self._look_at = None
+        if due is not None:
+            until_due_ns = due - boot_clock_ns()
+            self._look_at = now + until_look(until_due_ns, found=found, is_told=census.is_told)
 
     def _read_mail(self) -> None:
         for _ in range(self._questions.qsize()):

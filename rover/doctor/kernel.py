@@ -23,7 +23,7 @@ from rover.errors import ProbeError
 from rover.probes import refusals, settling
 from rover.probes.btf import VMLINUX
 from rover.probes.loader import TRACEPOINTS
-from rover.probes.programs import interpreter
+from rover.probes.loading import interpreter
 from rover.probes.tracefs import TRACEFS
 
 if TYPE_CHECKING:

@@ -28,6 +28,15 @@ class RingEvent(ctypes.Structure):
     )
 
 
+class SlicesValue(ctypes.Structure):
+    """``struct rover_slices``."""
+
+    _fields_ = (
+        ("latest", ctypes.c_uint64),
+        ("met", ctypes.c_uint64),
+    )
+
+
 class PendingKind(IntEnum):
     """``ROVER_KIND_*``."""
 
@@ -42,6 +51,14 @@ class EventKind(IntEnum):
     EXIT = 2
     LEADER = 3
     THREAD = 4
+    SETTLED = 5
+
+
+class Armed(IntEnum):
+    """``ROVER_ARMED_*``: what the agent asks to be sent."""
+
+    FIRST = 0
+    SETTLED = 1
 
 
 class Counter(IntEnum):
@@ -64,6 +81,10 @@ class Counts(ctypes.Structure):
 FOLLOW: Final = 1
 FOLLOW_THREADS: Final = 2
 
+SLICE_SHIFT: Final = 23
+"""Bits of CLOCK_BOOTTIME within a slice."""
+SLICES: Final = 64
+
 PENDING_ENTRIES: Final = 1_024
 """Processes that start within one settle time and live. A look goes through as many buckets: 16
 bytes each, which on a host at rest are in no cache, so that 16,384 of them took 0.25 ms."""
@@ -85,16 +106,25 @@ def static_assertions() -> str:
     for name, mirror in (
         ("rover_pending", PendingValue),
         ("rover_event", RingEvent),
+        ("rover_slices", SlicesValue),
         ("rover_counts", Counts),
     ):
         hold(f"sizeof(struct {name}) == {ctypes.sizeof(mirror)}")
         for field, *_ in mirror._fields_:
             hold(f"__builtin_offsetof(struct {name}, {field}) == {getattr(mirror, field).offset}")
             hold(f"sizeof(((struct {name} *)0)->{field}) == {getattr(mirror, field).size}")
-    for prefix, words in (("KIND", PendingKind), ("EVENT", EventKind), ("COUNT", Counter)):
+    for prefix, words in (
+        ("KIND", PendingKind),
+        ("EVENT", EventKind),
+        ("ARMED", Armed),
+        ("COUNT", Counter),
+    ):
         for word in words:
             hold(f"ROVER_{prefix}_{word.name} == {word.value}")
     hold(f"ROVER_COUNTERS == {len(Counter)}")
+    hold(f"ROVER_ARMED_WORDS == {len(Armed)}")
+    hold(f"ROVER_SLICE_SHIFT == {SLICE_SHIFT}")
+    hold(f"ROVER_SLICES == {SLICES}")
     hold(f"ROVER_FOLLOW == {FOLLOW}")
     hold(f"ROVER_FOLLOW_THREADS == {FOLLOW_THREADS}")
     return "\n".join(lines) + "\n"

@@ -29,13 +29,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from rover.probes import btf, refusals, tracefs, trial
+from rover.probes import btf, refusals, tracefs, trial, without_proc
 from rover.probes.refusals import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAPS: Final = ("pending", "overflow", "spilled", "tracked", "armed", "counters", "events")
+MAPS: Final = (
+    *("pending", "overflow", "spilled", "tracked", "armed", "unsettled", "taken", "slices"),
+    *("counters", "events"),
+)
 
 TRACEPOINTS: Final = {
     "sched:sched_process_exec": ("on_exec", "ROVER_HAVE_EXEC"),
@@ -117,7 +120,7 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
         os.environ.pop("BCC_KERNEL_SOURCE", None)
         os.environ.update(environment)
         try:
-            return bcc.BPF(src_file=request["source"], cflags=defines), name
+            return _compiled(request["source"], defines), name
         except Exception as error:  # bcc raises nothing finer
             if refusals.own_missing_capabilities() or "bpf" in refusals.forbidden_calls():
                 raise refusals.refusal(error) from error  # BCC makes maps as it compiles
@@ -126,6 +129,16 @@ def compile_programs(request: dict[str, Any], defines: list[str]) -> tuple[Any, 
         "the eBPF programs do not compile: " + "; ".join(failures),
         "the compiler's messages follow; this is a defect worth a report",
     )
+
+
+def _compiled(source: str, defines: list[str]) -> Any:  # noqa: ANN401 - bcc has no types
+    """Compile; where it cannot be done without /proc, with it, which takes twice as long."""
+    import bcc  # noqa: PLC0415 - as above
+
+    try:
+        return without_proc.run(lambda: bcc.BPF(src_file=source, cflags=defines))
+    except Exception:  # noqa: BLE001 - bcc raises nothing finer; what matters comes again
+        return bcc.BPF(src_file=source, cflags=defines)
 
 
 def definitions(request: dict[str, Any], tracepoints: list[str]) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rover.probes import pid_namespace
-from rover.probes.programs import run_loader, source
+from rover.probes.loading import Loading
+from rover.probes.programs import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ def load(
         "pid_namespace": pid_namespace.own(),
         **request,
     }
-    answer, descriptors = run_loader("profile_loader", whole, TIMEOUT_S, given_up)
+    answer, descriptors = Loading("profile_loader", whole).answer(TIMEOUT_S, given_up)
     maps = dict(zip(answer["maps"], descriptors, strict=False))
     on_cpu, off_cpu = descriptors[len(maps) :]
     log.info(

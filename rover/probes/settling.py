@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover.clock import boot_clock_ns
 from rover.errors import ProbeError
 from rover.probes import layout, libbpf, programs
-from rover.probes.layout import Counter, EventKind, PendingKind, PendingValue, RingEvent
+from rover.probes.layout import Armed, Counter, EventKind, PendingKind, PendingValue, RingEvent
+from rover.probes.settle_notice import SettleNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from rover.probes.loading import Loading
 
 SEEN_NS: Final = 1_000_000
 """Until a processor's stores have been seen by all others; it takes microseconds at most."""
@@ -29,6 +32,7 @@ COUNT_EVERY_NS: Final = 250_000_000
 _PENDING_VALUE: Final = struct.Struct("=QIHH")
 """`PendingValue`, read many at once."""
 _FIRST: Final = ctypes.c_uint32(0)
+_ARMED_FIRST: Final = ctypes.c_uint32(Armed.FIRST)
 
 
 class Settled(NamedTuple):
@@ -62,6 +66,9 @@ class Taken:
     """Processes that `tracked` had no room for; their exit is found by the reconcile."""
     next_due_ns: int | None
     """CLOCK_BOOTTIME at which the next process settles; None: sleep until the descriptor wakes."""
+    is_told: bool = False
+    """Whether the descriptor wakes when something has settled, for as long as things come in as
+    they do now."""
 
 
 class Counted(NamedTuple):
@@ -71,6 +78,23 @@ class Counted(NamedTuple):
     """By the programs themselves."""
     skipped: int
     """Events for which it did not run a program."""
+
+
+class _Due(NamedTuple):
+    """A process that has settled, and the map that it is in."""
+
+    process: Settled
+    place: int
+
+
+class _Look(NamedTuple):
+    """What is in the maps of unsettled processes."""
+
+    due: list[_Due]
+    unsettled: list[int]
+    """Times of the others' first events."""
+    next_due_ns: int | None
+    at_ns: int
 
 
 class _Room:
@@ -117,6 +141,7 @@ class Probes:
         self._counted_at_ns = 0
         self.counted = Counted(dict.fromkeys(Counter, 0), 0)
         """The kernel's counts, from a look a quarter of a second ago at most."""
+        self._notice = SettleNotice(loaded.maps)
         self._disarm()
 
     def fileno(self) -> int:
@@ -151,13 +176,13 @@ class Probes:
         """Forget a process that is gone or of no interest."""
         libbpf.delete(self._tracked, ctypes.c_uint32(pid))
 
-    def has_ended(self) -> bool:
-        """Tell whether the descriptor speaks of an end, and not of a first event alone.
+    def has_news(self) -> bool:
+        """Tell whether the descriptor speaks of more than a first event.
 
-        A first event needs no look before the settle time is over.
+        That needs no look before the settle time is over.
         """
         self._consume()
-        return bool(self._ended)
+        return bool(self._ended) or self._notice.has_come
 
     def take(self, settle_ns: int) -> Taken:
         """Take what has settled and what has ended.
@@ -173,23 +198,33 @@ class Probes:
                 ended, self._ended = self._ended, []
                 self._count()
                 return Taken([], ended, 0, 0, None)
-        due, next_due = self._look(settle_ns)
+        self._consume()
+        self._notice.ask(settle_ns, boot_clock_ns())
+        look = self._look(settle_ns)
+        next_due = look.next_due_ns
         settled, gone = [], 0
-        unfollowed = self.follow(process.pid for process in due)
-        for process in due:
-            if self._drop(ctypes.c_uint32(process.pid)):
+        unfollowed = self.follow(process.pid for process, _ in look.due)
+        for process, place in look.due:
+            if libbpf.delete(place, ctypes.c_uint32(process.pid)):
+                self._notice.took(process.since_ns)
                 settled.append(process)
             else:
                 self.unfollow(process.pid)
                 gone += 1
         self._consume()
         ended, self._ended = self._ended, []
+        oldest = min((process.since_ns for process, _ in look.due), default=None)
+        settled_for = None if oldest is None else look.at_ns - settle_ns - oldest
+        self._notice.looked(settled_for, look.unsettled, look.at_ns)
+        is_told = self._notice.is_awaited
+        if next_due is None and is_told:  # much comes in: no need to be told that something has
+            next_due = look.at_ns + settle_ns
         if next_due is None:
             next_due = self._arm(settle_ns)
         elif self._awaited:
             self._disarm()
         self._count(at_once=next_due is None)
-        return Taken(settled, ended, gone, unfollowed, next_due)
+        return Taken(settled, ended, gone, unfollowed, next_due, is_told)
 
     def _count(self, *, at_once: bool = False) -> None:
         """Read the kernel's counts, unless that was done a moment ago."""
@@ -215,17 +250,22 @@ class Probes:
         self._ring.close()
         self.loaded.close()
 
-    def _look(self, settle_ns: int) -> tuple[list[Settled], int | None]:
-        """Return what has settled, and when the oldest of the others will have."""
-        found = self._room.read(self._pending)
+    def _look(self, settle_ns: int) -> _Look:
+        """Look at what has settled, and when the oldest of the others will have."""
+        places = [(self._pending, self._room.read(self._pending))]
         if self._has_spilled():
-            found += self._look_at_overflow()
-        latest = boot_clock_ns() - settle_ns
+            places.append((self._overflow, self._look_at_overflow()))
+        now_ns = boot_clock_ns()
+        latest = now_ns - settle_ns
         due = [
-            Settled(pid, since, PendingKind(kind)) for pid, since, kind in found if since <= latest
+            _Due(Settled(pid, since, PendingKind(kind)), place)
+            for place, found in places
+            for pid, since, kind in found
+            if since <= latest
         ]
-        oldest = min((since for _, since, _ in found if since > latest), default=None)
-        return due, None if oldest is None else oldest + settle_ns
+        unsettled = [since for _, found in places for _, since, _ in found if since > latest]
+        next_due = min(unsettled) + settle_ns if unsettled else None
+        return _Look(due, unsettled, next_due, now_ns)
 
     def _has_spilled(self) -> bool:
         word = ctypes.c_uint32(0)
@@ -244,17 +284,13 @@ class Probes:
             libbpf.update(self._spilled, _FIRST, ctypes.c_uint32(1))
         return found
 
-    def _drop(self, pid: ctypes.c_uint32) -> bool:
-        """Take a process out of where it is; tell whether it still was there."""
-        if libbpf.delete(self._pending, pid):
-            return True
-        return self._more_room is not None and libbpf.delete(self._overflow, pid)
-
     def _consume(self) -> None:
         for sample in self._ring.consume():
             event = RingEvent.from_buffer_copy(sample)
             if event.kind == EventKind.WAKE:
                 self._awaited = False
+            elif event.kind == EventKind.SETTLED:
+                self._notice.came()
             else:
                 self._ended.append(Ended(event.pid, event.at_ns, EventKind(event.kind)))
 
@@ -269,11 +305,10 @@ class Probes:
         if self._awaited:
             self._empty_until_ns = boot_clock_ns() + EMPTY_NS
             return None
-        libbpf.update(self._armed, _FIRST, ctypes.c_uint32(1))
+        libbpf.update(self._armed, _ARMED_FIRST, ctypes.c_uint32(1))
         self._awaited = True
-        due, next_due = self._look(settle_ns)
-        if due:
-            next_due = boot_clock_ns()
+        look = self._look(settle_ns)
+        next_due = boot_clock_ns() if look.due else look.next_due_ns
         if next_due is None:
             now_ns = boot_clock_ns()
             self._empty_until_ns = now_ns + EMPTY_NS if IN_ORDER else 0
@@ -282,21 +317,22 @@ class Probes:
         return next_due
 
     def _disarm(self) -> None:
-        libbpf.update(self._armed, _FIRST, ctypes.c_uint32(0))
+        libbpf.update(self._armed, _ARMED_FIRST, ctypes.c_uint32(0))
         self._awaited = False
 
 
-def attach(given_up: Callable[[], bool] = lambda: False) -> Probes:
+def attach(given_up: Callable[[], bool] = lambda: False, loading: Loading | None = None) -> Probes:
     """Load and attach the programs; seconds at most, see `programs.load`.
 
     Args:
         given_up: asked now and then whether it is no longer wanted.
+        loading: what loads them already, where something does.
 
     Raises:
         ProbeError: eBPF does not work here, or it was given up.
     """
     libbpf.library()
-    loaded = programs.load(given_up=given_up)
+    loaded = programs.load(given_up=given_up, loading=loading)
     try:
         return Probes(loaded)
     except OSError as error:

@@ -78,7 +78,7 @@ def test_a_judge_that_fails_on_all_processes_is_an_illness(
         eventually(lambda: rig.discovery.names_nothing)
 
 
-@pytest.mark.parametrize("step", ["take", "follow", "unfollow", "counters", "has_ended"])
+@pytest.mark.parametrize("step", ["take", "follow", "unfollow", "counters", "has_news"])
 def test_probes_that_fail_leave_a_scan_that_finds_what_starts(
     step: str, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
 ):

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from rover.probes import refusals
+from rover.probes import refusals, without_proc
 
 pytestmark = pytest.mark.kernel
 
 ROOT = Path(__file__).parents[2]
 HEADERS = ROOT / ".venv" / "kernel-headers"
 ENOUGH = ("bpf", "perfmon", "sys_ptrace", "dac_read_search", "sys_resource")
+
+HAS_LANDLOCK = without_proc.landlock_version() > 0
 
 LOAD = """
 import sys
@@ -62,6 +64,17 @@ def test_no_kernel_headers_and_no_libc_headers_are_needed():
     hidden = "mount -t tmpfs none /usr/include; mount -t tmpfs none /lib/modules || true"
     result = load(prepare=f"mkdir -p /lib/modules; {hidden}")
     assert result.stdout == RAW, result.stderr
+
+
+@pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock")
+@pytest.mark.parametrize("way", ["raw tracepoints", "tracepoints"])
+def test_the_kernels_symbols_are_not_read_for_that_takes_longer_than_to_compile(
+    way: str, tmp_path: Path
+):
+    # nobody writes into it: who opens it waits
+    symbols = f"mkfifo {tmp_path}/symbols; mount --bind {tmp_path}/symbols /proc/kallsyms"
+    result = load(prepare=f"{TRACEFS}; {symbols}", request=f"{{'way': '{way}', 'timeout': 30}}")
+    assert result.stdout == f"{way}, shim\n", result.stderr
 
 
 @pytest.mark.parametrize("way", ["raw tracepoints", "tracepoints"])

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from rover.probes import loader, programs
+from rover.probes import loader, loading, programs
 
 pytestmark = pytest.mark.kernel
 
@@ -36,7 +36,7 @@ def test_the_programs_compile_for(architecture: str, scope: str):
     flags = loader.definitions({"source": str(source), "sizes": SIZES}, list(loader.TRACEPOINTS))
     run = subprocess.run(
         [
-            *(programs.interpreter(), "-c", COMPILE, source.parent),
+            *(loading.interpreter(), "-c", COMPILE, source.parent),
             *(*flags, "-DROVER_RAW", *OFFSETS, *SCOPES[scope]),
         ],
         capture_output=True,
@@ -59,7 +59,7 @@ def test_the_bytecode_is_the_same_on_both(scope: str):
     dumps = [
         subprocess.run(
             [
-                *(programs.interpreter(), "-c", code, source.parent),
+                *(loading.interpreter(), "-c", code, source.parent),
                 *(*flags, "-DROVER_RAW", *OFFSETS, *SCOPES[scope]),
             ],
             capture_output=True,

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from rover.probes import layout, programs
+from rover.probes import layout, loading, programs
 
 COMPILE = """
 import os, sys
@@ -21,7 +21,7 @@ def compile_c(source: str, architecture: str = "") -> subprocess.CompletedProces
     """Compile as BCC does for a host of that architecture; of this one where none is named."""
     folder = str(programs.source().parent)
     return subprocess.run(
-        [programs.interpreter(), "-c", COMPILE, folder],
+        [loading.interpreter(), "-c", COMPILE, folder],
         input=source,
         capture_output=True,
         text=True,

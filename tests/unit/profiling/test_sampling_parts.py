@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rover.probes import programs
+from rover.probes import loading, programs
 from rover.profiling import layout
 from rover.profiling.code_space import Room
 from rover.profiling.frames import called, without_tracing
@@ -35,7 +35,7 @@ print(*(len(module.dump_func(name)) > 0 for name in ("on_cpu", "off_cpu")))
 
 def test_the_mirrors_say_what_the_header_says():
     result = subprocess.run(
-        [programs.interpreter(), "-c", COMPILE, str(programs.source("profile.c").parent)],
+        [loading.interpreter(), "-c", COMPILE, str(programs.source("profile.c").parent)],
         input=layout.static_assertions(),
         capture_output=True,
         text=True,
@@ -51,7 +51,7 @@ def test_the_programs_by_frame_pointers_compile_for(architecture: str):
     flags = [f"-D{name}=64" for name in layout.sizes()]
     flags += [f"-DROVER_TASK_{name}=64" for name in ("PID", "FLAGS", "MM")]
     run = subprocess.run(
-        [programs.interpreter(), "-c", PROGRAMS, str(folder), f"-I{folder}", *flags],
+        [loading.interpreter(), "-c", PROGRAMS, str(folder), f"-I{folder}", *flags],
         capture_output=True,
         text=True,
         check=False,
