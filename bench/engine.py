@@ -100,6 +100,7 @@ class Engine:
         extra = [f"--volume={here}:{there}:ro" for here, there in mounts.items() if certificates]
         _, verb, *words = words_of_the_doc()["build"]
         self.run("buildah", verb, "--pull=never", *extra, *words)
+        self.run("buildah", "rmi", "--prune")  # the image of an earlier run, which lost its name
 
     def inspected(self) -> dict[str, Any]:
         """Return what podman says of the image."""
@@ -113,8 +114,11 @@ class Engine:
     @contextlib.contextmanager
     def mounted(self) -> Iterator[Path]:
         """Give the image's root file system until the end of the block."""
-        yield Path(self.run("podman", "image", "mount", IMAGE).stdout.strip())
-        self.run("podman", "image", "unmount", IMAGE)
+        tree = Path(self.run("podman", "image", "mount", IMAGE).stdout.strip())
+        try:
+            yield tree
+        finally:
+            self.run("podman", "image", "unmount", IMAGE)
 
 
 def spoken(backend: str, state: Path, name: str) -> list[str]:
