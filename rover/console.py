@@ -23,7 +23,9 @@ EARLY: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 def main() -> None:
     """Run the command line; an agent with the allocator that gives memory back."""
+    _open_standard_streams()
     if sys.argv[1:2] == ["start"]:
+        _take_signals()
         for number in EARLY:  # until the command itself says what becomes of it
             signal.signal(number, signal.SIG_IGN)
     if sys.argv[1:2] == ["start"] and not ALLOCATOR.keys() & os.environ.keys():
@@ -33,6 +35,26 @@ def main() -> None:
     from rover.cli import main as commands  # noqa: PLC0415 - not needed by the first of two starts
 
     commands()
+
+
+def _open_standard_streams() -> None:
+    """Open what whoever started this has closed: what is opened next would be taken for it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003  all it takes
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+
+
+def _take_signals() -> None:
+    """Let signals come that whoever started this has blocked, and the ends of children be told.
+
+    A mask and what is ignored are inherited: with SIGTERM blocked the agent would never end, and
+    with SIGCHLD ignored the kernel takes its children's exit status away.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _start_again() -> None:
