@@ -39,6 +39,7 @@ def _run() -> None:
     _fill_standard_streams()
     _take_any_letter()
     if sys.argv[1:2] == ["start"]:
+        _take_signals()
         for number in EARLY:  # until the command itself says what becomes of it
             signal.signal(number, signal.SIG_IGN)
     if sys.argv[1:2] == ["start"] and not ALLOCATOR.keys() & os.environ.keys():
@@ -70,6 +71,16 @@ def _take_any_letter() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
+
+
+def _take_signals() -> None:
+    """Let signals come that whoever started this has blocked, and the ends of children be told.
+
+    A mask and what is ignored are inherited: with SIGTERM blocked the agent would never end, and
+    with SIGCHLD ignored the kernel takes its children's exit status away.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _start_again() -> None:

@@ -102,6 +102,9 @@ def _task_limit(needed: int, cgroups: str) -> str:
             )
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if soft == resource.RLIM_INFINITY or not os.getuid():  # root is exempt
+        space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if space != resource.RLIM_INFINITY:  # each thread takes address space for its stack
+            return f"RLIMIT_AS is {space} bytes; raise LimitAS= of the unit, or `ulimit -v`"
         return "the kernel starts no more; look at kernel.threads-max and kernel.pid_max"
     return (
         f"RLIMIT_NPROC is {soft} for all that uid {os.getuid()} runs; raise LimitNPROC= of the "

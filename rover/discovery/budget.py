@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rover.discovery.bounds import bounded, bounded_text
+from rover.discovery.procfs_text import DEFAULT_TMPDIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,9 +61,10 @@ class Budget:
         if self._used + room <= self._limit and of_user <= self._share:
             return process
         self.shortened += 1
-        redacted = process.redacted
+        redacted, place = process.redacted, process.place
         return replace(
             process,
+            place=place and place._replace(tmpdir=place.tmpdir and DEFAULT_TMPDIR),
             exe=bounded_text(process.exe, SHORT_PATH),
             arguments=bounded(process.arguments, SHORT_ARGUMENTS),
             redacted=None if redacted is None else bounded(redacted, SHORT_ARGUMENTS),
@@ -105,6 +107,7 @@ def _texts(process: Process) -> dict[str, int]:
         "command_line": size(process.arguments) + (0 if redacted is None else size(redacted)),
         "paths": size(process.exe) + size(process.cwd),
         "cgroup": size(process.cgroup),
+        "tmpdir": size(process.place.tmpdir) if process.place else 0,
     }
 
 

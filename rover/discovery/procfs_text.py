@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,8 @@ PF_KTHREAD: Final = 0x00200000
 DELETED: Final = " (deleted)"
 """What the kernel puts behind the path of a file whose name is gone, once."""
 DEFAULT_TMPDIR: Final = "/tmp"  # noqa: S108  what processes without a TMPDIR use; only looked at
-MAX_PATH: Final = 4_096
+TMPDIR_ROOM: Final = 2_048
+"""Bytes of memory that a TMPDIR takes; one that takes more is none."""
 _COMM_BYTES: Final = 15
 
 
@@ -165,10 +167,10 @@ def status_line(text: bytes, name: bytes) -> list[bytes]:
 def absolute_tmpdir(named: bytes, cwd: str) -> str:
     """Return the directory for a process's files for a while, by its TMPDIR.
 
-    An empty one, or one that is too long for a path, is none. A relative one begins at the working
-    directory.
+    An empty one, or one that takes more memory than serves for any, is none. A relative one begins
+    at the working directory.
     """
     path = os.path.join(cwd or "/", os.fsdecode(named))  # noqa: PTH118  the text is what is wanted
-    if named and path.startswith("/") and len(path) < MAX_PATH:
+    if named and path.startswith("/") and sys.getsizeof(path) <= TMPDIR_ROOM:
         return path.rstrip("/") or "/"
     return DEFAULT_TMPDIR

@@ -136,8 +136,7 @@ class ForeignReads(Supervisor):
         """Take in the next that the child has said of processes' memory, if there is anything."""
         answers = child.memory.receive(1)
         if child.memory.slow:
-            with self._changed:
-                self._note_slow(child.memory)
+            self._note_slow(child.memory)
         for answer in answers:
             if answer.serial:
                 self._answers[answer.serial] = answer

@@ -182,9 +182,9 @@ class Supervisor:
             answers = child.files.receive()
             self._defects += sum(answer.word == DEFECT for answer in answers)
             self._inbox += answers
-            self._note_slow(child.files)
             if answers:
                 self._changed.notify_all()
+        self._note_slow(child.files)
         self._tell()
         if child.memory.ended or child.files.ended:
             self._see_to_ended(child)
@@ -252,11 +252,13 @@ class Supervisor:
         self._replace(child, Lost(directory), blame)
 
     def _note_slow(self, lane: Lane[Blame] | Lane[Look]) -> None:
-        """Leave out whose reads come slowly time and again; with the lock held."""
+        """Leave out whose reads come slowly time and again; for the thread that receives."""
         slow = [(self._blamed(_behind(at)[0]), seconds) for at, seconds in lane.slow]
         lane.slow.clear()
         for blame, seconds in slow:
-            if pause := self._blames.slow(blame, seconds, time.monotonic()):
+            with self._changed:
+                pause = self._blames.slow(blame, seconds, time.monotonic())
+            if pause:
                 log.warning(
                     "foreign_reads.slow by=%s; its %s is left out for %g s",
                     blame,

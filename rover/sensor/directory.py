@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,8 @@ DOORS: Final = 4
 """Processes through whose root one directory is tried; some may just have ended."""
 _OF_JAVA: Final = re.compile(rb"(?:^|\0)-Djava\.io\.tmpdir=([^\0]{1,4095})(?=\0|$)")
 """What servlet containers and databases start Java with."""
+ROOM: Final = 2_048
+"""Bytes of memory that such a directory takes; one that takes more is none."""
 OWNERS: Final = 64
 """Processes among which the one is looked for that stands for a directory."""
 
@@ -147,4 +150,4 @@ def java_tmpdir(process: Process) -> str:
     if not named:
         return ""
     path = os.path.join(process.cwd or "/", os.fsdecode(named[-1]))  # noqa: PTH118  a text is wanted
-    return path.rstrip("/") or "/"
+    return (path.rstrip("/") or "/") if sys.getsizeof(path) <= ROOM else ""

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.discovery.budget import SHORT_ARGUMENTS, Budget
-from rover.model import Entity, Process, ProcessKey, Report, Verdict
+from rover.model import Entity, Place, Process, ProcessKey, Report, Verdict
 from rover.table import Row
 
 
-def process(pid, size=4096, uid=1000, redacted=None):
+def process(pid, size=4096, uid=1000, redacted=None, tmpdir=""):
     return Process(
         key=ProcessKey(pid, 1),
         ppid=1,
@@ -27,6 +27,7 @@ def process(pid, size=4096, uid=1000, redacted=None):
         namespace_pid=pid,
         image=1,
         redacted=redacted,
+        place=Place(1, 1, 1, tmpdir) if tmpdir else None,
     )
 
 
@@ -53,6 +54,16 @@ def test_beyond_the_budget_both_texts_of_a_command_line_are_cut_from_both_ends()
     assert one.redacted.startswith(b"y")
     assert len(one.redacted) <= SHORT_ARGUMENTS
     assert budget.shortened == 1
+
+
+def test_a_directory_for_files_counts_and_is_the_common_one_beyond_the_budget():
+    budget = Budget(10_000)
+    kept = [take(budget, process(pid, 10, tmpdir=f"/{pid}" * 300)) for pid in range(100, 120)]
+    assert 0 < sum(row.process.place.tmpdir == "/tmp" for row in kept) < 20  # noqa: S108
+    assert budget.kept["tmpdir"] > 4_000
+    for row in kept:
+        budget.remove(row)
+    assert not budget.kept["tmpdir"]
 
 
 def test_a_secret_does_not_come_out_by_being_cut_short():

@@ -234,7 +234,8 @@ class CensusMachine(RuleBasedStateMachine):
         for row in self.census.table:
             counted.add(row)
         kept = self.census.budget.kept
-        assert {kind: size for kind, size in kept.items() if size} == dict(counted.kept)
+        expected = {kind: size for kind, size in counted.kept.items() if size}
+        assert {kind: size for kind, size in kept.items() if size} == expected
 
     def compare(self) -> None:
         self.compare_budget()

@@ -84,6 +84,8 @@ def test_a_real_environment_of_more_than_128_kib(spawn):
         (b"work", "(unreachable)/srv", "/tmp"),
         (b"/a\xff", "/srv", "/a\udcff"),
         (b"work", "/" + "x" * 4095, "/tmp"),
+        (b"/" + b"x" * 1_900, "/", "/" + "x" * 1_900),
+        (b"/" + b"x" * 1_900 + "\N{OK HAND SIGN}".encode(), "/", "/tmp"),
     ],
 )
 def test_a_tmpdir_becomes_an_absolute_path(named, cwd, tmpdir):

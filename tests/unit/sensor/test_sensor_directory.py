@@ -42,6 +42,7 @@ def test_of_several_that_share_it_roots_process_stands_for_it():
         (b"java\0-Djava.io.tmpdir=/", "/"),
         (b"java\0-Djava.io.tmpdir=/\xff", "/\udcff"),
         (b"java\0-Djava.io.tmpdir=", ""),
+        (b"java\0-Djava.io.tmpdir=/" + "\N{OK HAND SIGN}".encode() * 900, ""),
         (b"sh\0-c\0java -Djava.io.tmpdir=/a", ""),
         (b"java", ""),
     ],
