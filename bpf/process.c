@@ -43,15 +43,6 @@ static inline void count(u32 slot)
 		counts->of[slot]++;
 }
 
-/* By an atomic add: on x86 a full barrier, so that a store before it is seen before a load after it. */
-static inline void count_in_order(u32 slot)
-{
-	u32 first = 0;
-	struct rover_counts *counts = counters.lookup(&first);
-	if (counts && slot < ROVER_COUNTERS)
-		__sync_fetch_and_add(&counts->of[slot], 1);
-}
-
 static inline int send(u32 kind, u32 pid)
 {
 	struct rover_event *event = events.ringbuf_reserve(sizeof(*event));
@@ -68,7 +59,7 @@ static inline int send(u32 kind, u32 pid)
 
 /* `armed` falls only when the event is on its way: a full ring must not leave the agent asleep.
  *
- * Its read must not be ordered before the caller's store into `pending`: `count_in_order` stands
+ * Its read must not be ordered before the caller's store into `pending`: `count_unsettled` stands
  * between them. Elsewhere than on x86 that is no barrier, and a BPF program has no other before
  * Linux 5.12. There the agent looks once more after it has armed, when all such stores have long
  * been seen (Probes.take in rover/probes/settling.py). */
@@ -98,6 +89,7 @@ static inline struct rover_pending *find_pending(u32 pid)
 	return known;
 }
 
+/* By an atomic add: on x86 a full barrier, so that a store before it is seen before a load after it. */
 static inline void count_unsettled(u64 since_ns, u32 more)
 {
 	u32 slice = (since_ns >> ROVER_SLICE_SHIFT) & (ROVER_SLICES - 1);
@@ -202,7 +194,7 @@ static inline void enter(u32 pid, u32 parent, u32 kind, u32 slot)
 		.kind = kind,
 	};
 	put_pending(pid, &fresh);
-	count_in_order(slot);
+	count(slot);
 	wake();
 	tell_settled(fresh.since_ns);
 }
@@ -250,9 +242,14 @@ int on_fork(ROVER_FORK *args)
 #ifdef ROVER_HAVE_EXIT
 static inline void leave(u32 pid)
 {
-	count(ROVER_COUNT_EXIT);
-	if (drop_pending(pid))
-		count(ROVER_COUNT_UNSETTLED);
+	u32 first = 0;
+	struct rover_counts *counts = counters.lookup(&first);
+	int unsettled_yet = drop_pending(pid);
+	if (!counts)
+		return;
+	counts->of[ROVER_COUNT_EXIT]++;
+	if (unsettled_yet)
+		counts->of[ROVER_COUNT_UNSETTLED]++;
 }
 
 int on_exit(ROVER_EXIT *args)

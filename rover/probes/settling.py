@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SEEN_NS: Final = 1_000_000
 """Until a processor's stores have been seen by all others; it takes microseconds at most."""
 IN_ORDER: Final = platform.machine() == "x86_64"
-"""Whether the programs' atomic add orders a store before a load (`count_in_order`)."""
+"""Whether the programs' atomic add orders a store before a load (`count_unsettled`)."""
 EMPTY_NS: Final = 5_000_000_000
 """For how long `pending` is not looked at, once it was empty and the next to come in is to send a
 wake-up: that finds no room in a full ring."""
