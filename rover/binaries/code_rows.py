@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from bisect import bisect_left
 
 from rover.binaries import instructions as code
 from rover.binaries.call_frames import END, FRAME, RBP, RSP
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Final
 
-    from rover.binaries.elf import Elf
+    from rover.binaries.elf import Elf, Section
 
 MAX_CODE: Final = 3 << 19
 """Bytes of code that are read of one file; musl has 0.6 MB, which take 0.5 s."""
@@ -120,9 +121,13 @@ def filled(rows: array[int], elf: Elf, starts: Callable[[int, int], Iterable[int
     total = sum(stop - first for first, stop, _, _ in pieces)
     if not 0 < total <= MAX_CODE:
         return rows
+    known: list[int] = []
+    if total > FEW:
+        known = [at for first, stop, *_ in pieces for at in starts(first + base, stop + base)]
+        known = sorted(known or _called(elf, code_sections))
     more: list[int] = []
     for first, stop, offset, before in pieces:
-        here = starts(first + base, stop + base) if total > FEW else ()
+        here = known[bisect_left(known, first + base) : bisect_left(known, stop + base)]
         text = elf.read(offset, stop - first)
         if text.startswith(_SYSCALL):
             # glibc ends what it says of clone there, for it does not hold in the new thread
@@ -135,6 +140,21 @@ def filled(rows: array[int], elf: Elf, starts: Callable[[int, int], Iterable[int
         if len(rows) + len(more) > MAX_ROWS:
             return rows
     return _merged(rows, more)
+
+
+def _called(elf: Elf, code_sections: list[Section]) -> set[int]:
+    """Return what is called from anywhere in a file that names no functions."""
+    found: set[int] = set()
+    left = MAX_CODE
+    for section in code_sections[:MAX_SECTIONS]:
+        text = elf.read(section.offset, min(section.size, left))
+        left -= len(text)
+        found.update(
+            section.vaddr + value
+            for _, _, what, value in code.moves_of(text, 0, len(text))
+            if what == code.CALL
+        )
+    return found
 
 
 def _merged(rows: array[int], more: list[int]) -> array[int]:
@@ -201,7 +221,7 @@ def _rows(text: bytes, starts: set[int], origin: int) -> Iterator[tuple[int, int
 class _Function:
     """One function, as far as it was read."""
 
-    __slots__ = ("_body", "_expected", "_inside", "_since", "_spent", "here")
+    __slots__ = ("_body", "_expected", "_inside", "_since", "_spent", "_switches", "here")
 
     def __init__(self, at: int) -> None:
         self.here = self._body = _Stack()
@@ -210,6 +230,8 @@ class _Function:
         """What holds where somebody goes to, further on."""
         self._inside = at
         """The farthest of these that is certainly of this function."""
+        self._switches = False
+        """Whether it goes to places of which nothing is known."""
         self._since = at
         self._spent: dict[int, int] = {}
         """Bytes of code by row."""
@@ -224,8 +246,9 @@ class _Function:
                 self._inside = max(self._inside, value)
         if what in {code.STOP, code.JUMP}:
             self._count(after)
-            # a jump from elsewhere than the end leads past a piece that others come to
-            self._go_on(after, ended=what == code.STOP or here.depth == _EMPTY)
+            self._go_on(after, left=what == code.STOP or here.depth == _EMPTY)
+        elif what == code.SWITCH and here.depth != _EMPTY:
+            self._switches = True
         elif what <= code.NO_CALLER:
             self._count(after)
             self.here = here.copy()
@@ -239,11 +262,18 @@ class _Function:
         if self.here.depth != _EMPTY and spent >= self._spent.get(self._body.row(), 0):
             self._body = self.here
 
-    def _go_on(self, after: int, *, ended: bool) -> None:
-        """Say what holds behind the end of a piece: there may be some bytes that are skipped."""
+    def _go_on(self, after: int, *, left: bool) -> None:
+        """Say what holds behind the end of a piece: there may be some bytes that are skipped.
+
+        Args:
+            after: where it ends.
+            left: whether the function is left there; else it goes on elsewhere.
+        """
         for near in range(after, after + SHORTEST):
             if (known := self._expected.pop(near, None)) is not None:
                 self.here = known
                 return
-        if ended:
-            self.here = self._body if self._inside > after else _Stack()
+        if self._inside <= after and not self._switches:
+            self.here = _Stack()  # nobody comes there but from other functions
+        elif left:
+            self.here = self._body

@@ -126,6 +126,16 @@ def test_functions_begin_where_symbols_and_calls_say(monkeypatch: pytest.MonkeyP
     assert (6, rsp(8)) in rows(code, 6)
 
 
+def test_in_a_file_without_names_functions_begin_where_described_code_calls(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(code_rows, "FEW", 0)
+    # call 3f; (nops) 2: push %rbx; jmp 2; 3: nop
+    code = bytes.fromhex("e80e000000") + b"\x90" * 11 + bytes.fromhex("53 ebfd 90") + NOTHING
+    told = array("Q", [AT << 32 | rsp(8), AT + 16 << 32 | FRAME])
+    assert rows(code, known=told) == [(0, rsp(8)), (17, rsp(16)), (19, rsp(8)), (len(code), FRAME)]
+
+
 def test_where_a_thread_begins_there_is_no_caller():
     # xor %ebp,%ebp; mov %rsp,%rdi; and $-16,%rsp; call; hlt
     code = bytes.fromhex("31ed 4889e7 4883e4f0 e800000000 f4") + NOTHING
