@@ -36,12 +36,14 @@ _WHAT: Final = 0xFFFFFFFF
 _SYSCALL: Final = b"\x0f\x05"
 _EMPTY: Final = 8
 """Bytes from rsp to the CFA where a function begins."""
+_FRAME: Final = 16
+"""Bytes from rbp to the CFA where rbp points at the caller's."""
 
 
 class _Stack:
     """How far a function has moved the stack."""
 
-    __slots__ = ("depth", "frame", "known", "outermost", "saved")
+    __slots__ = ("depth", "frame", "known", "outermost", "saved", "top")
 
     def __init__(self) -> None:
         self.depth = _EMPTY
@@ -52,11 +54,13 @@ class _Stack:
         """Bytes from rbp to the CFA, where rbp is of this function."""
         self.known = True
         self.outermost = False
+        self.top = False
+        """Whether rbp was pushed just now."""
 
     def copy(self) -> _Stack:
         other = _Stack()
         other.depth, other.saved, other.frame = self.depth, self.saved, self.frame
-        other.known, other.outermost = self.known, self.outermost
+        other.known, other.outermost, other.top = self.known, self.outermost, self.top
         return other
 
     def row(self) -> int:
@@ -74,6 +78,7 @@ class _Stack:
 
     def change(self, what: int, value: int) -> None:  # noqa: C901  one instruction a branch
         """Follow one instruction."""
+        pushed, self.top = self.top, what == code.PUSH and value & 1 > 0
         if what == code.PUSH:
             self.depth += 8
             if value & 1 and not (self.saved or self.frame) and self.depth <= 8 * 120:
@@ -82,16 +87,19 @@ class _Stack:
             if value and self.saved and self.depth == -8 * self.saved:
                 self.saved = self.frame = 0
             self.depth -= 8
+            self.known = self.known and self.depth >= _EMPTY  # V8 takes its caller off the stack
         elif what == code.MOVE:
             self.depth -= value
         elif what == code.FRAME:
-            self.frame = self.depth if self.saved and self.known else 0
+            if pushed:  # above that lies the caller, whatever was done before
+                self.frame = self.depth = _FRAME
+                self.saved, self.known = -_FRAME // 8, True
         elif what == code.UNFRAME:
             self.known = self.frame > 0
             self.depth = self.frame - value
         elif what == code.LEAVE:
             self.known = self.frame > 0
-            self.depth, self.saved, self.frame = self.frame - 8, 0, 0
+            self.depth, self.saved, self.frame = _EMPTY, 0, 0
         elif what == code.NO_CALLER:
             self.outermost = self.outermost or self.depth <= _EMPTY
         elif what == code.LOSE:

@@ -93,6 +93,12 @@ def test_a_frame_pointer_is_gone_by_where_there_is_one():
     ]
 
 
+def test_a_function_that_takes_its_caller_off_the_stack_is_known_again_with_its_frame_pointer():
+    # pop %rax; push %rbx; push %rax; push %rbp; mov %rsp,%rbp
+    code = bytes.fromhex("58 53 50 55 4889e5") + NOTHING
+    assert rows(code) == [(0, rsp(8)), (1, FRAME), (7, rbp(16, -2)), (len(code), FRAME)]
+
+
 def test_a_stack_that_is_moved_by_what_is_not_known_is_walked_by_the_frame_pointer():
     # and $-16,%rsp; nop
     assert rows(bytes.fromhex("4883e4f0") + NOTHING) == [(0, rsp(8)), (4, FRAME)]
