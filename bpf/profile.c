@@ -322,6 +322,9 @@ static inline u32 step(struct rover_walk *walk)
 	} else if (words == ROVER_SPECIAL_MONT) {
 		cfa = user_word(sp + 8 + register_of(walk, ROVER_REGS_R9) * 8) + 8;
 	} else if (words == ROVER_SPECIAL_OTHER) {
+		/* Go clears it where the other stack is left for good (mcall) */
+		if (!bp)
+			return ROVER_WALK_WHOLE;
 		cfa = bp + 16;
 		saved = -2;
 		sp = 0;

@@ -126,6 +126,14 @@ func main() { for { calls(); leaf() } }
 """
 """As much time in C as in Go."""
 
+GO_NAPS = """package main
+import "time"
+func main() {
+	for i := 0; i < 4; i++ { go func() { for { time.Sleep(2 * time.Millisecond) } }() }
+	select {}
+}
+"""
+
 PYTHON = """
 def leaf(n):
     return sum(i * i for i in range(n))

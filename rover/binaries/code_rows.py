@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rover.binaries.elf import Elf, Section
 
 MAX_CODE: Final = 1 << 20
-"""Bytes of code that are read of one file: musl has 0.4 MB, which take 0.4 s. V8 has more, and keeps
-its frame pointers."""
+"""Bytes of code that are read of one file: musl has 0.4 MB, which take 0.4 s. V8 has more, and
+keeps its frame pointers."""
 SHORTEST: Final = 16
 """Bytes of a hole that may hold a function; less is what lies between two."""
 FEW: Final = 4_096

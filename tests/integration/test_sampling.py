@@ -17,6 +17,7 @@ from profiled import OFF, ON, counted, sampled, total
 from bench.rig.profiled import (
     DEEP_C,
     GO_AND_C,
+    GO_NAPS,
     NAP_C,
     SPLIT_C,
     built,
@@ -281,6 +282,15 @@ def test_go_with_c_in_it_has_whole_named_stacks(tmp_path: Path, sampler: KernelS
         of_c = counted(stacks, "main.calls", "main.main", "runtime.goexit")
         assert of_go + of_c >= 0.95 * total(stacks)
         assert min(of_go, of_c) >= 0.2 * total(stacks)
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="needs go")
+def test_go_that_waits_has_whole_stacks(tmp_path: Path, sampler: KernelSampler):
+    with running(built_go(tmp_path, source=GO_NAPS)) as process:
+        sampler.follow({process.pid: OFF})
+        stacks = sampled(sampler, process.pid, lambda found: total(found) >= 300)
+        assert counted(stacks, "runtime.findRunnable", "runtime.mcall") > 0
+        assert whole(sampler, process.pid) >= 0.95
 
 
 LIBRARY = """
