@@ -25,11 +25,15 @@
 #define ROVER_ROW_STRIDE (1U << 19)
 #define ROVER_MAPPING_STRIDE (ROVER_MAPPINGS / 2)
 
-/* struct pt_regs of x86-64, a kernel ABI since 2.6 */
-#define ROVER_REGS_RBP 32
-#define ROVER_REGS_RIP 128
-#define ROVER_REGS_CS 136
-#define ROVER_REGS_RSP 152
+/* struct pt_regs of x86-64 in words, a kernel ABI since 2.6: those that a callee keeps and r11 to rdi
+ * come first */
+#define ROVER_REGS 21
+#define ROVER_REGS_RBP 4
+#define ROVER_REGS_R11 6
+#define ROVER_REGS_R9 8
+#define ROVER_REGS_RIP 16
+#define ROVER_REGS_CS 17
+#define ROVER_REGS_RSP 19
 #define ROVER_USER_CS_64 0x33
 /* rip, rsp and rbp of the ucontext that a signal's frame holds */
 #define ROVER_SIGNAL_RIP 168
@@ -48,6 +52,8 @@ struct rover_walk {
 	u32 amount;
 	u32 weight;
 	u32 leaf; /* 1: the address is that of an instruction, not the one after a call */
+	u32 interrupted; /* 1: below is a signal, before which registers held something else */
+	u64 regs[ROVER_REGS]; /* of the leaf */
 };
 
 BPF_TABLE("hash", u32, struct rover_target, targets, ROVER_TARGETS);
@@ -90,10 +96,11 @@ static inline struct rover_walk *begin(void *ctx, struct rover_target *target, u
 	if (!walk || !now)
 		return 0;
 
+	/* a thread that ends has given its memory back: there is nothing to be read */
 	u64 mm = own_mm();
 	if (!target->mm)
 		target->mm = mm;
-	u32 known = target->mm == mm;
+	u32 known = !mm || target->mm == mm;
 
 	walk->key.tgid = tgid;
 	walk->key.target = which;
@@ -107,6 +114,7 @@ static inline struct rover_walk *begin(void *ctx, struct rover_target *target, u
 	walk->stack.kernel = 0;
 	walk->stack.walk = ROVER_WALK_LOST;
 	walk->leaf = 1;
+	walk->interrupted = 0;
 	walk->hash = 0;
 	if (!known)
 		target->news++;
@@ -189,19 +197,17 @@ static inline void keep(struct rover_walk *walk)
 	}
 }
 
-/* Read the user's registers; 0 where this is no 64-bit process. */
+/* Read the user's registers; 0 where there is nothing to walk by them: it is no 64-bit process. */
 static inline u32 registers(struct rover_walk *walk)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	char *regs = (char *)bpf_task_pt_regs(task);
-	u64 cs = 0;
-	if (!regs)
+	void *regs = (void *)bpf_task_pt_regs(task);
+	if (!regs || rover_read_kernel(walk->regs, sizeof(walk->regs), regs))
 		return 0;
-	rover_read_kernel(&walk->ip, 8, regs + ROVER_REGS_RIP);
-	rover_read_kernel(&walk->sp, 8, regs + ROVER_REGS_RSP);
-	rover_read_kernel(&walk->bp, 8, regs + ROVER_REGS_RBP);
-	rover_read_kernel(&cs, 8, regs + ROVER_REGS_CS);
-	return (cs & 0xffff) == ROVER_USER_CS_64;
+	walk->ip = walk->regs[ROVER_REGS_RIP];
+	walk->sp = walk->regs[ROVER_REGS_RSP];
+	walk->bp = walk->regs[ROVER_REGS_RBP];
+	return (walk->regs[ROVER_REGS_CS] & 0xffff) == ROVER_USER_CS_64;
 }
 
 /* Find the mapping that holds an address. */
@@ -256,6 +262,16 @@ static inline u64 user_word(u64 address)
 	return value;
 }
 
+/* What a register held in the frame where the walk is; 0 where that is not known. A callee may have
+ * saved what it has to keep, and nobody else changes between here and the leaf what assembly counts
+ * on. */
+static inline u64 register_of(struct rover_walk *walk, u32 which)
+{
+	if (walk->interrupted || (which < ROVER_REGS_R11 && walk->stack.user > 1))
+		return 0;
+	return walk->regs[which & 15];
+}
+
 /* Keep the address where the walk is and go to its caller. Returns how the walk ended, 0 where it
  * goes on. */
 static inline u32 step(struct rover_walk *walk)
@@ -275,36 +291,50 @@ static inline u32 step(struct rover_walk *walk)
 
 	u64 row = mapping ? row_of(mapping, inside) : ROVER_RULE_FRAME;
 	u32 rule = row & 7;
-	s64 offset = (s64)(s32)((u32)row << 8) >> 11;
+	s64 words = (s64)(s32)((u32)row << 8) >> 11;
 	s64 saved = (s64)(s32)(u32)row >> 24;
-	offset *= 8;
 	u64 cfa, pair[2];
 
-	if (rule == ROVER_RULE_END)
-		return offset ? ROVER_WALK_LOST : ROVER_WALK_WHOLE;
-	if (rule == ROVER_RULE_SIGNAL) {
-		walk->ip = user_word(sp + ROVER_SIGNAL_RIP);
-		walk->bp = user_word(sp + ROVER_SIGNAL_RBP);
-		walk->sp = user_word(sp + ROVER_SIGNAL_RSP);
-		walk->leaf = 1;
-		return 0;
-	}
-	if (rule == ROVER_RULE_FRAME) {
+	if (rule == ROVER_RULE_RSP) {
+		cfa = sp + words * 8;
+	} else if (rule == ROVER_RULE_RBP) {
+		cfa = bp + words * 8;
+	} else if (rule == ROVER_RULE_FRAME) {
 		/* the outermost frame of such code has none before it */
 		if (!bp)
 			return mapping ? ROVER_WALK_WHOLE : ROVER_WALK_LOST;
 		cfa = bp + 16;
 		saved = -2;
-	} else if (rule == ROVER_RULE_RSP) {
-		cfa = sp + offset;
-	} else if (rule == ROVER_RULE_RBP) {
-		cfa = bp + offset;
-	} else if (rule == ROVER_RULE_PLT) {
-		cfa = sp + 8 + ((s64)(ip & 15) * 8 >= offset ? 8 : 0);
-	} else if (rule == ROVER_RULE_AT_RBP) {
-		cfa = user_word(bp + offset);
+	} else if (rule == ROVER_RULE_REGISTER) {
+		cfa = register_of(walk, words & ((1 << ROVER_REGISTER_BITS) - 1)) +
+		      (words >> ROVER_REGISTER_BITS) * 8;
+	} else if (rule != ROVER_RULE_SPECIAL) {
+		cfa = user_word((rule == ROVER_RULE_AT_RSP ? sp : bp) + (words >> ROVER_AT_BITS) * 8) +
+		      (words & ((1 << ROVER_AT_BITS) - 1)) * 8;
+	} else if (words == ROVER_SPECIAL_END) {
+		return ROVER_WALK_WHOLE;
+	} else if (words == ROVER_SPECIAL_SIGNAL) {
+		walk->ip = user_word(sp + ROVER_SIGNAL_RIP);
+		walk->bp = user_word(sp + ROVER_SIGNAL_RBP);
+		walk->sp = user_word(sp + ROVER_SIGNAL_RSP);
+		walk->leaf = walk->interrupted = 1;
+		return 0;
+	} else if (words == ROVER_SPECIAL_MONT) {
+		cfa = user_word(sp + 8 + register_of(walk, ROVER_REGS_R9) * 8) + 8;
+	} else if (words == ROVER_SPECIAL_OTHER) {
+		/* Go clears it where the other stack is left for good (mcall) */
+		if (!bp)
+			return ROVER_WALK_WHOLE;
+		cfa = bp + 16;
+		saved = -2;
+		sp = 0;
+	} else if (words >= ROVER_SPECIAL_RETURN) {
+		walk->ip = register_of(walk, words - ROVER_SPECIAL_RETURN);
+		return walk->ip ? 0 : ROVER_WALK_LOST;
+	} else if (words >= ROVER_SPECIAL_PLT) {
+		cfa = sp + 8 + ((s64)(ip & 15) >= words - ROVER_SPECIAL_PLT ? 8 : 0);
 	} else {
-		cfa = user_word(sp + offset) + 8;
+		return ROVER_WALK_LOST;
 	}
 	/* stacks grow downwards; but a leaf may stand below the frame of a signal's own stack */
 	if (cfa <= sp || rover_read_user(pair, sizeof(pair), (void *)(cfa - 16)))
@@ -369,14 +399,15 @@ int off_step(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* Tell whether there is a stack to walk. In a new address space the mappings of the former one say
- * nothing: the leaf is all that is known. */
+ * nothing, and 32-bit code is not unwound: the leaf is all that is known. */
 static inline u32 walkable(struct rover_walk *walk)
 {
-	if (!registers(walk))
-		return 0;
-	if (walk->key.generation)
+	walk->ip = 0;
+	u32 readable = registers(walk) && own_mm();
+	if (readable && walk->key.generation)
 		return 1;
-	keep(walk);
+	if (walk->ip)
+		keep(walk);
 	return 0;
 }
 

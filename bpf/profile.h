@@ -43,14 +43,24 @@ struct rover_mapping {
 /* A row, in `rows`: how to find the caller of code from `pc` on, up to the next row's. One number:
  * pc (32 bits), where rbp was saved (8 bits, signed, in 8 bytes from the CFA; or a word), an offset
  * (21 bits, signed, in 8 bytes), a rule (3 bits). */
-#define ROVER_RULE_RSP 0       /* CFA is rsp + offset */
-#define ROVER_RULE_RBP 1       /* CFA is rbp + offset */
-#define ROVER_RULE_AT_RBP 2    /* CFA lies at rbp + offset (a realigned stack) */
-#define ROVER_RULE_AT_RSP 3    /* CFA is 8 behind what lies at rsp + offset (OpenSSL's assembly) */
-#define ROVER_RULE_PLT 4       /* CFA is rsp + 8, and 8 more from `offset` bytes into an entry on */
-#define ROVER_RULE_END 5       /* there is no caller; offset 1: it cannot be told */
-#define ROVER_RULE_FRAME 6     /* no entry: by the frame pointer */
-#define ROVER_RULE_SIGNAL 7    /* rsp points at the ucontext of a signal */
+#define ROVER_RULE_RSP 0      /* CFA is rsp + offset */
+#define ROVER_RULE_RBP 1      /* CFA is rbp + offset */
+#define ROVER_RULE_AT_RBP 2   /* CFA is what lies at rbp + offset, and some words (a realigned stack) */
+#define ROVER_RULE_AT_RSP 3   /* CFA is what lies at rsp + offset, and some words (OpenSSL's assembly) */
+#define ROVER_RULE_REGISTER 4 /* CFA is another register + offset (the same) */
+#define ROVER_RULE_SPECIAL 5  /* offset is one of ROVER_SPECIAL_* */
+#define ROVER_RULE_FRAME 6    /* no entry: by the frame pointer */
+/* The lowest bits of the offset of ROVER_RULE_AT_*: how many words are to be added. */
+#define ROVER_AT_BITS 5
+/* The lowest bits of the offset of ROVER_RULE_REGISTER: which one, by its place in struct pt_regs. */
+#define ROVER_REGISTER_BITS 4
+#define ROVER_SPECIAL_END 0    /* there is no caller */
+#define ROVER_SPECIAL_LOST 1   /* it cannot be told */
+#define ROVER_SPECIAL_SIGNAL 2 /* rsp points at the ucontext of a signal */
+#define ROVER_SPECIAL_MONT 3   /* CFA is 8 behind what lies at rsp + 8 + 8 * r9 (bn_mul_mont) */
+#define ROVER_SPECIAL_OTHER 4  /* CFA is rbp + 16, on another stack (Go's asmcgocall, systemstack) */
+#define ROVER_SPECIAL_PLT 16   /* and n: CFA is rsp + 8, and 8 more from n bytes into an entry on */
+#define ROVER_SPECIAL_RETURN 32 /* and n: CFA is rsp, and the caller is in register n (vfork) */
 #define ROVER_RBP_KEPT 0       /* rbp is the caller's */
 #define ROVER_RBP_AT_RBP 127   /* it lies at rbp */
 #define ROVER_RBP_LOST 126

@@ -36,6 +36,7 @@ from rover.probes.programs import Way
 from rover.profiling.continuous import Continuous
 from rover.profiling.profiler import Profiler
 from rover.profiling.support import Supports
+from rover.profiling.watcher import Watcher
 from rover.redaction import Redaction
 from rover.reporter import Reporter
 from rover.sensor import Sensor
@@ -62,6 +63,8 @@ STOP_WITHIN: Final = 4.0
 """Seconds for the last report and the end of all threads; supervisors give up after 5 or more."""
 LAST_PROFILES: Final = 0.6
 """Share of them for naming and sending the last samples, where a process is profiled: most."""
+WATCHER_STOP: Final = 0.5
+"""Seconds for the end of the watcher, which keeps nothing."""
 
 
 class Agent:
@@ -221,9 +224,11 @@ class Agent:
         self.discovery.start()
         self._undo.append(lambda: self.discovery.stop(self._time_left() / 2))
         if settings.profiling.active:
-            profiler = self._profiler()
+            profiler, watcher = self._profiling()
             profiler.start()
             self._undo.append(lambda: profiler.stop(self._time_left() * LAST_PROFILES))
+            watcher.start()
+            self._undo.append(lambda: watcher.stop(WATCHER_STOP))
 
         self._undo.append(metrics.collect_from(self.discovery.figures))
         self._undo.append(metrics.collect_from(lambda: figures_of(reads)))
@@ -242,21 +247,25 @@ class Agent:
         names = (*settings.status.hosts, settings.process_discovery.kubernetes.node_name)
         status.serve(self.answers, names, log_level=log_level)
 
-    def _profiler(self) -> Profiler:
-        """Build what carries out the backend's profiling tasks; nothing is loaded without one."""
+    def _profiling(self) -> tuple[Profiler, Watcher]:
+        """Build what carries out the backend's profiling tasks, and what makes tasks of policies.
+
+        Nothing is loaded without a task.
+        """
         settings = self._settings.profiling
         directory = Directory(self.reporter, self.discovery)
-        return Profiler(
+        profiler = Profiler(
             settings,
             self.agent_id,
             backend=self.reporter,
             members=directory.members,
             make_sampler=self._sampler,
             guard=self._guard,
-            continuous=Continuous(
-                settings.continuous, settings.check_interval, self.reporter, directory
-            ),
         )
+        continuous = Continuous(
+            settings.continuous, settings.check_interval, self.reporter, directory
+        )
+        return profiler, Watcher(continuous, profiler.begin, self.reporter, self._guard)
 
     def _sampler(self) -> Sampler:
         # most agents never sample anything

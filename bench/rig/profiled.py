@@ -109,6 +109,31 @@ func branch(n int) { leaf(n); leaf(n); sink++ }
 func main() { for { branch(2000000) } }
 """
 
+GO_AND_C = """package main
+/*
+static volatile long sink;
+__attribute__((noinline)) static void c_leaf(long n) { for (long i = 0; i < n; i++) sink += i; }
+__attribute__((noinline)) static void c_branch(long n) { c_leaf(n); sink++; }
+static void c_run(long n) { c_branch(n); }
+*/
+import "C"
+var sink int
+//go:noinline
+func calls() { C.c_run(3000000); sink++ }
+//go:noinline
+func leaf() { for i := 0; i < 3000000; i++ { sink += i * i } }
+func main() { for { calls(); leaf() } }
+"""
+"""As much time in C as in Go."""
+
+GO_NAPS = """package main
+import "time"
+func main() {
+	for i := 0; i < 4; i++ { go func() { for { time.Sleep(2 * time.Millisecond) } }() }
+	select {}
+}
+"""
+
 PYTHON = """
 def leaf(n):
     return sum(i * i for i in range(n))
@@ -157,12 +182,12 @@ def built_rust(folder: Path) -> Path:
     return folder / "rust"
 
 
-def built_go(folder: Path, flags: str = "") -> Path:
+def built_go(folder: Path, flags: str = "", source: str = GO, mode: str = "exe") -> Path:
     place = folder / "go"
     place.mkdir(exist_ok=True)
-    (place / "main.go").write_text(GO)
+    (place / "main.go").write_text(source)
     (place / "go.mod").write_text("module x\ngo 1.20\n")
-    command = ["go", "build", "-ldflags", flags, "-o", "burns", "."]
+    command = ["go", "build", "-buildmode", mode, "-ldflags", flags, "-o", "burns", "."]
     subprocess.run(command, check=True, cwd=place)
     return place / "burns"
 

@@ -15,28 +15,42 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED: Final = 32
 
-RSP, RBP, AT_RBP, AT_RSP, PLT, END, FRAME, SIGNAL = range(8)
+RSP, RBP, AT_RBP, AT_RSP, REGISTER, SPECIAL, FRAME = range(7)
 """ROVER_RULE_*."""
 RBP_KEPT, RBP_AT_RBP, RBP_LOST = 0, 127, 126
-LOST: Final = END | 1 << 3
-"""The caller cannot be told."""
+END, LOST, SIGNAL, MONT, OTHER = (SPECIAL | which << 3 for which in range(5))
+"""ROVER_SPECIAL_*, each as a row."""
+PLT, RETURN = 16, 32
+AT_BITS: Final = 5
+REGISTER_BITS: Final = 4
 
 # numbers of x86-64's registers in DWARF
 _RBP, _RSP, RIP = 6, 7, 16
+_PLACES: Final = (10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0)
+"""Of registers in struct pt_regs, by their numbers in DWARF."""
+_NONE: Final = -1
 _PLT_EXPRESSION: Final = b"\x77\x08\x80\x00"  # breg7 8, breg16 0
+_MONT_EXPRESSION: Final = b"\x77\x08\x79\x00\x38\x1e\x22\x06\x23\x08"
+"""OpenSSL's bn_mul_mont: breg7 8, breg9 0, lit8, mul, plus, deref, plus_uconst 8."""
 _OP_BREG0, _OP_DEREF, _OP_PLUS_UCONST, _OP_LIT0 = 0x70, 0x06, 0x23, 0x30
 
 
 class State:
     """What the rules are at one place of a function."""
 
-    __slots__ = ("ended", "offset", "rbp", "rule")
+    __slots__ = ("ended", "low", "offset", "rbp", "returns", "rule")
 
     def __init__(self) -> None:
-        self.rule = END
-        self.offset = 8  # END with a word: lost
+        self.rule = SPECIAL
+        self.offset = 0
+        """In bytes; of SPECIAL which, times 8."""
+        self.low = 0
+        """Of REGISTER which, of AT_* how many words are added."""
         self.rbp = RBP_KEPT
         self.ended = False
+        self.returns = _NONE
+        """Place of the register that the caller is in."""
+        self.lose()
 
     def copy(self) -> State:
         """Return one that is equal."""
@@ -46,18 +60,24 @@ class State:
 
     def take(self, other: State) -> None:
         """Become equal to another."""
-        self.rule, self.offset = other.rule, other.offset
-        self.rbp, self.ended = other.rbp, other.ended
+        self.rule, self.offset, self.low = other.rule, other.offset, other.low
+        self.rbp, self.ended, self.returns = other.rbp, other.ended, other.returns
 
     def lose(self) -> None:
         """Know no longer where the caller is."""
-        self.rule, self.offset = END, 8
+        self.rule, self.offset = LOST & 7, LOST & ~7
 
     def packed(self) -> int:
         """Return the row without its pc."""
         if self.ended:
             return END
         words, rest = divmod(self.offset, 8)
+        if self.returns != _NONE and self.rule == RSP and words == 0:
+            return SPECIAL | (RETURN + self.returns) << 3
+        if self.rule == REGISTER:
+            words = words << REGISTER_BITS | self.low
+        elif self.rule in {AT_RBP, AT_RSP}:
+            words = words << AT_BITS | self.low
         if rest or not -(1 << 20) <= words < 1 << 20:
             return LOST
         return self.rule | (words & 0x1FFFFF) << 3 | (self.rbp & 0xFF) << 24
@@ -97,7 +117,7 @@ def run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
             at += width
         elif byte == 0x0E:  # def_cfa_offset
             state.offset, at = uleb(text, at, stop)
-            if state.rule not in {RSP, RBP}:
+            if state.rule not in {RSP, RBP, REGISTER}:
                 state.lose()
         elif byte == 0x0C:  # def_cfa
             register, at = uleb(text, at, stop)
@@ -148,9 +168,11 @@ def run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
                 _saved(state, register, offset * aligned)
         elif byte == 0x09:  # register
             register, at = uleb(text, at, stop)
-            _, at = uleb(text, at, stop)
+            kept, at = uleb(text, at, stop)
             if register == _RBP:
                 state.rbp = RBP_LOST
+            elif register == RIP and kept < len(_PLACES) and kept not in {_RBP, _RSP}:
+                state.returns = _PLACES[kept]
         elif byte == 0x12:  # def_cfa_sf
             register, at = uleb(text, at, stop)
             offset, at = sleb(text, at, stop)
@@ -171,10 +193,13 @@ def run(  # noqa: C901, PLR0912, PLR0915  one instruction a branch
 
 
 def _cfa_register(state: State, register: int) -> None:
+    """Let the CFA be counted from a register; the offset stays."""
     if register == _RSP:
         state.rule = RSP
     elif register == _RBP:
         state.rule = RBP
+    elif register < len(_PLACES):
+        state.rule, state.low = REGISTER, _PLACES[register]
     else:
         state.lose()
 
@@ -186,6 +211,7 @@ def _saved(state: State, register: int, offset: int) -> None:
         fits = not rest and -128 <= words < RBP_LOST and words
         state.rbp = words if fits else RBP_LOST
     elif register == RIP:
+        state.returns = _NONE
         if offset == -8:
             state.ended = False
         else:
@@ -196,24 +222,30 @@ def _restored(state: State, register: int, initial: State) -> None:
     if register == _RBP:
         state.rbp = initial.rbp
     elif register == RIP:
-        state.ended = initial.ended
+        state.ended, state.returns = initial.ended, initial.returns
 
 
 def _cfa_expression(state: State, expression: bytes) -> None:
     """Take the few expressions that compilers and assembly make for a CFA."""
+    state.lose()
     if expression.startswith(_PLT_EXPRESSION):
         # what follows: 8 more where the lowest four bits of rip are n or higher
-        literal = expression[6:7]
-        state.rule, state.offset = PLT, (literal[0] - _OP_LIT0) * 8 if literal else 8
-        if not 0 <= state.offset < 16 * 8:
-            state.lose()
+        entered = expression[6] - _OP_LIT0 if len(expression) > 6 else -1
+        if 0 <= entered < 16:
+            state.rule, state.offset = SPECIAL, (PLT + entered) * 8
+        return
+    if expression == _MONT_EXPRESSION:
+        state.rule, state.offset = MONT & 7, MONT & ~7
         return
     opcode = expression[0] - _OP_BREG0 if expression else -1
     offset, at = sleb(expression, 1, len(expression))
-    rest = expression[at:]
-    if opcode == _RBP and rest == bytes([_OP_DEREF]):
-        state.rule, state.offset = AT_RBP, offset
-    elif opcode == _RSP and rest == bytes([_OP_DEREF, _OP_PLUS_UCONST, 8]):
-        state.rule, state.offset = AT_RSP, offset
+    added = 0
+    if expression[at + 1 : at + 2] == bytes([_OP_PLUS_UCONST]):
+        added, end = uleb(expression, at + 2, len(expression))
     else:
-        state.lose()
+        end = at + 1
+    if expression[at : at + 1] != bytes([_OP_DEREF]) or end != len(expression):
+        return
+    if opcode in {_RBP, _RSP} and not added % 8 and added < 8 << AT_BITS:
+        state.rule = AT_RBP if opcode == _RBP else AT_RSP
+        state.offset, state.low = offset, added // 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from array import array
 
-from rover.binaries.call_frames import END, FRAME, RSP, SIGNAL
+from rover.binaries.call_frames import END, FRAME, OTHER, RSP, SIGNAL
 from rover.binaries.eh_frame import MAX_PC, MAX_ROWS
 
 TYPE_CHECKING = False
@@ -29,6 +29,14 @@ FLAGS_AT: Final = {0xFFFFFFF0: 37, 0xFFFFFFF1: 41}
 """Where a function's flags lie, by the table's magic: of Go 1.18, and 1.20."""
 
 _PCSP_AT: Final = 16
+_TEXT_IN_HEADER: Final = 24
+_MODULE: Final = b".go.module"
+_TEXT_IN_MODULE: Final = 176
+"""Of runtime.moduledata, Go 1.26: eight bytes, behind a pointer, six slices and three numbers."""
+_RELATIVE: Final = (8).to_bytes(8, "little")
+"""R_X86_64_RELATIVE."""
+_RELOCATION: Final = 24
+"""Bytes of each (Elf64_Rela)."""
 _TOP_FRAME: Final = 1
 _WRITES_SP: Final = 2
 _SIGNAL_RETURNS: Final = (b"runtime.sigreturn__sigaction", b"runtime.sigreturn")
@@ -48,7 +56,7 @@ class _Table:
         """
         if len(text) < HEADER.size:
             raise ValueError("cut off")
-        magic, _, quantum, width, amount, _, start, names, _, _, pctab, index = HEADER.unpack_from(
+        magic, _, quantum, width, amount, _, told, names, _, _, pctab, index = HEADER.unpack_from(
             text
         )
         if magic not in FLAGS_AT or width != POINTER_BYTES:
@@ -56,10 +64,8 @@ class _Table:
         amount = min(amount, MAX_FUNCTIONS, max(len(text) - index, 0) // 8 - 1)
         if amount <= 0:
             raise ValueError("no functions")
-        if not start and (code := elf.sections.get(b".text")):
-            start = code.vaddr
         self.text = text
-        self.start = start - base
+        self.start = text_start(elf, told) - base
         self.amount, self.quantum, self.index, self.pctab = amount, quantum or 1, index, pctab
         self.flags_at = FLAGS_AT[magic]
         self.signals = {_name_at(text, names, name) for name in _SIGNAL_RETURNS}
@@ -109,10 +115,38 @@ def _append_rows(table: _Table, function: int, start: int, rows: array[int]) -> 
         rows.append(start << 32 | SIGNAL)
     elif flags & _WRITES_SP:
         # goes over to another stack, with the frame pointer kept
-        rows.append(start << 32 | FRAME)
+        rows.append(start << 32 | OTHER)
     else:
         return _steps(table, table.pctab + table.number(function + _PCSP_AT), start, rows)
     return start
+
+
+def text_start(elf: Elf, told: int) -> int:
+    """Return the address that the places of functions are counted from.
+
+    Go up to 1.25 has it in the table's header, later ones in runtime.moduledata alone. Where a
+    program can be put anywhere either is made by a relocation. Where C is linked in, `.text` begins
+    with that; else it is the address too.
+
+    Args:
+        elf: the file.
+        told: what the table's header says, 0 for nothing.
+    """
+    if told:
+        return told
+    places = [elf.sections[name].vaddr + _TEXT_IN_HEADER for name in TABLES if name in elf.sections]
+    if module := elf.sections.get(_MODULE):
+        text = elf.read(module.offset + _TEXT_IN_MODULE, POINTER_BYTES)
+        if start := int.from_bytes(text, "little"):
+            return start
+        places.append(module.vaddr + _TEXT_IN_MODULE)
+    relocations = elf.section(b".rela.dyn")
+    for place in places:
+        at = relocations.find(place.to_bytes(8, "little") + _RELATIVE)
+        if at >= 0 and at % _RELOCATION == 0:
+            return int.from_bytes(relocations[at + 16 : at + 24], "little")
+    code = elf.sections.get(b".text")
+    return code.vaddr if code else 0
 
 
 def merged(first: array[int], second: array[int]) -> array[int]:

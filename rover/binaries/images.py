@@ -8,13 +8,13 @@ import os
 import stat
 from bisect import bisect_right
 
-from rover.binaries import demangle, eh_frame, go_rows, symbols
+from rover.binaries import code_rows, demangle, eh_frame, go_rows, symbols
 from rover.binaries.elf import EM_X86_64, Elf, ElfError, file_reader, memory_reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Final
 
 MAX_IMAGES: Final = 512
@@ -52,6 +52,8 @@ class Image:
         self._tables: list[symbols.SymbolTable | symbols.GoTable] | None = None
         self._names: dict[int, str] = {}
         self._rows: array[int] | None = None
+        self._functions_known: list[symbols.SymbolTable] | None = None
+        """While rows are made."""
 
     @classmethod
     def of_memory(cls, text: bytes, label: bytes, pid: int) -> Image:
@@ -67,9 +69,20 @@ class Image:
                 text = self.elf.content(section)
             rows = eh_frame.rows_of(text, section.vaddr if section else 0, self.elf.base)
             if self.elf.machine == EM_X86_64:
-                rows = go_rows.merged(rows, go_rows.rows_of(self.elf, self.elf.base))
+                if go := go_rows.rows_of(self.elf, self.elf.base):
+                    rows = go_rows.merged(rows, go)
+                else:
+                    rows = code_rows.filled(rows, self.elf, self._functions)
+                    self._functions_known = None
             self._rows = rows
         return self._rows
+
+    def _functions(self, first: int, stop: int) -> Iterator[int]:
+        """Give where functions begin between two addresses, as far as the file itself says."""
+        if self._functions_known is None:
+            self._functions_known = symbols.tables_of(self.elf)
+        for table in self._functions_known:
+            yield from table.between(first, stop)
 
     def forget_rows(self) -> None:
         """Let the rows go: the agent has them."""

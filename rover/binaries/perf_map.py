@@ -1,8 +1,8 @@
 """Perf maps, perf-PID.map in /tmp: what runtimes say of code that they have compiled themselves.
 
-Lines of START SIZE NAME, numbers in hexadecimal; they are only ever added to. Whoever runs the
-process writes it, so it is read in bounded pieces, and names lie in the file until they are asked
-for.
+Lines of START SIZE NAME, numbers in hexadecimal. Most are only ever added to; Java's is written
+anew each time that it is asked for (`jcmd PID Compiler.perfmap`). Whoever runs the process writes
+it, so it is read in bounded pieces, and names lie in the file until they are asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ A_READ: Final = 8 << 20
 _CHUNK: Final = 1 << 20
 MAX_LINE: Final = 8_192
 MAX_NAME: Final = 1_024
+TAIL: Final = 64
+"""Bytes of what was read that must still stand there."""
 _MAX_ADDRESS: Final = 1 << 64
 
 
@@ -31,7 +33,11 @@ class PerfMap:
     def __init__(self, descriptor: int) -> None:
         """Take over an open file."""
         self._descriptor = descriptor
+        self._forget()
+
+    def _forget(self) -> None:
         self._read = 0
+        self._tail = b""
         self._starts = array("Q")
         self._ends = array("Q")
         self._names = array("I")
@@ -47,10 +53,18 @@ class PerfMap:
         """Close the file."""
         os.close(self._descriptor)
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file is in its place, or none."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
     def read_on(self) -> bool:
-        """Read what has been added; tell whether that was anything."""
+        """Read what has been added, or all where it was written anew; tell whether that was any."""
         left = A_READ
         grown = False
+        place = self._read - len(self._tail)
+        if os.pread(self._descriptor, len(self._tail), place) != self._tail:
+            self._forget()
         while left > 0 and self._read < MAX_BYTES and len(self._starts) < MAX_ENTRIES:
             part = os.pread(self._descriptor, _CHUNK, self._read)
             end = part.rfind(b"\n") + 1
@@ -60,6 +74,7 @@ class PerfMap:
                 end = len(part)  # no line is that long: let it go
             self._take(part[:end])
             self._read += end
+            self._tail = part[max(0, end - TAIL) : end]
             left -= end
             grown = True
         if grown:

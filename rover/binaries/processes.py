@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from rover.binaries import demangle, kallsyms, maps
 from rover.binaries.debug_files import DebugFiles
@@ -36,6 +37,8 @@ TRAMPOLINES: Final = (
     (b"\x55\x48\x89\xe5\xff\xd1\x5d\xc3", 2 << 3 | (-2 & 0xFF) << 24),
 )
 """Code that CPython's `-X perf` makes for each function (Python/asm_trampoline.S), with its row."""
+_OVER: Final = (b"Z", b"X")
+"""States of a thread that has ended (proc(5))."""
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 
 
@@ -61,6 +64,8 @@ class _Process:
     def __init__(self, pid: int, ticks: int) -> None:
         self.pid = pid
         self.ticks = ticks
+        self.thread = pid
+        """One that has the process's memory; another than the first where that has ended."""
         self.generation = 0
         self.lines: list[bytes] = []
         self.snapshots: dict[int, tuple[Ranges, list[_Range]]] = {}
@@ -104,7 +109,7 @@ class Processes:
             process = _Process(pid, ticks)
         self._check(process)
         try:
-            lines = maps.read_lines(self._proc, pid)
+            lines = maps.read_lines(self._proc, process.thread)
         except OSError as error:
             raise Gone(f"its mappings cannot be read: {os.strerror(error.errno or 0)}") from error
         if not lines:
@@ -188,25 +193,47 @@ class Processes:
         return demangle.printable(name.decode("utf-8", "replace")) if name else None
 
     def _check(self, process: _Process) -> None:
-        """Make sure that a pid is still that process.
+        """Make sure that a pid is still that process, and find a thread of it that lives.
+
+        Raises:
+            Gone: see there.
+        """
+        fields = self._stat(f"{process.pid}")
+        # state is the first of these; the start time is field 22 of the whole (proc(5))
+        if len(fields) < 20 or int(fields[19]) != process.ticks:
+            raise Gone("it has ended")
+        process.thread = process.pid
+        if fields[0] in _OVER:
+            process.thread = self._living(process.pid)
+
+    def _living(self, pid: int) -> int:
+        """Find a thread of a process whose first one has ended.
 
         Raises:
             Gone: see there.
         """
         try:
-            descriptor = os.open(f"{self._proc}/{process.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+            threads = os.listdir(f"{self._proc}/{pid}/task")  # noqa: PTH208  pathlib is large
         except OSError as error:
             raise Gone("it has ended") from error
+        for thread in threads:
+            fields = self._stat(f"{pid}/task/{thread}")
+            if fields and fields[0] not in _OVER:
+                return int(thread)
+        raise Gone("it has ended")
+
+    def _stat(self, place: str) -> list[bytes]:
+        """Return the fields of a process or a thread from its state on; none where it is gone."""
         try:
-            text = os.read(descriptor, 4_096)
-        except OSError as error:
-            raise Gone("it has ended") from error
+            descriptor = os.open(f"{self._proc}/{place}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return []
+        try:
+            return os.read(descriptor, 4_096).rpartition(b") ")[2].split()
+        except OSError:
+            return []
         finally:
             os.close(descriptor)
-        fields = text.rpartition(b") ")[2].split()
-        # state is the first of these; the start time is field 22 of the whole (proc(5))
-        if len(fields) < 20 or fields[:1] == [b"Z"] or int(fields[19]) != process.ticks:
-            raise Gone("it has ended")
 
     def _range(self, process: _Process, mapping: Mapping) -> _Range:
         label = demangle.printable(os.path.basename(mapping.label).decode("utf-8", "replace"))  # noqa: PTH119
@@ -228,7 +255,7 @@ class Processes:
                 return
             descriptor = self._open(process, mapping)
             try:
-                image = Image(descriptor, mapping.label, process.pid)
+                image = Image(descriptor, mapping.label, process.thread)
                 # another release of the file under the same inode is another image
                 status = os.fstat(descriptor)
                 real = (status.st_dev, status.st_ino, image.elf.build_id, status.st_mtime_ns)
@@ -248,13 +275,13 @@ class Processes:
 
     def _open(self, process: _Process, mapping: Mapping) -> int:
         """Open the file behind a mapping: itself, or by its path if that is the same file."""
-        place = f"{self._proc}/{process.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+        place = f"{self._proc}/{process.thread}/map_files/{mapping.start:x}-{mapping.end:x}"
         try:
             return open_regular(place)[0]
         except PermissionError:
             pass  # CAP_CHECKPOINT_RESTORE is missing, or the kernel is older than 5.9
         try:
-            descriptor, status = self._debug_files.open_below_root(process.pid, mapping.label)
+            descriptor, status = self._debug_files.open_below_root(process.thread, mapping.label)
         except Refused as error:
             raise OSError(1, str(error)) from error
         if status.st_ino != mapping.inode:
@@ -273,7 +300,7 @@ class Processes:
         key = (b"[vdso]", hash(text))
         index = self._by_key.get(key)
         if index is None:
-            image = Image.of_memory(text, b"[vdso]", process.pid)
+            image = Image.of_memory(text, b"[vdso]", process.thread)
             index = self._by_key[key] = self._add(image)
         # one segment, mapped from its beginning
         found.image, found.bias = index, mapping.start
@@ -285,7 +312,7 @@ class Processes:
                 found.image, found.bias, found.trampoline = TRAMPOLINE, mapping.start, row
 
     def _memory(self, process: _Process, address: int, size: int) -> bytes:
-        descriptor = os.open(f"{self._proc}/{process.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{self._proc}/{process.thread}/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.pread(descriptor, size, address)
         finally:
@@ -293,18 +320,27 @@ class Processes:
 
     def _find_perf_map(self, process: _Process) -> None:
         """Open /tmp/perf-PID.map as the process itself would, by its own pid."""
-        if process.perf_map:
+        if process.perf_map and not process.perf_map.is_replaced:
             return
         with contextlib.suppress(OSError, Refused, ValueError):
             status = self._text(f"{self._proc}/{process.pid}/status")
             own = int(status.partition(b"\nNSpid:")[2].split(b"\n")[0].split()[-1])
             user = int(status.partition(b"\nUid:")[2].split()[1])
+            began = self._began(process)
             path = f"/tmp/perf-{own}.map".encode()  # noqa: S108  the name is perf's
-            descriptor, found = self._debug_files.open_below_root(process.pid, path)
-            if found.st_uid in {user, 0}:
-                process.perf_map = PerfMap(descriptor)
-            else:
+            descriptor, found = self._debug_files.open_below_root(process.thread, path)
+            # what a former process of that pid has left says nothing of this one's code
+            if found.st_uid not in {user, 0} or found.st_mtime < began - 1:
                 os.close(descriptor)
+                return
+            if process.perf_map:
+                process.perf_map.close()
+            process.perf_map = PerfMap(descriptor)
+
+    def _began(self, process: _Process) -> float:
+        """Return when a process began, in seconds since the epoch."""
+        uptime = float(self._text(f"{self._proc}/uptime").split()[0])
+        return time.time() - uptime + process.ticks / os.sysconf("SC_CLK_TCK")
 
     @staticmethod
     def _text(path: str) -> bytes:

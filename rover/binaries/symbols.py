@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 from rover.binaries import go_rows
 
@@ -77,6 +77,11 @@ class SymbolTable:
         self._sizes.extend([each[1] for each in found])
         self._names.extend([each[2] for each in found])
 
+    def between(self, first: int, stop: int) -> array[int]:
+        """Return where functions begin from one address of the file up to another."""
+        addresses = self._addresses
+        return addresses[bisect_left(addresses, first) : bisect_left(addresses, stop)]
+
     def name(self, address: int) -> bytes | None:
         """Return the function that covers an address of the file."""
         last = bisect_right(self._addresses, address) - 1
@@ -130,17 +135,15 @@ class GoTable:
         head = elf.read(section.offset, go_rows.HEADER.size)
         if len(head) < go_rows.HEADER.size:
             raise ValueError("Go's table is cut off")
-        magic, _, _, width, functions, _, text, names, _, _, _, index = go_rows.HEADER.unpack(head)
+        magic, _, _, width, functions, _, told, names, _, _, _, index = go_rows.HEADER.unpack(head)
         if magic not in go_rows.FLAGS_AT or width != go_rows.POINTER_BYTES:
             raise ValueError(f"an unknown table of Go: {magic:#x}")
-        if not text and (section_of_text := elf.sections.get(b".text")):
-            text = section_of_text.vaddr
         self._names, self._index = names, index
         whole = elf.read(self._at + index, min(functions, MAX_SYMBOLS) * 8)
         pairs = array("I", whole[: len(whole) // 8 * 8])
         self._offsets = pairs[::2]
         self._functions = pairs[1::2]
-        self._text_at = text
+        self._text_at = go_rows.text_start(elf, told)
 
     def __len__(self) -> int:
         return len(self._offsets)

@@ -70,16 +70,15 @@ class Continuous:
             return self._next_query
         return min(self._next_query, self._next_fetch, self._next_check)
 
-    def turn(self, now: float, *, hurried: bool = False) -> list[Task]:
+    def turn(self, now: float) -> list[Task]:
         """Do what is due; return the tasks that are to begin now.
 
         Args:
             now: time.monotonic().
-            hurried: whether other things wait for it: then a question is given up early.
         """
         if now >= self._next_query:
             self._next_query = now + self._query_interval
-            if self._ask(hurried=hurried):
+            if self._ask():
                 self._next_fetch = self._next_check = now
         if not self._watch:
             return []
@@ -93,7 +92,7 @@ class Continuous:
         due = self._watch.due(now) if check else []
         return [task for trigger in due if (task := self._report(trigger, now))]
 
-    def _ask(self, *, hurried: bool) -> bool:
+    def _ask(self) -> bool:
         """Ask for the policies that changed; tell whether any did."""
         try:
             services = self._directory.services()
@@ -101,7 +100,8 @@ class Continuous:
             if not known:
                 return False
             question = messages.query(known)
-            answer = self._backend.call_aside(QUERY_POLICIES, [question], hurried=hurried)
+            # figures are due every second
+            answer = self._backend.call_aside(QUERY_POLICIES, [question], hurried=True)
             policies = messages.policies(answer)
         except (RoverError, ValueError) as error:
             self._unanswered += 1
@@ -137,7 +137,8 @@ class Continuous:
         seconds = self._settings.trigger.execute_duration
         try:
             question = messages.report(trigger, round(seconds))
-            task_id = messages.task_id(self._backend.call_aside(REPORT_PROFILING_TASK, [question]))
+            answer = self._backend.call_aside(REPORT_PROFILING_TASK, [question], hurried=True)
+            task_id = messages.task_id(answer)
         except (BackendError, ValueError) as error:
             self._watch.silence(trigger, now, RETRY)
             metrics.CONTINUOUS.labels("failed").inc()

@@ -27,6 +27,7 @@ _EXCLUDE_IDLE: Final = 1 << 7
 _FLAG_CLOEXEC: Final = 8
 _SET_BPF: Final = 0x40042408
 _ENABLE: Final = 0x2400
+_COUNT_BYTES: Final = 8
 _SOME_PERIOD_NS: Final = 10_000_000
 _ATTRIBUTES: Final = struct.Struct("=IIQQQQQ")
 """type, size, config, period, kind of sample, format, flags; the rest is 0."""
@@ -44,6 +45,8 @@ class CpuClock:
         self._program = program
         self._period_ns = period_ns
         self._events: dict[int, int] = {}
+        self._counted: dict[int, bytes] = {}
+        """What each event had counted when it was looked at last: nanoseconds, never the same."""
         try:
             self.follow_cpus()
         except BaseException:
@@ -55,12 +58,19 @@ class CpuClock:
     def follow_cpus(self) -> None:
         """Open events for CPUs that have come, close those of CPUs that have gone.
 
+        The event of one that has gone and come back ticks no longer.
+
         Raises:
             ProbeError: as above.
         """
         online = cpus_of(ONLINE.read_text(encoding="ascii"))
-        for cpu in self._events.keys() - online:
-            os.close(self._events.pop(cpu))
+        for cpu in list(self._events):
+            counted = os.read(self._events[cpu], _COUNT_BYTES)
+            if cpu not in online or counted == self._counted.get(cpu):
+                os.close(self._events.pop(cpu))
+                self._counted.pop(cpu, None)
+            else:
+                self._counted[cpu] = counted
         for cpu in online - self._events.keys():
             try:
                 self._events[cpu] = self._open(cpu)

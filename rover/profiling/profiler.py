@@ -12,12 +12,13 @@ Without a task it wakes once in `profiling.check_interval`, and nothing is loade
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from rover import metrics
-from rover._proto.service import QUERY_TASKS
+from rover._proto.service import COLLECT_PROFILING_DATA, QUERY_TASKS
 from rover.errors import BackendError, RoverError
 from rover.profiling import messages
 from rover.profiling.following import Following
@@ -30,12 +31,11 @@ if TYPE_CHECKING:
     from rover.config.settings import ProfilingSettings
     from rover.guard import Guard
     from rover.model import ProcessKey
-    from rover.profiling.continuous import Continuous
     from rover.profiling.following import Wanted
     from rover.profiling.merge import Counts, Source
     from rover.profiling.records import Sampler
     from rover.profiling.sending import Backend
-    from rover.profiling.tasks import TaskKey
+    from rover.profiling.tasks import Task, TaskKey
 
 log = logging.getLogger("rover.profiling")
 
@@ -68,7 +68,6 @@ class Profiler:
         make_sampler: Gives what samples, when the first task comes; of this thread alone, which
             closes it.
         guard: Runs each step, so that a defect costs that step alone.
-        continuous: Makes tasks of thresholds that are passed; None: nobody does.
     """
 
     def __init__(
@@ -80,43 +79,47 @@ class Profiler:
         members: Callable[[Collection[str]], Mapping[str, Sequence[ProcessKey]]],
         make_sampler: Callable[[], Sampler],
         guard: Guard,
-        continuous: Continuous | None = None,
     ) -> None:
         self._settings = settings
         self._agent_id = agent_id
         self._backend = backend
         self._members = members
         self._guard = guard
-        self._continuous = continuous
         self._following = Following(make_sampler, guard)
         self._tasks = Tasks()
         self._runs: dict[TaskKey, Run] = {}
         self._processes: Mapping[str, Sequence[ProcessKey]] = {}
         self._next_poll = self._next_flush = self._next_look = 0.0
         self._sender = Sender(backend)
-        self._asking = False
-        """Whether the call under way asks for tasks."""
         self._answered = False
         self._unanswered = 0
         """Questions in a row that the backend gave no answer to."""
+        self._triggered: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        """Tasks that the agent itself has asked for."""
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="profiler", daemon=True)
 
     def start(self) -> None:
         """Begin to ask for tasks."""
         self._thread.start()
 
+    def begin(self, task: Task) -> None:
+        """Carry out a task that the agent itself has asked for; from any thread."""
+        self._triggered.put(task)
+        self._wake.set()
+
     def stop(self, timeout: float) -> bool:
         """Send what was counted, detach everything and end; tell whether that went in time."""
         self._stopping.set()
+        self._wake.set()
         if self._thread.ident is None:
             return True
         until = time.monotonic() + timeout
-        if self._asking:  # the time left is for the last flush
-            self._backend.cancel_aside()
+        self._backend.cancel_aside([QUERY_TASKS])  # the time left is for the last flush
         self._thread.join(max(0.0, timeout - CLOSING))
         while self._thread.is_alive() and time.monotonic() < until:
-            self._backend.cancel_aside()
+            self._backend.cancel_aside([QUERY_TASKS, COLLECT_PROFILING_DATA])
             self._thread.join(CLOSING / 10)
         if self._thread.is_alive():
             log.warning("profiling did not end within %g s; what it had counted is lost", timeout)
@@ -131,7 +134,8 @@ class Profiler:
         try:
             while not self._stopping.is_set():
                 self._guard.whole("profiling", self._turn)
-                self._stopping.wait(max(0.0, self._rest()))
+                self._wake.wait(max(0.0, self._rest()))
+                self._wake.clear()
             self._guard.whole("profiling", self._finish)
         finally:
             self._following.close()
@@ -142,8 +146,6 @@ class Profiler:
             return PAUSE_AFTER_DEFECT
         now = time.monotonic()
         rests = [self._next_poll - now]
-        if self._continuous:
-            rests.append(self._continuous.next_due() - now)
         if self._runs:
             rests += [self._next_flush - now, self._next_look - now]
         change = self._tasks.next_change(wall := time.time())
@@ -157,9 +159,8 @@ class Profiler:
         if now >= self._next_poll:
             self._poll()
             now, wall = time.monotonic(), time.time()
-        if self._continuous and now >= self._continuous.next_due():
-            self._guard.one("continuous profiling", "", self._watch, self._continuous, now)
-            now, wall = time.monotonic(), time.time()
+        while not self._triggered.empty():
+            self._tasks.add(self._triggered.get())
         self._tasks.forget_over(wall)
         changed = self._begin(wall)
         over = [run for key, run in self._runs.items() if self._tasks.get(key) is None]
@@ -186,15 +187,6 @@ class Profiler:
         self._end(list(self._runs.values()), float("inf"))
         self._show()
 
-    def _watch(self, continuous: Continuous, now: float) -> None:
-        """Have policies held, and begin what comes of it."""
-        self._asking = True
-        try:
-            for task in continuous.turn(now, hurried=bool(self._runs)):
-                self._tasks.add(task)
-        finally:
-            self._asking = False
-
     def _call(self, question: bytes) -> bytes:
         # while something is sampled, its flush and its end wait for the answer
         return self._backend.call_aside(QUERY_TASKS, [question], hurried=bool(self._runs))
@@ -202,7 +194,6 @@ class Profiler:
     def _poll(self) -> None:
         """Ask for tasks."""
         question = messages.query(self._agent_id, self._tasks.latest)
-        self._asking = True
         try:
             commands = messages.commands(self._call(question))
         except (BackendError, ValueError) as error:
@@ -212,8 +203,6 @@ class Profiler:
             if self._unanswered == UNANSWERED_TOLD:
                 log.info("profiling tasks cannot be asked for: %s", error)
             return
-        finally:
-            self._asking = False
         self._next_poll = time.monotonic() + self._settings.check_interval
         if self._unanswered >= UNANSWERED_TOLD:
             log.info("profiling tasks are asked for again")

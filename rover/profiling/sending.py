@@ -13,7 +13,7 @@ from rover.profiling import messages
 from rover.profiling.merge import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rover.model import ProcessKey
     from rover.profiling.merge import Source
@@ -40,8 +40,8 @@ class Backend(Protocol):
             BackendError: There is no usable answer.
         """
 
-    def cancel_aside(self) -> None:
-        """Make the call under way fail; from any thread."""
+    def cancel_aside(self, paths: Collection[str]) -> None:
+        """Make each call under way to these methods fail; from any thread."""
 
 
 @dataclass(slots=True, eq=False)

@@ -31,7 +31,7 @@ os.environ.setdefault("GRPC_DNS_RESOLVER", "native")
 import grpc  # reads both variables when it is loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sized
+    from collections.abc import Collection, Iterable, Iterator, Sized
 
     from rover.config.address import Endpoint
     from rover.config.settings import BackendSettings
@@ -67,7 +67,8 @@ class GrpcChannel:
         self._secrets = tuple(filter(None, secrets))
         self._calls: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._stood = False
-        self._aside: grpc.Future[bytes] | None = None
+        self._aside: dict[grpc.Future[bytes], str] = {}
+        """Calls of `call_aside` that are under way, and their methods."""
 
     @property
     def stands(self) -> bool:
@@ -100,7 +101,7 @@ class GrpcChannel:
         return answer
 
     def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
-        """As `call` with a stream of messages, for a thread other than the session's.
+        """As `call` with a stream of messages, for threads other than the session's.
 
         It needs a connection that stands, makes none, and can be ended by `cancel_aside`.
 
@@ -113,18 +114,18 @@ class GrpcChannel:
         with self._failures_told(sent):
             method: grpc.StreamUnaryMultiCallable[bytes, bytes] = self._channel.stream_unary(path)
             call = method.future(iter(sent), timeout=timeout, metadata=self._metadata)
-            self._aside = call
+            self._aside[call] = path
             try:
                 answer: bytes = call.result()
             finally:
-                self._aside = None
+                del self._aside[call]
         return answer
 
-    def cancel_aside(self) -> None:
-        """Make the `call_aside` under way fail, if there is one; from any thread."""
-        call = self._aside
-        if call is not None:
-            call.cancel()
+    def cancel_aside(self, paths: Collection[str]) -> None:
+        """Make each `call_aside` under way to these methods fail; from any thread."""
+        for call, path in self._aside.copy().items():
+            if path in paths:
+                call.cancel()
 
     def close(self) -> None:
         """End it; from any thread, a call under way fails."""

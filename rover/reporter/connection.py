@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from rover.reporter.failures import CallError, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from rover.config.address import Endpoint
 
@@ -30,14 +30,14 @@ class Channel(Protocol):
         """
 
     def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
-        """Send a stream of messages and give the answer, for a thread other than the session's.
+        """Send a stream of messages and give the answer, for threads other than the session's.
 
         Raises:
             CallError: There is no connection, or no usable answer within the time, seconds.
         """
 
-    def cancel_aside(self) -> None:
-        """Make the `call_aside` under way fail, if there is one; from any thread."""
+    def cancel_aside(self, paths: Collection[str]) -> None:
+        """Make each `call_aside` under way to these methods fail; from any thread."""
 
     def close(self) -> None:
         """End it; from any thread, a call under way fails."""
@@ -117,7 +117,7 @@ class Connection:
         return answer
 
     def call_aside(self, path: str, messages: Iterable[bytes], timeout: float) -> bytes:
-        """Make a call for a thread other than the session's; how it goes is nothing to the session.
+        """Make a call for threads other than the session's; how it goes is nothing to the session.
 
         Raises:
             CallError: There is no connection, or no usable answer within the time, seconds.
@@ -127,11 +127,11 @@ class Connection:
             raise CallError(FailureKind.AWAY, "not connected")
         return channel.call_aside(path, messages, timeout)
 
-    def cancel_aside(self) -> None:
-        """Make the `call_aside` under way fail, if there is one; from any thread."""
+    def cancel_aside(self, paths: Collection[str]) -> None:
+        """Make each `call_aside` under way to these methods fail; from any thread."""
         channel = self._channel
         if channel is not None:
-            channel.cancel_aside()
+            channel.cancel_aside(paths)
 
     def fail_over(self) -> bool:
         """Move to the next address; false, and on the first one, after the last was tried."""

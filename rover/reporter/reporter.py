@@ -92,7 +92,7 @@ class Reporter:
     def call_aside(self, path: str, messages: Iterable[bytes], *, hurried: bool = False) -> bytes:
         """Make a call over the session's connection: a stream of messages, or one.
 
-        For one thread other than the reporter's own. Nothing is tried again, and there must be a
+        For threads other than the reporter's own. Nothing is tried again, and there must be a
         connection.
 
         Args:
@@ -106,9 +106,9 @@ class Reporter:
         timeout = min(self._timeout, HURRIED_S) if hurried else self._timeout
         return self._session.connection.call_aside(path, messages, timeout)
 
-    def cancel_aside(self) -> None:
-        """Make the `call_aside` under way fail, if there is one; from any thread."""
-        self._session.connection.cancel_aside()
+    def cancel_aside(self, paths: Collection[str]) -> None:
+        """Make each `call_aside` under way to these methods fail; from any thread."""
+        self._session.connection.cancel_aside(paths)
 
     def entities_of(self, process_ids: Iterable[str]) -> dict[str, EntityKey]:
         """Find the live entities that the backend gave these ids; costs a walk over all of them."""

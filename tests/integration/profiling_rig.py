@@ -15,6 +15,7 @@ from rover.model import ProcessKey
 from rover.profiling.continuous import Continuous
 from rover.profiling.profiler import Profiler
 from rover.profiling.records import StackCount, Target
+from rover.profiling.watcher import Watcher
 from rover.profiling.watching import Watched
 from rover.reporter import Reporter
 
@@ -87,10 +88,10 @@ class Rig:
             members=self._members,
             make_sampler=lambda: self.sampler,
             guard=self.guard,
-            continuous=Continuous(settings.continuous, settings.check_interval, self.reporter, self)
-            if watching
-            else None,
         )
+        continuous = Continuous(settings.continuous, settings.check_interval, self.reporter, self)
+        begin = self.profiler.begin
+        self.watcher = Watcher(continuous, begin, self.reporter, self.guard) if watching else None
 
     def _members(self, process_ids):
         if self.silent:
@@ -146,9 +147,13 @@ def profiling(backend, settings=QUICK, **more):
     rig = Rig(backend, settings, **more)
     rig.reporter.start()
     rig.profiler.start()
+    if rig.watcher:
+        rig.watcher.start()
     try:
         yield rig
     finally:
+        if rig.watcher:
+            assert rig.watcher.stop(2)
         rig.profiler.stop(4)
         rig.reporter.stop(4)
     assert rig.guard.counts == {}

@@ -233,6 +233,35 @@ def test_a_perf_map_of_another_user_and_a_pipe_in_its_place_are_left_alone(reade
             path.unlink()
 
 
+def test_a_perf_map_that_a_former_process_has_left_is_left_alone(reader: Reader, sleeper: int):
+    path = Path("/", "tmp", f"perf-{sleeper}.map")
+    path.write_text("1234 10 former\n")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    try:
+        generation, _ = reader.look(sleeper, start_ticks(sleeper))
+        assert reader.names(sleeper, generation, [0x1234]) == ["[unknown]"]
+        path.write_text("1234 10 present\n")
+        reader.look(sleeper, start_ticks(sleeper))
+        assert reader.names(sleeper, generation, [0x1234]) == ["present"]
+    finally:
+        path.unlink()
+
+
+def test_a_perf_map_in_the_place_of_another_is_read(reader: Reader, sleeper: int):
+    path = Path("/", "tmp", f"perf-{sleeper}.map")
+    try:
+        for name in ("first", "second"):
+            path.unlink(missing_ok=True)
+            path.write_text(f"1234 10 {name}\n")
+            generation, _ = reader.look(sleeper, start_ticks(sleeper))
+            assert reader.names(sleeper, generation, [0x1234]) == [name]
+        path.unlink()  # nothing is there to be read in its place
+        reader.look(sleeper, start_ticks(sleeper))
+        assert reader.names(sleeper, generation, [0x1234]) == ["second"]
+    finally:
+        path.unlink(missing_ok=True)
+
+
 def test_executables_are_judged_by_what_they_are(tmp_path: Path, reader: Reader):
     (tmp_path / "a.c").write_text("int main(void){for(;;)__builtin_ia32_pause();}")
     subprocess.run(["gcc", "-static", "-o", tmp_path / "java", tmp_path / "a.c"], check=True)

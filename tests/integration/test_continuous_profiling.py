@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,24 @@ def triggered(backend):
     return [task for task in backend.profiling.tasks if task.causes]
 
 
+def test_policies_are_held_while_the_sampler_is_busy(rig, backend, eventually, monkeypatch):
+    busy, go_on = threading.Event(), threading.Event()
+
+    def counts():
+        busy.set()
+        go_on.wait(20)
+        return []
+
+    monkeypatch.setattr(rig.sampler, "counts", counts)
+    try:
+        rig.task(rig.knows(2, 2))
+        assert busy.wait(10)
+        backend.profiling.policies.set("shop", {"ON_CPU": {"PROCESS_THREAD_COUNT": ONE_THREAD}})
+        assert eventually(lambda: triggered(backend), 10)
+    finally:
+        go_on.set()
+
+
 def test_what_passes_a_threshold_is_profiled_for_the_task_that_comes_back(rig, backend, eventually):
     backend.profiling.policies.set("shop", {"ON_CPU": {"PROCESS_THREAD_COUNT": ONE_THREAD}})
     (task,) = eventually(lambda: triggered(backend), 10)
@@ -74,7 +93,7 @@ def test_the_same_is_not_profiled_again_before_the_silence_is_over(backend, even
 
 def test_a_policy_that_is_changed_is_obeyed(rig, backend, eventually):
     backend.profiling.policies.set("shop", {"ON_CPU": {"PROCESS_THREAD_COUNT": MANY}})
-    eventually(lambda: rig.profiler._continuous._watch)
+    eventually(lambda: rig.watcher._continuous._watch)
     time.sleep(1)  # several checks
     assert triggered(backend) == []
     backend.profiling.policies.set("shop", {"OFF_CPU": {"PROCESS_THREAD_COUNT": ONE_THREAD}})
@@ -87,7 +106,7 @@ def test_what_cannot_be_watched_is_said(rig, backend, caplog, eventually):
         "shop", {"ON_CPU": {"HTTP_ERROR_RATE": {**ONE_THREAD, "URIList": ["/a"]}}}
     )
     eventually(lambda: "HTTP_ERROR_RATE: this agent does not watch that" in caplog.text, 10)
-    assert not rig.profiler._continuous._watch
+    assert not rig.watcher._continuous._watch
     assert caplog.text.count("HTTP_ERROR_RATE") == 1
 
 

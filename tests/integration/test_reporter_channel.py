@@ -59,7 +59,7 @@ def test_a_call_aside_needs_a_connection_that_stands(connection):
 def test_a_call_aside_under_way_is_ended_by_another_thread(backend, connection):
     connection.call(KEEP_ALIVE, b"\x12\x01a", 5)
     backend.faults.delay(20)
-    timer = threading.Timer(0.2, connection.cancel_aside)
+    timer = threading.Timer(0.2, connection.cancel_aside, [[KEEP_ALIVE]])
     timer.start()
     began = time.monotonic()
     with pytest.raises(CallError, match=r"stopping|CANCELLED"):

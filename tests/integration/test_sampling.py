@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +16,8 @@ from profiled import OFF, ON, counted, sampled, total
 
 from bench.rig.profiled import (
     DEEP_C,
+    GO_AND_C,
+    GO_NAPS,
     NAP_C,
     SPLIT_C,
     built,
@@ -33,6 +37,8 @@ from rover.profiling.sampling import PERIOD_NS, KernelSampler
 from rover.profiling.usage import start_ticks
 
 pytestmark = pytest.mark.kernel
+
+PERF_EVENT_IOC_DISABLE = 0x2401
 
 
 @pytest.fixture
@@ -131,6 +137,115 @@ def test_a_hundred_frames_are_whole(tmp_path: Path, sampler: KernelSampler):
         assert whole(sampler, process.pid) >= 0.99
 
 
+def test_code_that_its_compiler_does_not_describe_has_whole_stacks(
+    tmp_path: Path, sampler: KernelSampler
+):
+    flags = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-static")
+    with running(built(tmp_path, "split", SPLIT_C, *flags)) as process:
+        sampler.follow({process.pid: ON})
+        stacks = sampled(sampler, process.pid, lambda found: total(found) >= 150)
+        assert counted(stacks, "spin", "work", "main", "_start") >= 0.99 * total(stacks)
+
+
+BY_REGISTER_C = """
+void by_register(long turns);
+void by_pointer(long turns);
+asm(
+  ".text\\n.type by_register,@function\\nby_register:\\n.cfi_startproc\\n"
+  "mov %rsp,%r11\\n.cfi_def_cfa_register %r11\\n"
+  "push %rbp\\n.cfi_offset %rbp,-16\\n"
+  "sub $4096,%rsp\\nand $-64,%rsp\\nmov $7,%ebp\\n"
+  "1: dec %rdi\\njnz 1b\\n"
+  "mov -8(%r11),%rbp\\nmov %r11,%rsp\\n.cfi_def_cfa_register %rsp\\n"
+  "ret\\n.cfi_endproc\\n.size by_register,.-by_register\\n"
+  ".type by_pointer,@function\\nby_pointer:\\n.cfi_startproc\\n"
+  "mov %rsp,%rax\\n.cfi_def_cfa_register %rax\\n"
+  "sub $4096,%rsp\\nand $-64,%rsp\\nmov %rax,16(%rsp)\\n"
+  /* the CFA is what lies at rsp + 16, and 8 */
+  ".cfi_escape 0x0f,0x05,0x77,0x10,0x06,0x23,0x08\\n"
+  "mov $7,%eax\\n"
+  "1: dec %rdi\\njnz 1b\\n"
+  "mov 16(%rsp),%rsp\\n.cfi_def_cfa %rsp,8\\n"
+  "ret\\n.cfi_endproc\\n.size by_pointer,.-by_pointer\\n"
+);
+volatile long sink;
+__attribute__((noinline)) void one(void) { by_register(2000000); sink++; }
+__attribute__((noinline)) void other(void) { by_pointer(2000000); sink++; }
+int main(void) { for (;;) { one(); other(); } }
+"""
+
+
+def test_assembly_that_keeps_its_callers_stack_elsewhere_has_whole_stacks(
+    tmp_path: Path, sampler: KernelSampler
+):
+    with running(built(tmp_path, "assembly", BY_REGISTER_C)) as process:
+        sampler.follow({process.pid: ON})
+        stacks = sampled(sampler, process.pid, lambda found: total(found) >= 150)
+        met = counted(stacks, "by_register", "one", "main", "_start")
+        behind = counted(stacks, "by_pointer", "other", "main", "_start")
+        assert met + behind >= 0.99 * total(stacks)
+        assert min(met, behind) > 20
+
+
+STARTS_C = """
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+volatile long sink;
+static char *words[] = {"sleep", "0.02", 0};
+__attribute__((noinline)) void by_vfork(void) {
+  pid_t pid = vfork();
+  if (!pid) { execv("/bin/sleep", words); _exit(1); }
+  waitpid(pid, 0, 0); sink++;
+}
+__attribute__((noinline)) void by_spawn(void) {
+  pid_t pid;
+  posix_spawn(&pid, "/bin/sleep", 0, 0, words, environ);
+  waitpid(pid, 0, 0); sink++;
+}
+int main(void) { for (;;) { by_vfork(); by_spawn(); } }
+"""
+
+
+def test_a_wait_for_the_exec_of_a_child_has_its_caller(tmp_path: Path, sampler: KernelSampler):
+    with running(built(tmp_path, "starts", STARTS_C)) as process:
+        sampler.follow({process.pid: OFF})
+        stacks = sampled(
+            sampler,
+            process.pid,
+            lambda found: (
+                min(
+                    counted(found, "fork", "by_vfork", "main", "_start"),
+                    counted(found, "clone", "spawn", "by_spawn", "main", "_start"),
+                )
+                >= 10
+            ),
+        )
+        assert counted(stacks, "main", "_start") >= 0.95 * total(stacks)
+
+
+MAIN_ENDS_C = """
+#include <pthread.h>
+volatile long sink;
+__attribute__((noinline)) void *work(void *none) { for (;;) sink++; return none; }
+int main(void) {
+  pthread_t thread; pthread_create(&thread, 0, work, 0); pthread_exit(0);
+}
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_is_sampled(tmp_path: Path, sampler: KernelSampler):
+    with running(built(tmp_path, "headless", MAIN_ENDS_C)) as process:
+        until = time.monotonic() + 10
+        while ") Z " not in Path(f"/proc/{process.pid}/stat").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert sampler.follow({process.pid: ON}) == {}
+        stacks = sampled(sampler, process.pid, lambda found: total(found) >= 50)
+        assert counted(stacks, "work", "clone") >= 0.99 * total(stacks)
+
+
 def test_cpp_with_exceptions_has_whole_demangled_stacks(tmp_path: Path, sampler: KernelSampler):
     with running(built_cc(tmp_path)) as process:
         sampler.follow({process.pid: ON})
@@ -155,6 +270,27 @@ def test_go_has_whole_named_stacks(tmp_path: Path, sampler: KernelSampler, flags
         stacks = sampled(sampler, process.pid, lambda found: total(found) >= 150)
         names = ("main.leaf", "main.branch", "main.main", "runtime.goexit")
         assert counted(stacks, *names) >= 0.95 * total(stacks)
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="needs go")
+@pytest.mark.parametrize("mode", ["exe", "pie"])
+def test_go_with_c_in_it_has_whole_named_stacks(tmp_path: Path, sampler: KernelSampler, mode: str):
+    with running(built_go(tmp_path, "-s -w", GO_AND_C, mode)) as process:
+        sampler.follow({process.pid: ON})
+        stacks = sampled(sampler, process.pid, lambda found: total(found) >= 150)
+        of_go = counted(stacks, "main.leaf", "main.main", "runtime.goexit")
+        of_c = counted(stacks, "main.calls", "main.main", "runtime.goexit")
+        assert of_go + of_c >= 0.95 * total(stacks)
+        assert min(of_go, of_c) >= 0.2 * total(stacks)
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="needs go")
+def test_go_that_waits_has_whole_stacks(tmp_path: Path, sampler: KernelSampler):
+    with running(built_go(tmp_path, source=GO_NAPS)) as process:
+        sampler.follow({process.pid: OFF})
+        stacks = sampled(sampler, process.pid, lambda found: total(found) >= 300)
+        assert counted(stacks, "runtime.findRunnable", "runtime.mcall") > 0
+        assert whole(sampler, process.pid) >= 0.95
 
 
 LIBRARY = """
@@ -239,7 +375,7 @@ def test_what_was_counted_of_a_process_that_ended_stays_and_keeps_its_names(
 ):
     with running(built(tmp_path, "split", SPLIT_C)) as process:
         sampler.follow({process.pid: ON})
-        time.sleep(1)
+        sampled(sampler, process.pid, lambda found: total(found) >= 30)
     stacks = sampler.counts()
     assert sampler.ended(process.pid)
     assert counted(stacks, "spin", "work", "main") >= 0.99 * total(stacks) > 20
@@ -300,8 +436,15 @@ def test_at_rest_nothing_is_loaded(sampler: KernelSampler):
 
 
 NO_WAY_UP_C = """
-volatile long sink;
-int main(void) { for (;;) { asm volatile("mov $16, %%ebp" ::: "memory"); sink++; } }
+#include <string.h>
+#include <sys/mman.h>
+int main(void) {
+  /* mov $16,%ebp; jmp . */
+  int allowed = PROT_READ | PROT_WRITE | PROT_EXEC;
+  void *code = mmap(0, 4096, allowed, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  memcpy(code, "\\xbd\\x10\\x00\\x00\\x00\\xeb\\xfe", 7);
+  ((void (*)(void))code)();
+}
 """
 
 
@@ -314,8 +457,7 @@ def test_stacks_that_stay_cut_cost_ever_fewer_looks(tmp_path: Path):
             return super().look(pid, ticks)
 
     sampler = KernelSampler(reader=(reader := Counted()))
-    flags = ("-fno-asynchronous-unwind-tables", "-fno-unwind-tables")
-    with running(built(tmp_path, "cut", NO_WAY_UP_C, *flags)) as process:
+    with running(built(tmp_path, "cut", NO_WAY_UP_C)) as process:
         try:
             sampler.follow({process.pid: ON})
             time.sleep(5)
@@ -351,6 +493,27 @@ def test_cpus_that_come_are_sampled_and_those_that_go_are_let_go(
         online.write_text(f"{cpus[0]}\n")
         sampler.counts()
         assert events() == 1
+
+
+def test_a_cpu_whose_event_has_stopped_is_sampled_anew(sampler: KernelSampler, tmp_path: Path):
+    def events() -> list[int]:
+        found = []
+        for path in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if "[perf_event]" in str(path.readlink()):
+                    found.append(int(path.name))
+        return found
+
+    with running(built(tmp_path, "split", SPLIT_C)) as process:
+        sampler.follow({process.pid: ON})
+        sampled(sampler, process.pid, lambda found: total(found) > 10)
+        stopped = events()
+        for event in stopped:  # as when its CPU goes away and comes back
+            fcntl.ioctl(event, PERF_EVENT_IOC_DISABLE, 0)
+        sampler.counts()
+        known = total(sampler.counts())
+        sampled(sampler, process.pid, lambda found: total(found) > known + 20)
+        assert len(events()) == len(stopped)
 
 
 def test_very_many_switches_are_weighed():

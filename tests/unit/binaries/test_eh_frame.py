@@ -11,7 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rover.binaries.call_frames import END, FRAME, LOST, PLT, RBP, RSP
+from rover.binaries.call_frames import (
+    AT_BITS,
+    AT_RBP,
+    AT_RSP,
+    END,
+    FRAME,
+    LOST,
+    MONT,
+    PLT,
+    RBP,
+    REGISTER,
+    REGISTER_BITS,
+    RETURN,
+    RSP,
+    SPECIAL,
+)
 from rover.binaries.eh_frame import rows_of
 from rover.binaries.elf import Elf, file_reader
 
@@ -34,6 +49,10 @@ def function(at: int, start: int, size: int, instructions: bytes) -> bytes:
 
 
 PLAIN = cie(b"\x0c\x07\x08\x90\x01")  # def_cfa rsp+8; return address at CFA-8
+
+
+WHAT = 0xFFFFFFFF
+"""Of a row all but its pc."""
 
 
 def split(row: int) -> tuple[int, int, int, int]:
@@ -72,19 +91,88 @@ def test_what_was_remembered_is_restored():
 
 def test_an_undefined_return_address_ends_the_stack():
     rows = rows_of(PLAIN + function(len(PLAIN), 0x1000, 0x20, b"\x07\x10"), 0, 0)
-    assert split(rows[0]) == (0x1000, END, 0, 0)
+    assert rows[0] & WHAT == END
 
 
 def test_an_expression_that_is_not_known_loses_the_stack():
     rows = rows_of(PLAIN + function(len(PLAIN), 0x1000, 0x20, b"\x0f\x02\x7a\x08"), 0, 0)
-    assert rows[0] & 0xFFFFFFFF == LOST
+    assert rows[0] & WHAT == LOST
+
+
+def by_expression(expression: bytes) -> tuple[int, int, int, int]:
+    """Return the row of a function whose CFA is said so."""
+    steps = b"\x0f" + bytes([len(expression)]) + expression
+    rows = rows_of(PLAIN + function(len(PLAIN), 0x1000, 0x20, steps), 0, 0)
+    return split(rows[0])
 
 
 def test_the_expression_of_plt_entries_is_known():
     expression = b"\x77\x08\x80\x00\x3f\x1a\x3b\x2a\x33\x24\x22"
-    steps = b"\x0f" + bytes([len(expression)]) + expression
+    assert by_expression(expression) == (0x1000, SPECIAL, (PLT + 11) * 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("expression", "rule", "offset", "words"),
+    [
+        (b"\x76\x78\x06", AT_RBP, -8, 0),
+        (b"\x77\x08\x06\x23\x08", AT_RSP, 8, 1),
+        (b"\x77\x10\x06\x23\xc0\x00", AT_RSP, 16, 8),
+        (b"\x76\xf8\x00\x06\x23\x08", AT_RBP, 120, 1),
+    ],
+)
+def test_a_caller_that_lies_behind_a_pointer_on_the_stack_is_found(
+    expression: bytes, rule: int, offset: int, words: int
+):
+    found = by_expression(expression)[1:3]
+    assert found == (rule, ((offset // 8 << AT_BITS) | words) * 8)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        b"",
+        b"\x77",
+        b"\x77\x08",
+        b"\x77\x08\x06\x06",
+        b"\x77\x08\x06\x23\x84\x00",
+        b"\x77\x08\x06\x23\x80\x10",
+        b"\x77\x08\x06\x23\x08\x06",
+    ],
+)
+def test_other_pointers_on_the_stack_lose_it(expression: bytes):
+    assert by_expression(expression)[1:3] == (SPECIAL, LOST & ~7)
+
+
+def test_the_expression_of_openssls_multiplication_is_known():
+    expression = b"\x77\x08\x79\x00\x38\x1e\x22\x06\x23\x08"
+    assert by_expression(expression)[1:3] == (SPECIAL, MONT & ~7)
+
+
+def test_a_caller_may_be_counted_from_any_register_and_the_offset_stays():
+    # push; mov %rsp,%r11; sub; mov %r11,%rsp
+    steps = b"\x41\x0e\x10\x41\x0d\x0b\x42\x0d\x07"
     rows = rows_of(PLAIN + function(len(PLAIN), 0x1000, 0x20, steps), 0, 0)
-    assert split(rows[0]) == (0x1000, PLT, 11 * 8, 0)
+    r11_in_pt_regs = 6
+    assert [split(row)[:3] for row in rows] == [
+        (0x1000, RSP, 8),
+        (0x1001, RSP, 16),
+        (0x1002, REGISTER, (2 << REGISTER_BITS | r11_in_pt_regs) * 8),
+        (0x1004, RSP, 16),
+        (0x1020, FRAME, 0),
+    ]
+
+
+def test_a_caller_that_is_kept_in_a_register_is_found_where_it_is_not_on_the_stack():
+    # as vfork does: it pops its caller, asks the kernel, and pushes it again
+    steps = b"\x41\x0e\x00\x09\x10\x05\x48\x0e\x08"
+    rows = rows_of(PLAIN + function(len(PLAIN), 0x1000, 0x20, steps), 0, 0)
+    rdi_in_pt_regs = 14
+    assert [split(row)[:3] for row in rows] == [
+        (0x1000, RSP, 8),
+        (0x1001, SPECIAL, (RETURN + rdi_in_pt_regs) * 8),
+        (0x1009, RSP, 8),
+        (0x1020, FRAME, 0),
+    ]
 
 
 def test_a_hole_between_functions_is_walked_by_the_frame_pointer():

@@ -94,6 +94,20 @@ def test_a_perf_map_is_read_on_as_it_grows_and_says_the_latest(tmp_path: Path):
     found.close()
 
 
+@pytest.mark.parametrize(
+    "text", [b"10 10 new\n", b"70 10 one\n10 10 new\n80 10 other\n90 10 more\n"]
+)
+def test_a_perf_map_that_is_written_anew_is_read_anew(tmp_path: Path, text: bytes):
+    found = PerfMap(write(tmp_path / "map", b"10 10 older\n20 10 gone\n"))
+    assert found.read_on()
+    assert found.name(0x25) == b"gone"
+    (tmp_path / "map").write_bytes(text)
+    assert found.read_on()
+    assert found.name(0x15) == b"new"
+    assert found.name(0x25) is None
+    assert not found.read_on()
+
+
 @given(st.binary(max_size=2_000), st.integers(0, 2**64 - 1))
 def test_any_perf_map_is_bounded(tmp_path_factory: pytest.TempPathFactory, text: bytes, at: int):
     found = PerfMap(write(tmp_path_factory.mktemp("maps") / "map", text))
