@@ -60,11 +60,13 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
     if loaded.ignored:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()
-    loading = _begin_loading()
-    if embedded:
-        _run_embedded(loaded, control_port, loading)
-    else:
-        _run(loaded, loading)
+    stop = StopRequest()
+    with until_signalled(stop):
+        loading = _begin_loading()
+        if embedded:
+            _run_embedded(loaded, control_port, stop, loading)
+        else:
+            _run(loaded, stop, loading)
 
 
 def _begin_loading() -> Loading | None:
@@ -75,19 +77,17 @@ def _begin_loading() -> Loading | None:
         return None
 
 
-def _run(loaded: Loaded, loading: Loading | None) -> None:
+def _run(loaded: Loaded, stop: StopRequest, loading: Loading | None) -> None:
     from rover.agent import Agent  # noqa: PLC0415 - while the programs are compiled
 
-    stop = StopRequest()
     agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins, loading=loading)
     supervisor = Supervisor(os.environ)
-    with until_signalled(stop):
-        agent.start()
-        try:
-            _watch_over(agent, stop, supervisor)
-        finally:
-            supervisor.stopping()
-            agent.stop()
+    agent.start()
+    try:
+        _watch_over(agent, stop, supervisor)
+    finally:
+        supervisor.stopping()
+        agent.stop()
 
 
 def _watch_over(agent: Agent, stop: StopRequest, supervisor: Supervisor) -> None:
@@ -115,7 +115,9 @@ def _fares(agent: Agent) -> str:
     return f"eBPF: {ready['ebpf']}; session with the backend: {ready['session']}"
 
 
-def _run_embedded(loaded: Loaded, control_port: int | None, loading: Loading | None) -> None:
+def _run_embedded(
+    loaded: Loaded, control_port: int | None, stop: StopRequest, loading: Loading | None
+) -> None:
     from rover.agent import Agent  # noqa: PLC0415 - while the programs are compiled
 
     # drawn only here: an agent alone need not hold a server and what draws tables
@@ -127,7 +129,6 @@ def _run_embedded(loaded: Loaded, control_port: int | None, loading: Loading | N
         core = settings.core
         core = replace(core, backend=replace(core.backend, addr=backend.address, enable_tls=False))
         changes: queue.SimpleQueue[Changes] = queue.SimpleQueue()
-        stop = StopRequest()
         agent = Agent(
             replace(settings, core=core),
             watch=changes.put,
@@ -135,15 +136,14 @@ def _run_embedded(loaded: Loaded, control_port: int | None, loading: Loading | N
             origins=loaded.origins,
             loading=loading,
         )
-        with until_signalled(stop):
-            _say("compiling and attaching the eBPF programs: a second or two")
-            agent.start()
-            _say("scanning what runs already")
-            try:
-                period = settings.process_discovery.heartbeat_period
-                show(backend.state, changes, stop, gone_after=2.5 * period)
-            finally:
-                agent.stop()
+        _say("compiling and attaching the eBPF programs: a second or two")
+        agent.start()
+        _say("scanning what runs already")
+        try:
+            period = settings.process_discovery.heartbeat_period
+            show(backend.state, changes, stop, gone_after=2.5 * period)
+        finally:
+            agent.stop()
 
 
 def _say(progress: str) -> None:
