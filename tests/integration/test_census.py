@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import leaders
 import pytest
 from census_rig import Rig, running
 
@@ -133,11 +134,13 @@ def test_workers_forked_without_exec_are_known(rig: Rig, spawn: Spawn, eventuall
         rig.seen.wait_for(pid, gone=True)
 
 
-def test_a_chain_of_execs_ends_in_one_process_with_the_last_name(rig: Rig, spawn: Spawn):
-    child = spawn("/bin/sh", "-c", "exec /bin/sh -c 'exec /usr/bin/env sleep 62'")
-    process = rig.seen.wait_for(child.pid)
-    assert process.command_line == "sleep 62"
-    assert rig.seen.times_announced(child.pid) == 1
+@pytest.mark.parametrize("way", WAYS)
+def test_a_chain_of_execs_ends_in_one_process_with_the_last_name(spawn: Spawn, way: str):
+    with running(settle_time=1.0, **WAYS[way]) as rig:  # a slow machine takes its time for four
+        child = spawn("/bin/sh", "-c", "exec /bin/sh -c 'exec /usr/bin/env sleep 62'")
+        process = rig.seen.wait_for(child.pid)
+        assert process.command_line == "sleep 62"
+        assert rig.seen.times_announced(child.pid) == 1
 
 
 def test_an_exec_of_a_known_process_changes_its_record(
@@ -167,29 +170,10 @@ def test_a_process_lives_on_when_its_leader_ends_and_is_gone_with_its_last_threa
     rig.seen.wait_for(child.pid, gone=True, within=2)
 
 
-LEADERS_END = """
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-static void *work(void *none) { for (;;) pause(); return none; }
-int main(int count, char **arguments)
-{
-	pthread_t thread;
-	pthread_create(&thread, 0, work, 0);
-	usleep(1000 * atoi(arguments[1]));
-	syscall(SYS_exit, 0); /* this thread alone */
-}
-"""
-
-
 @pytest.fixture(scope="session")
 def leader_ends(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A program whose first thread ends after some milliseconds, and whose second goes on."""
-    program = tmp_path_factory.mktemp("c") / "leader-ends"
-    compiler = ["cc", "-x", "c", "-", "-pthread", "-o", program]
-    subprocess.run(compiler, input=LEADERS_END, text=True, check=True)
-    return program
+    return leaders.build(tmp_path_factory.mktemp("c"))
 
 
 def test_every_process_whose_leader_ends_within_the_settle_time_is_known_and_told_once(
@@ -303,11 +287,12 @@ def sizes(*, pending: int = 1_024, overflow: int = 16_384, ring_pages: int = 64)
 def test_what_the_small_map_has_no_room_for_is_known_all_the_same(spawn: Spawn, way: str):
     with running(sizes=sizes(pending=4), settle_time=0.5, way=way) as rig:
         for _ in range(2):  # the second time after it has been empty again
-            children = [spawn("/bin/sleep", "67") for _ in range(60)]
-            ended, lasting = children[:20], children[20:]
-            for child in ended:
-                child.kill()
-                child.wait()
+            ended, lasting = [], []
+            for _ in range(20):
+                lasting += [spawn("/bin/sleep", "67") for _ in range(2)]
+                ended.append(spawn("/bin/sleep", "67"))
+                ended[-1].kill()  # at once: a slow machine would let it settle
+                ended[-1].wait()
             for child in lasting:
                 rig.seen.wait_for(child.pid, within=10)
             assert not any(rig.seen.times_announced(child.pid) for child in ended)
