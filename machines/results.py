@@ -1,8 +1,8 @@
 """What the rows came to on each machine, kept from run to run, and the table made of it.
 
 A run of all rows on all machines is an hour and more by emulation. So each run adds what it found
-to a file, and the table shows the latest of each: of the present eBPF programs and what loads and
-reads them, for what was found with others says nothing of these.
+to a file, and the table shows the latest of each. What was found with other eBPF programs than the
+present ones, or with another way of loading and reading them, is marked.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Made by `make machines` ({dates}): Debian's releases with Debian's kernels under
 |---|{dashes}
 {rows}
 
-"ok" stands for the row's claim in full; `machines/` has each. The suite's kernel tests hold forks
-without exec, execs of threads and chains of them, leaders that end at 0 to 150 ms (50 of 50),
-reused pids, full maps and rings; by raw tracepoints, by tracepoints and by an older kernel's.
+"ok" stands for the row's claim in full; `machines/` has each.{earlier} The suite's kernel tests
+hold forks without exec, execs of threads and chains of them, leaders that end at 0 to 150 ms (50 of
+50), reused pids, full maps and rings; by raw tracepoints, by tracepoints and by an older kernel's.
 
 "Skipped": from Linux 7.0 on (its commit a46023d5616e) a process may be preempted within a raw
 tracepoint's program. Until it goes on, the kernel runs that program for no other process on that
@@ -42,6 +42,8 @@ processor, but counts what it skips; the agent sees the count and compares its t
 second later. No kind of program for tracepoints is without this. Real-time processes that start
 over others bring it out.
 """
+EARLIER: Final = "†"
+OF_EARLIER: Final = f" {EARLIER}: found with earlier programs."
 EMULATED: Final = "On emulation counts hold and times do not."
 
 
@@ -87,6 +89,7 @@ def table(cells: Sequence[Cell], order: Sequence[str]) -> str:
         cells: one for each machine and row at most.
         order: of the rows; others come first.
     """
+    present = programs()
     found = {(each.machine, each.row): each for each in cells}
     rows = list(dict.fromkeys(each.row for each in cells if each.row not in order))
     rows += [row for row in order if any(each.row == row for each in cells)]
@@ -96,15 +99,17 @@ def table(cells: Sequence[Cell], order: Sequence[str]) -> str:
         dates=", ".join(sorted({each.date for each in cells})),
         accelerators=" and ".join("KVM" if each == "kvm" else "emulation" for each in accelerators),
         note=EMULATED if "tcg" in accelerators else "",
+        earlier=OF_EARLIER if any(each.programs != present for each in cells) else "",
         machines="\n".join(_machine(each, cells) for each in machines),
         names=" | ".join(each.name for each in machines),
         dashes="---|" * len(machines),
         rows="\n".join(
-            f"| {row} | " + " | ".join(_shown(found.get((each.name, row))) for each in machines)
+            f"| {row} | "
+            + " | ".join(_shown(found.get((each.name, row)), present) for each in machines)
             + " |"
             for row in rows
         ),
-    )  # fmt: skip
+    )
 
 
 def _machine(machine: Machine, cells: Iterable[Cell]) -> str:
@@ -113,5 +118,8 @@ def _machine(machine: Machine, cells: Iterable[Cell]) -> str:
     return f"| {machine.name} | Debian's {machine.release} | {kernel} {machine.boot}|"
 
 
-def _shown(cell: Cell | None) -> str:
-    return cell.result.replace("|", "/").replace("\n", " ") if cell else ""
+def _shown(cell: Cell | None, present: str) -> str:
+    if cell is None:
+        return ""
+    mark = "" if cell.programs == present else f" {EARLIER}"
+    return cell.result.replace("|", "/").replace("\n", " ") + mark

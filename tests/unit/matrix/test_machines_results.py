@@ -42,6 +42,14 @@ def test_what_was_found_by_emulation_holds_no_times():
     assert results.EMULATED not in table([replace(CELL, accelerator="kvm")], [])
 
 
+def test_what_was_found_with_other_programs_is_marked():
+    assert "| attach as root | ok |" in table([CELL], [])
+    assert results.OF_EARLIER not in table([CELL], [])
+    text = table([replace(CELL, programs="others")], [])
+    assert "| attach as root | ok † |" in text
+    assert results.OF_EARLIER in text
+
+
 def test_the_programs_are_known_by_their_text(tmp_path, monkeypatch):
     (tmp_path / "bpf").mkdir()
     source = tmp_path / "bpf" / "process.c"
