@@ -1,9 +1,22 @@
-"""A program whose first thread ends before its second."""
+"""Programs whose first thread ends before their second."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+
+EXIT_NUMBER = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+PYTHON = f"""
+import ctypes, threading, time, sys
+def work():
+    sys.stdin.read()
+threading.Thread(target=work).start()
+time.sleep(0.4)
+# ends this thread alone: the process goes on without its leader
+ctypes.CDLL(None).syscall({EXIT_NUMBER}, 0)
+"""
+"""Its second thread ends with its standard input."""
 
 SOURCE = """
 #include <pthread.h>
@@ -22,7 +35,7 @@ int main(int count, char **arguments)
 
 
 def build(folder: Path) -> Path:
-    """Compile it; its argument is after how many milliseconds the first thread ends."""
+    """Compile one; its argument is after how many milliseconds the first thread ends."""
     program = folder / "leader-ends"
     compiler = ["cc", "-x", "c", "-", "-pthread", "-o", program]
     subprocess.run(compiler, input=SOURCE, text=True, check=True)

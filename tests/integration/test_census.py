@@ -35,24 +35,11 @@ print("ready", flush=True)
 signal.pause()
 """
 
-LEADER_ENDS = """
-import ctypes, threading, time, sys
-def work():
-    sys.stdin.read()
-threading.Thread(target=work).start()
-time.sleep(0.4)
-# ends this thread alone: the process goes on without its leader
-ctypes.CDLL(None).syscall({exit_number}, 0)
-"""
-
 THREAD_EXECS = """
 import os, threading, time
 threading.Thread(target=lambda: (time.sleep(0.3), os.execv("/bin/sleep", ["sleep", "61"]))).start()
 time.sleep(60)
 """
-
-EXIT_NUMBER = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
-
 
 WAYS = {
     "raw tracepoints": {"way": "raw tracepoints"},
@@ -159,7 +146,7 @@ def test_an_exec_of_a_known_process_changes_its_record(
 def test_a_process_lives_on_when_its_leader_ends_and_is_gone_with_its_last_thread(
     rig: Rig, spawn: Spawn, eventually: Callable
 ):
-    source = LEADER_ENDS.format(exit_number=EXIT_NUMBER)
+    source = leaders.PYTHON
     child = spawn(sys.executable, "-c", source, stdin=subprocess.PIPE)
     rig.seen.wait_for(child.pid)
     eventually(lambda: ") Z " in Path(f"/proc/{child.pid}/stat").read_text())
@@ -207,13 +194,33 @@ def test_a_process_without_leader_is_not_told_again_by_a_comparison(
 
 
 def test_a_process_without_leader_is_read_through_its_threads(spawn: Spawn, eventually: Callable):
-    source = LEADER_ENDS.format(exit_number=EXIT_NUMBER)
+    source = leaders.PYTHON
     child = spawn(sys.executable, "-c", source, stdin=subprocess.PIPE)
     eventually(lambda: ") Z " in Path(f"/proc/{child.pid}/stat").read_text())
     process = ProcReader().read(child.pid)
     assert "syscall" in process.command_line
     assert process.exe
     assert process.namespace_pid == child.pid
+
+
+def test_a_process_whose_leader_ends_while_it_is_read_is_read_through_the_thread_it_made_meanwhile(
+    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, eventually: Callable
+):
+    source = "input()\n" + leaders.PYTHON
+    child = spawn(sys.executable, "-c", source, stdin=subprocess.PIPE)
+    reader = ProcReader()
+
+    def end_the_leader(text: bytes) -> tuple[int, int]:
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        eventually(lambda: ") Z " in Path(f"/proc/{child.pid}/stat").read_text())
+        return parse_status(text)
+
+    assert reader.stat(child.pid).threads == 1
+    monkeypatch.setattr(procfs, "parse_status", end_the_leader)
+    process = reader.read(child.pid)
+    assert process.leaderless
+    assert "syscall" in process.command_line
 
 
 def test_a_process_reaped_while_it_is_read_is_gone_and_no_refusal(
