@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import leaders
-from census_rig import Rig, running
+from census_rig import running
 
 from machines.attaching import PATIENCE, eventually
 
@@ -128,23 +128,18 @@ def _leaders_end(way: str) -> str:
         program = str(leaders.build(Path(folder)))
         children = [subprocess.Popen([program, str(3 * number)]) for number in range(LEADERS)]
         for child in children:
-            eventually(partial(_told, rig, child.pid, program), f"process {child.pid}, by {way}")
+            told_as = partial(rig.seen.times_announced, child.pid, program)
+            eventually(told_as, f"process {child.pid}, by {way}")
         for child in children:
             child.kill()
             child.wait()
         for child in children:
             rig.seen.wait_for(child.pid, gone=True, within=PATIENCE)
-        told = [_told(rig, child.pid, program) for child in children]
+        told = [rig.seen.times_announced(child.pid, program) for child in children]
         repaired = rig.census.figures.repairs_new
     assert told == [1] * LEADERS, f"by {way}: told {told}"
     assert not repaired, f"by {way}: {repaired} found by a reconcile alone"
     return f"{LEADERS} of {LEADERS}"
-
-
-def _told(rig: Rig, pid: int, program: str) -> int:
-    """Return how often a process was told as this program: a slow machine's exec comes late."""
-    of_pid = (each.process for each in list(rig.seen.announced) if each.process.pid == pid)
-    return sum(process.command_line.startswith(program) for process in of_pid)
 
 
 def suite() -> str:

@@ -164,15 +164,16 @@ def leader_ends(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_process_whose_leader_ends_within_the_settle_time_is_known_and_told_once(
-    rig: Rig, spawn: Spawn, leader_ends: Path
+    rig: Rig, spawn: Spawn, leader_ends: Path, eventually: Callable
 ):
     children = [spawn(str(leader_ends), str(3 * number)) for number in range(50)]
+    name = str(leader_ends)
     for child in children:
-        rig.seen.wait_for(child.pid)
+        eventually(lambda pid=child.pid: rig.seen.times_announced(pid, name))
     for child in children:
         child.kill()
         rig.seen.wait_for(child.pid, gone=True, within=5)
-    assert [rig.seen.times_announced(child.pid) for child in children] == [1] * 50
+    assert [rig.seen.times_announced(child.pid, name) for child in children] == [1] * 50
     assert rig.census.figures.repairs_new == 0
 
 
