@@ -32,18 +32,19 @@ Made by `make machines` ({dates}): Debian's releases with Debian's kernels under
 |---|{dashes}
 {rows}
 
-"ok" stands for the row's claim in full; `machines/` has each.{earlier} The suite's kernel tests
-hold forks without exec, execs of threads and chains of them, leaders that end at 0 to 150 ms (50 of
+"ok" stands for the row's claim in full; `machines/` has each.{earlier}
+The suite's kernel tests hold forks without exec, execs of threads and chains of them, leaders that end at 0 to 150 ms (50 of
 50), reused pids, full maps and rings; by raw tracepoints, by tracepoints and by an older kernel's.
 
 "Skipped": from Linux 7.0 on (its commit a46023d5616e) a process may be preempted within a raw
 tracepoint's program. Until it goes on, the kernel runs that program for no other process on that
 processor, but counts what it skips; the agent sees the count and compares its table with /proc a
-second later. No kind of program for tracepoints is without this. Real-time processes that start
-over others bring it out.
+second later. Programs attached by perf events are skipped in more places: while any other program,
+or a call on a map, is under way on the processor. Real-time processes that start over others bring
+it out.
 """
 EARLIER: Final = "†"
-OF_EARLIER: Final = f" {EARLIER}: found with earlier programs."
+OF_EARLIER: Final = f"\n{EARLIER}: found with earlier programs."
 EMULATED: Final = "On emulation counts hold and times do not."
 
 
