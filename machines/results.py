@@ -33,8 +33,9 @@ Made by `make machines` ({dates}): Debian's releases with Debian's kernels under
 {rows}
 
 "ok" stands for the row's claim in full; `machines/` has each.{earlier}
-The suite's kernel tests hold forks without exec, execs of threads and chains of them, leaders that end at 0 to 150 ms (50 of
-50), reused pids, full maps and rings; by raw tracepoints, by tracepoints and by an older kernel's.
+The suite's kernel tests hold forks without exec, execs of threads and chains of them, leaders that
+end at 0 to 150 ms (50 of 50), reused pids, full maps and rings; by raw tracepoints, by tracepoints
+and by an older kernel's.
 
 "Skipped": from Linux 7.0 on (its commit a46023d5616e) a process may be preempted within a raw
 tracepoint's program. Until it goes on, the kernel runs that program for no other process on that
