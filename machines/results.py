@@ -32,7 +32,8 @@ Made by `make machines` ({dates}): Debian's releases with Debian's kernels under
 |---|{dashes}
 {rows}
 
-"ok" stands for the row's claim in full; `machines/` has each.{earlier}
+"ok" stands for the row's claim in full; `machines/` has each. An empty cell was not
+run there.{earlier}
 The suite's kernel tests hold forks without exec, execs of threads and chains of them, leaders that
 end at 0 to 150 ms (50 of 50), reused pids, full maps and rings; by raw tracepoints, by tracepoints
 and by an older kernel's.
