@@ -21,8 +21,9 @@ KVM: Final = Path("/dev/kvm")
 KVM_BOOTS_WITHIN: Final = 10.0
 """Seconds in which a kernel without a root comes to its panic; by emulation it takes as long."""
 PROCESSORS, MEMORY = 2, "2G"
-PATIENT: Final = "systemd.show_status=false systemd.default_timeout_start_sec=900"
-"""An emulated machine beside other work may take minutes to come up."""
+PATIENT: Final = "loglevel=5 systemd.show_status=false systemd.default_timeout_start_sec=900"
+"""An emulated machine beside other work may take minutes to come up, and longer where the audit's
+notices go out by a serial port."""
 PAYLOAD: Final = ("machines", "tests", "bench", "deploy", "pyproject.toml", "docs", "bpf")
 BEGIN: Final = """#!/bin/sh -eu
 cd /run/machine

@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "integration"))
 
 
-from machines import attaching, living, naming
+from machines import attaching, living, naming, storms
 
 FINDINGS: Final = Path("/dev/ttyS1")
 ROWS: Final[dict[str, Callable[[], str]]] = {
     **attaching.ROWS,
     **naming.ROWS,
     **living.ROWS,
+    **storms.ROWS,
 }
 
 

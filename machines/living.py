@@ -11,9 +11,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import leaders
 from census_rig import running
 
 from machines.attaching import PATIENCE, eventually
@@ -23,9 +25,12 @@ NEST: Final = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 AROUND_THE_START_INSIDE: Final = (
     "from machines.living import around_the_start\nprint(around_the_start())"
 )
-STORM_SECONDS: Final = 20.0
+LEADERS: Final = 50
+WAYS: Final = ("raw tracepoints", "tracepoints")
 ROOT: Final = Path(__file__).parents[1]
 SUITE: Final = ("tests/integration/test_census.py", "tests/integration/test_probes_loading.py")
+SHOWN: Final = 60_000
+"""Characters of what it says, on the console."""
 NOT_HERE: Final = ("distribution",)
 """Of the suite: what takes kernel headers, which a machine has not."""
 
@@ -113,52 +118,28 @@ def vfork() -> str:
     return ""
 
 
-def churn() -> str:
-    """Among short processes some that stay: each is told once, and its end; losses are counted."""
-    source = (
-        f"import os,time\nend=time.monotonic()+{STORM_SECONDS}\n"
-        "while time.monotonic()<end: os.waitpid(os.posix_spawn('/bin/true',['true'],{}),0)"
-    )
-    with running(timeout=PATIENCE) as rig:
-        makers = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(2)]
-        staying = []
-        while any(maker.poll() is None for maker in makers):
-            staying.append(subprocess.Popen(["/bin/sleep", "1000"]))
-            rig.seen.wait_for(staying[-1].pid, within=PATIENCE)
-            if len(staying) % 2:
-                staying[-1].kill()
-                staying[-1].wait()
-                rig.seen.wait_for(staying[-1].pid, gone=True, within=PATIENCE)
-        told = [rig.seen.times_announced(each.pid) for each in staying]
-        for each in staying:
-            each.kill()
-            each.wait()
-            rig.seen.wait_for(each.pid, gone=True, within=PATIENCE)
-        figures = rig.census.figures
-        lost = figures.lost_pending + figures.lost_events + figures.unfollowed
-    assert told == [1] * len(told), f"{told.count(0)} missing, {sum(told)} told of {len(told)}"
-    return f"ok, {len(told)} of {len(told)}, {lost} losses counted"
+def leaders_end() -> str:
+    """Processes whose first thread ends after 0 to 150 ms: each is told once, by both ways."""
+    return "ok, " + ", ".join(f"{_leaders_end(way)} by {way}" for way in WAYS)
 
 
-def storm() -> str:
-    """Short processes on every processor: nothing is lost, and the kernel skips no program."""
-    source = (
-        f"import os,time\nend=time.monotonic()+{STORM_SECONDS}\nn=0\n"
-        "while time.monotonic()<end:\n"
-        " os.waitpid(os.posix_spawn('/bin/true',['true'],{}),0); n+=1\nprint(n)"
-    )
-    with running(timeout=PATIENCE) as rig:
-        makers = [
-            subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
-            for _ in range(4)
-        ]
-        lives = sum(int(maker.communicate()[0]) for maker in makers)
-        figures = rig.census.figures
-        lost = (figures.lost_pending, figures.lost_events, figures.skipped, figures.unfollowed)
-        skipped = rig.discovery.inspect(lambda _: rig.probes.skipped(), PATIENCE)
-    assert not any(lost), f"lost (pending, ring, skipped, tracked): {lost}"
-    assert not skipped, f"the kernel skipped {skipped}"
-    return f"ok, {lives / STORM_SECONDS:.0f} a second, none lost, none skipped"
+def _leaders_end(way: str) -> str:
+    with tempfile.TemporaryDirectory() as folder, running(timeout=PATIENCE, way=way) as rig:
+        program = str(leaders.build(Path(folder)))
+        children = [subprocess.Popen([program, str(3 * number)]) for number in range(LEADERS)]
+        for child in children:
+            told_as = partial(rig.seen.times_announced, child.pid, program)
+            eventually(told_as, f"process {child.pid}, by {way}")
+        for child in children:
+            child.kill()
+            child.wait()
+        for child in children:
+            rig.seen.wait_for(child.pid, gone=True, within=PATIENCE)
+        told = [rig.seen.times_announced(child.pid, program) for child in children]
+        repaired = rig.census.figures.repairs_new
+    assert told == [1] * LEADERS, f"by {way}: told {told}"
+    assert not repaired, f"by {way}: {repaired} found by a reconcile alone"
+    return f"{LEADERS} of {LEADERS}"
 
 
 def suite() -> str:
@@ -166,6 +147,7 @@ def suite() -> str:
     run = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600"),
+            "--tb=short",
             *("-k", " and ".join(f"not {word}" for word in NOT_HERE), *SUITE),
         ],
         capture_output=True,
@@ -173,9 +155,9 @@ def suite() -> str:
         check=False,
         cwd=ROOT,
     )
-    print(run.stdout[-6000:], flush=True)
+    print(run.stdout[-SHOWN:], flush=True)
     tail = run.stdout.strip().splitlines()[-1] if run.stdout.strip() else run.stderr[-300:]
-    failed = re.findall(r"^FAILED \S+?::(\S+)", run.stdout, re.MULTILINE)
+    failed = re.findall(r"^FAILED \S+?::(.+?)(?: - .*)?$", run.stdout, re.MULTILINE)
     counted = re.sub(r"[= ]*(.*?) in .*", r"\1", tail)
     if run.returncode:
         raise AssertionError(f"{counted}: {', '.join(failed)}")
@@ -185,8 +167,7 @@ def suite() -> str:
 ROWS: Final[dict[str, Callable[[], str]]] = {
     "300 processes around the start": around_the_start,
     "vfork": vfork,
-    "churn": churn,
-    "a storm of short processes": storm,
+    "leaders that end first": leaders_end,
     "the suite's kernel tests": suite,
     "in a pid namespace": in_a_pid_namespace,
 }

@@ -25,6 +25,7 @@ INTO_A_CGROUP_OF_ITS_OWN: Final = (
     "echo 0 > /sys/fs/cgroup/system.slice/delegated.service/below/cgroup.procs && "
     "exec /bin/sleep 3000"
 )
+AS_A_USER: Final = ("env", "XDG_RUNTIME_DIR=/run/user/0", "systemd-run", "--user")
 ROOTFS: Final = Path("/var/tmp/rootfs")  # noqa: S108 - the machine is ours alone
 HOUR: Final = 3600
 
@@ -39,8 +40,7 @@ def units() -> str:
     system("systemd-run", "--unit=delegated", "--property=Delegate=yes", "--property=Type=exec",
            "/bin/sh", "-c", INTO_A_CGROUP_OF_ITS_OWN)  # fmt: skip
     system("systemctl", "start", "user@0.service")
-    user = ("env", "XDG_RUNTIME_DIR=/run/user/0", "systemd-run", "--user")
-    system(*user, "--unit=mine", *SLEEP)
+    system(*AS_A_USER, "--unit=mine", *SLEEP)
     wanted = {
         _main_pid("plain"): "plain",
         _main_pid(r"templated@a\x2db-c"): "templated@a-b-c",
@@ -61,7 +61,7 @@ def units() -> str:
 
 
 def scopes_and_nspawn() -> str:
-    """A scope on its own has no service; an nspawn container in a unit has the unit's name."""
+    """A scope alone has no service, a user's has the user's manager; nspawn has its unit's name."""
     _make_rootfs()
     (ROOTFS / "usr").mkdir(exist_ok=True)
     (ROOTFS / "etc").mkdir(exist_ok=True)
@@ -71,24 +71,33 @@ def scopes_and_nspawn() -> str:
            *("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--directory={ROOTFS}"),
            *("/bin/busybox", "sleep", "3001"))  # fmt: skip
     scope = subprocess.Popen(["systemd-run", "--scope", "--unit=alone", "/bin/sleep", "3002"])
-    spawned = eventually(lambda: _pid_of("/bin/busybox", "sleep", "3001"), "nspawn's program")
-    alone = eventually(lambda: _pid_of("/bin/sleep", "3002"), "the scope's program")
-    assert isinstance(spawned, int)
-    assert isinstance(alone, int)
-    wanted = {spawned: "spawned", alone: os.uname().nodename}
+    system("systemctl", "start", "user@0.service")
+    users = subprocess.Popen([*AS_A_USER, "--scope", "--unit=users", "/bin/sleep", "3003"])
+    wanted = {
+        _started("/bin/busybox", "sleep", "3001"): "spawned",
+        _started("/bin/sleep", "3002"): os.uname().nodename,
+        _started("/bin/sleep", "3003"): "user@0",
+    }
     with EmbeddedBackend() as backend:
         unit = Unit(backend.address)
         try:
             with contextlib.suppress(TimeoutError):
-                eventually(lambda: _services(backend, wanted) == wanted, "both at the backend")
+                eventually(lambda: _services(backend, wanted) == wanted, "all at the backend")
             found = _services(backend, wanted)
         finally:
             unit.stop()
-            scope.kill()
-            scope.wait()
+            for each in (scope, users):
+                each.kill()
+                each.wait()
             system("systemctl", "stop", "spawned")
     assert found == wanted, f"got {found}, expected {wanted}"
-    return ""
+    return f"ok, {', '.join(wanted.values())}"
+
+
+def _started(*command: str) -> int:
+    pid = eventually(lambda: _pid_of(*command), f"the program {' '.join(command)}")
+    assert isinstance(pid, int)
+    return pid
 
 
 def _pid_of(*command: str) -> int | None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import textwrap
 import time
 import urllib.request
 from collections.abc import Callable
@@ -35,6 +36,8 @@ BEAT: Final = 5.0
 """Seconds between two of the agent's beats, set so that their end is soon seen."""
 BY_HELM: Final = "the Helm chart"
 NO_MORE: Final = 3 * BEAT
+TOLD: Final = 160
+"""Characters of a line of the log that go into the table."""
 LONG: Final = 2 * PATIENCE
 """Seconds for what a kubelet does when it comes to it."""
 
@@ -203,7 +206,7 @@ def role_taken_away(site: Site) -> str:
     assert time.monotonic() - kept.last_seen.monotonic < 2 * BEAT, "no beats without the role"
     deploy(site.node, {"ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD": f"{BEAT:g}s"})
     site.new_pod("after-the-role")
-    return f"ok, told: {said.strip()[:160]}"
+    return f"ok, told: {_event(said)}"
 
 
 def token_refused(site: Site) -> str:
@@ -220,7 +223,7 @@ def token_refused(site: Site) -> str:
     since = time.monotonic()
     site.new_pod("after-the-token")
     took = time.monotonic() - since
-    return f"ok, new pods {took:.0f} s after the kubelet; told: {said.strip()[:160]}"
+    return f"ok, new pods {took:.0f} s after the kubelet; told: {_event(said)}"
 
 
 def node_restarted(site: Site) -> str:
@@ -323,6 +326,11 @@ def wait_for_log(node: Node, text: str, within: float) -> str:
     found = eventually(lambda: re.search(text, agents_log(node)), f"{text} in the log", within)
     assert isinstance(found, re.Match)
     return str(found.group())
+
+
+def _event(line: str) -> str:
+    """Return what a line of the log says, without its time."""
+    return textwrap.shorten(line.partition(" WARNING ")[2] or line, TOLD, placeholder=" ...")
 
 
 def figures(site: Site) -> str:

@@ -90,6 +90,18 @@ class _Begun:
     serial: int = 0
 
 
+def _require_threads(begun: _Begun) -> None:
+    """Raise ProcessLookupError where a process whose first thread has ended has no other.
+
+    It may have made one since its stat was read.
+    """
+    threads = begun.stat.threads
+    if threads <= 1:
+        threads = parse_stat(_read("stat", FILE_BYTES, begun.directory)).threads
+    if threads <= 1:
+        raise ProcessLookupError
+
+
 class ProcReader:
     """Reads processes; strings that many share (paths, cgroups) are kept once.
 
@@ -273,8 +285,7 @@ class ProcReader:
             try:
                 begun.mount_namespace = self._namespace("ns/mnt", directory)
             except FileNotFoundError:
-                if stat.threads <= 1:
-                    raise
+                _require_threads(begun)
                 begun.by_thread = True
         begun.blame = self._strings.blame(pid, begun.uid, begun.mount_namespace)
         return begun
@@ -300,10 +311,9 @@ class ProcReader:
                 process = None
             if process and (process.arguments or process.late or stat.threads <= 1):
                 return process
-        if stat.threads <= 1:
-            raise ProcessLookupError(pid)
         # the leader has ended, or has let go of its memory and is about to; its threads live on and
         # still hold what it held
+        _require_threads(begun)
         return self._facts_of_a_thread(begun, pid)
 
     def _facts_of_a_thread(self, begun: _Begun, pid: int) -> Process:

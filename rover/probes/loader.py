@@ -22,6 +22,7 @@ import ctypes
 import json
 import os
 import platform
+import select
 import signal
 import socket
 import sys
@@ -84,9 +85,13 @@ class Loaded(NamedTuple):
     detail: dict[str, Any]
 
 
-def end_with_parent(libc: ctypes.CDLL) -> None:
-    """Let the kernel end this child when the agent dies before it is done."""
+def end_with_agent(libc: ctypes.CDLL, agent: socket.socket) -> None:
+    """Let the kernel end this child when the agent dies before it is done; end if it has died."""
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ended = select.poll()
+    ended.register(agent, 0)  # POLLHUP alone: the other end is closed
+    if ended.poll(0):
+        os._exit(0)
 
 
 def header_trees(request: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
@@ -261,7 +266,6 @@ WAYS: Final = {"raw tracepoints": by_raw_tracepoints, "tracepoints": by_tracepoi
 def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     """Do the whole job; return the answer and the descriptors that go with it."""
     started = time.monotonic()
-    end_with_parent(ctypes.CDLL(None))
     failures: list[LoadError] = []
     for way, attach in WAYS.items():
         if request.get("way", way) != way:
@@ -297,6 +301,7 @@ def main(load: Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]] = lo
     """Answer the agent through the socket whose descriptor is the first argument."""
     descriptor, request = sys.argv[-2:]
     with socket.socket(fileno=int(descriptor)) as agent:
+        end_with_agent(ctypes.CDLL(None), agent)
         try:
             answer, descriptors = load(json.loads(request))
         except LoadError as error:

@@ -28,7 +28,6 @@ OFFSETS: Final = {
 def load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     """Compile and load; return the answer and the descriptors of maps, arrays and programs."""
     started = time.monotonic()
-    loader.end_with_parent(ctypes.CDLL(None))
     offsets = loader.kernel_offsets(request, OFFSETS)
     why_not = refusals.no_unwinding() if request.get("unwind", True) else "it was not asked for"
     if not why_not:

@@ -77,8 +77,10 @@ class Seen:
         assert done, f"pid {pid} {'still there' if gone else 'not seen'} after {within} s"
         return self.process(pid)
 
-    def times_announced(self, pid: int) -> int:
-        return sum(report.process.pid == pid for report in self.announced)
+    def times_announced(self, pid: int, beginning: str = "") -> int:
+        """How often, as command lines that begin so: before its exec it is a copy of its parent."""
+        of_pid = (each.process for each in list(self.announced) if each.process.pid == pid)
+        return sum(process.command_line.startswith(beginning) for process in of_pid)
 
 
 class Rig:
