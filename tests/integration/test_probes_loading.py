@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rover.probes import programs, refusals, without_proc
+from rover.probes import loading, refusals, without_proc
 
 pytestmark = pytest.mark.kernel
 
@@ -224,7 +224,7 @@ def test_a_loader_whose_agent_has_died_before_it_began_does_nothing():
     with theirs:
         run = subprocess.run(
             [
-                *(sys.executable, "-I", "-c", programs.LOADER.format(module="loader"), str(ROOT)),
+                *(sys.executable, "-I", "-c", loading.LOADER.format(module="loader"), str(ROOT)),
                 *(str(theirs.fileno()), "no request"),
             ],
             pass_fds=(theirs.fileno(),), capture_output=True, text=True, check=False,
