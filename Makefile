@@ -41,9 +41,9 @@ lint: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Tests of the whole host take turns, and the others run beside them; see tests/conftest.py.
+# Tests of the whole host take turns, and the others run beside them; see tests/turns.py.
 test: dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2
 
 bench: install
 	$(BIN)/python -m bench

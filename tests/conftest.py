@@ -35,13 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(KernelTests(obstacle()), "kernel-tests")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Where tests run beside each other, let those that see the whole host take turns."""
-    of_the_host = {item.path for item in items if item.get_closest_marker("kernel")}
-    for item in items:
-        group = "host" if item.path in of_the_host else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+    from turns import Turns  # noqa: PLC0415 - pytest-xdist is there where its hook is called
+
+    return Turns(config, log)
 
 
 @pytest.fixture
