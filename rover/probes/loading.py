@@ -28,7 +28,8 @@ loader.main({module}.load)
 """The child, in a Python that may know nothing of this package; its own libraries come first."""
 DISTRIBUTION_PYTHON: Final = "/usr/bin/python3"
 MESSAGES_KEPT: Final = 4_096
-"""Characters of the compiler's messages that go into an error."""
+"""Bytes of what the child printed that go into an error: half from the beginning, where the
+compiler says what is wrong, half from the end, where the kernel's verifier does."""
 ANSWER_BYTES: Final = 65_536
 DESCRIPTORS: Final = 32
 LOOK_UP: Final = 0.2
@@ -111,7 +112,7 @@ class Loading:
             self._child.kill()
         text, descriptors = received or (b"", [])
         status = self._child.wait()
-        printed = os.pread(self._printed, MESSAGES_KEPT, 0).decode(errors="replace").strip()
+        printed = _both_ends(self._printed)
         if not text:
             raise self._unanswered(status, timeout, printed, given_up=given_up())
         words = json.loads(text)
@@ -174,6 +175,16 @@ def _start(
         # Ctrl-C is the parent's to hear: it ends the child itself
         process_group=0,
     )
+
+
+def _both_ends(file: int) -> str:
+    """Return the beginning and the end of a file, all of it where it is short."""
+    size, half = os.fstat(file).st_size, MESSAGES_KEPT // 2
+    text = os.pread(file, min(size, half), 0)
+    if size > 2 * half:
+        text += b"\n...\n"
+    text += os.pread(file, half, max(half, size - half))
+    return text.decode(errors="replace").strip()
 
 
 def _failure(told: str, advice: str, printed: str) -> ProbeError:

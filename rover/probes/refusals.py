@@ -176,5 +176,8 @@ def refusal(error: Exception) -> LoadError:
     elif forbidden := forbidden_calls():
         advice = policy(forbidden, int(PARANOID.read_text()) if PARANOID.exists() else 0)
     else:
-        advice = "the kernel needs CONFIG_BPF_SYSCALL and CONFIG_BPF_EVENTS"
+        advice = (
+            "either it lacks CONFIG_BPF_EVENTS, or its verifier takes the programs for wrong: that "
+            "is a defect worth a report with what it printed"
+        )
     return LoadError(f"the kernel refused the eBPF programs: {error}", advice)

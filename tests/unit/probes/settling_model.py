@@ -22,7 +22,7 @@ from rover.probes import layout, settle_notice, settling
 from rover.probes.layout import Armed, EventKind, PendingKind
 
 SETTLE = 0.1
-CATCH_UP = 8
+CATCH_UP = 4
 """ROVER_SLICES_AT_ONCE of bpf/process.c."""
 MAPS = ("pending", "overflow", "spilled", "tracked", "armed", "unsettled", "taken", "slices")
 
