@@ -34,6 +34,8 @@ static inline u32 rover_tgid_of(u64 task)
 	u32 level = rover_read_u32(pid + ROVER_PID_LEVEL);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < ROVER_PID_LEVELS; i++) {
+		/* else clang counts to the lesser of both, and the verifier of Linux 5.10 sees no end */
+		asm volatile("" : "+r"(i));
 		if (i > level)
 			break;
 		u64 number = pid + ROVER_PID_NUMBERS + (u64)(level - i) * ROVER_UPID_BYTES;
