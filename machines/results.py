@@ -21,7 +21,7 @@ PROGRAMS: Final = ("bpf/**/*.[ch]", "rover/probes/*.py")
 
 HEAD: Final = """# The agent on the machines that people have
 
-Made by `make machines` ({dates}): Debian's releases with Debian's kernels under QEMU
+Made by `python -m machines` ({dates}): Debian's releases with Debian's kernels under QEMU
 ({accelerators}), as they are installed: systemd, cgroup v2, no sysctl changed. {note}
 
 | machine | userland | kernel |
