@@ -7,55 +7,23 @@ them on one core.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import fcntl
 import os
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.rig.figures import Figures
 from bench.rig.options import options
+from bench.rig.program_statistics import run_time, statistics_on
 from rover.probes import libbpf, programs, settling
 from rover.probes.programs import Way
 
-RUN_TIME = 0
-"""BPF_STATS_RUN_TIME of include/uapi/linux/bpf.h."""
 # PERF_EVENT_IOC_ENABLE and _DISABLE
 ENABLE, DISABLE = 0x2400, 0x2401
 TURNS = 60
 LIVES = 150
 """Tiny processes a turn."""
-
-
-class ProgramInfo(ctypes.Structure):
-    """The beginning of struct bpf_prog_info; run time and count stand at fixed offsets."""
-
-    _fields_ = (
-        ("before", ctypes.c_char * 192),
-        ("run_time_ns", ctypes.c_uint64),
-        ("run_cnt", ctypes.c_uint64),
-        ("after", ctypes.c_char * 32),
-    )
-
-
-@contextlib.contextmanager
-def statistics_on() -> Iterator[None]:
-    descriptor = libbpf.library().bpf_enable_stats(RUN_TIME)
-    if descriptor < 0:
-        raise OSError("bpf_enable_stats: needs CAP_SYS_ADMIN and Linux 5.8")
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def run_time(descriptor: int) -> tuple[int, int]:
-    info, size = ProgramInfo(), ctypes.c_uint32(ctypes.sizeof(ProgramInfo))
-    libbpf.library().bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(size))
-    return info.run_time_ns, info.run_cnt
 
 
 def lives(amount: int) -> float:

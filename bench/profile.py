@@ -9,7 +9,6 @@ the others, and the agent.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import mmap
 import os
@@ -28,8 +27,8 @@ from bench.rig import profiled
 from bench.rig.figures import Figures
 from bench.rig.options import options
 from bench.rig.profiled import built, cpu_seconds, running, switches
+from bench.rig.program_statistics import run_time, statistics_on
 from rover.binaries.reader import Reader
-from rover.probes import libbpf
 from rover.probes.profile_programs import ProfilePrograms
 from rover.profiling.profiler import MOST_ENTITIES
 from rover.profiling.records import StackCount, Target
@@ -42,7 +41,6 @@ SPLIT_S = 60.0
 FLUSHES = 6
 STACKS_S = 4.0
 TURNS, TURN_S = 12, 1.0
-BPF_STATS_RUN_TIME = 0
 LIBJVM = "/usr/lib/jvm"
 
 
@@ -224,27 +222,16 @@ def slower(figures: Figures, folder: Path) -> None:
     figures.limit("CPU-bound program: slower by", 100 * (statistics.median(ratios) - 1), "%", 1)
 
 
-def run_time(descriptor: int) -> tuple[int, int]:
-    """Nanoseconds and runs of a program (struct bpf_prog_info)."""
-    info = (ctypes.c_char * 256)()
-    size = ctypes.c_uint32(256)
-    libbpf.library().bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(size))
-    spent, runs = struct.unpack_from("<QQ", bytes(info), 192)
-    return int(spent), int(runs)
-
-
 def loaded(sampler: KernelSampler) -> ProfilePrograms:
     assert sampler._loaded  # noqa: SLF001  the bench looks inside
     return sampler._loaded.programs  # noqa: SLF001
 
 
 def others(figures: Figures, folder: Path) -> None:
-    enable = libbpf.library().bpf_enable_stats
-    descriptor = enable(BPF_STATS_RUN_TIME)
     pong = built(folder, "pong", profiled.PING_PONG_C)
     nap = built(folder, "nap", profiled.NAP_C)
     split = built(folder, "split", profiled.SPLIT_C)
-    try:
+    with statistics_on():
         with sampling() as sampler, running("/bin/sleep", "600") as it, running(pong):
             sampler.follow({it.pid: OFF})
             program = loaded(sampler).off_cpu
@@ -262,8 +249,6 @@ def others(figures: Figures, folder: Path) -> None:
                 after, met = run_time(which), total(sampler.counts()) - known
                 each = (after[0] - before[0]) / max(met, 1)
                 figures.add(f"a {name}, others' runs of the program counted in", each / 1000, "us")
-    finally:
-        os.close(descriptor)
 
 
 AGENT = """

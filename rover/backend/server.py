@@ -149,7 +149,7 @@ class EmbeddedBackend:
                 if self.options.control_port is not None:
                     self._control = Control(self, self.options.control_port)
                     self._control.start()
-            except BaseException:
+            except BaseException:  # whatever stopped the start, what did start is ended
                 self.stop()
                 raise
         log.info("embedded backend started address=%s", self.address)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from rover.errors import BackendError, ConfigError
+from rover.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +170,7 @@ def _lines(nodes: list[Json], amount: str, whole: int, least: float, indent: str
 
 def _shown(node: Json) -> str:
     """Fit a symbol into a line of a terminal."""
-    name = "".join(each if each.isprintable() else "?" for each in node["symbol"])
+    name = printable(node["symbol"])
     return f"{name} [kernel]" if node["kernel"] else name
 
 

@@ -27,7 +27,8 @@ _PODMAN_SPLIT: Final = "libpod-payload-"
 _RUNTIME_UNIT: Final = re.compile(
     r"(?:containerd|host-containerd|firecracker-containerd|docker|dockerd|cri-docker|crio|cri-o"
     r"|podman|buildkit|buildkitd|isulad|garden|nomad|mesos-slave|mesos-agent"
-    r"|dcos-mesos-slave|dcos-mesos-slave-public|balena|balena-engine|lxc(?:@.+)?|lxd|incus|k3s|k3s-agent|rke2-server|rke2-agent"
+    r"|dcos-mesos-slave|dcos-mesos-slave-public|balena|balena-engine|lxc(?:@.+)?|lxd|incus"
+    r"|k3s|k3s-agent|rke2-server|rke2-agent"
     r"|k0scontroller|k0sworker|snap\.(?:docker|lxd|microk8s|k8s)\.[\w-]+)\.service"
 )
 """Units that keep containers in cgroups below their own, under names of many forms: BuildKit's are

@@ -10,13 +10,14 @@ rover/discovery/loop.py.
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rover.probes import layout, libbpf
 from rover.probes.layout import Armed, SlicesValue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 EVEN_FOR_NS: Final = 1_000_000_000
 """For how long things must have come in evenly."""
@@ -113,10 +114,15 @@ class SettleNotice:
         self.is_awaited = False
         self.has_come = True
 
-    def took(self, since_ns: int) -> None:
-        """Count a process that the agent has taken out of `pending` or `overflow` itself."""
-        place = _place(since_ns >> layout.SLICE_SHIFT)
-        self._count(place, self._took[place] + 1)
+    def took(self, since_ns: Iterable[int]) -> None:
+        """Count processes that the agent has taken out of `pending` or `overflow` itself.
+
+        Args:
+            since_ns: times of their first events.
+        """
+        by_place = Counter(_place(each >> layout.SLICE_SHIFT) for each in since_ns)
+        for place, amount in by_place.items():
+            self._count(place, self._took[place] + amount)
 
     def looked(self, oldest_ns: int | None, unsettled: Collection[int], now_ns: int) -> None:
         """Learn from a look.

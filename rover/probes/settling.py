@@ -206,11 +206,11 @@ class Probes:
         unfollowed = self.follow(process.pid for process, _ in look.due)
         for process, place in look.due:
             if libbpf.delete(place, ctypes.c_uint32(process.pid)):
-                self._notice.took(process.since_ns)
                 settled.append(process)
             else:
                 self.unfollow(process.pid)
                 gone += 1
+        self._notice.took(process.since_ns for process in settled)
         self._consume()
         ended, self._ended = self._ended, []
         oldest = min((process.since_ns for process, _ in look.due), default=None)

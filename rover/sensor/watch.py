@@ -32,6 +32,8 @@ _STRANGERS: Final = 256
 """Entries that a directory may have beyond one a process; of a longer one no list is made."""
 _LOOKS: Final = 128
 """Directories that are looked at each time; of more, those with agents and the next of the rest."""
+_TRIED: Final = 4 * _LOOKS
+"""Of which that is tried each time: whose user is left out are none, and cost something too."""
 _ASKED_EACH: Final = 256
 """Files that are asked for at each answer of a directory."""
 _PENDING_S: Final = 1.0
@@ -398,15 +400,16 @@ class Sensor:
 
     def _have_looked_over(self) -> None:
         """Have as many directories looked at as one look may cost, in turns."""
-        now, looks = time.monotonic(), 0
+        now, looks, tried = time.monotonic(), 0, 0
         for place in list(self._directories):
             directory = self._directories[place]
-            if looks >= _LOOKS:
+            if looks >= _LOOKS or tried >= _TRIED:
                 break
             if directory.asked or directory.avoided_until > now:
                 continue
             directory.asked = self._have_listed(directory)
             looks += bool(directory.asked)
+            tried += 1
             # to the end of the line
             self._directories[place] = self._directories.pop(place)
 
