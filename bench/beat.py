@@ -88,7 +88,8 @@ def child(address: str, amount: int) -> None:
     from rover.model import Changes  # noqa: PLC0415
 
     bare = held()
-    from rover.reporter import Phase, Reporter  # noqa: PLC0415
+    from rover.reporter.reporter import Reporter  # noqa: PLC0415
+    from rover.reporter.state import Phase  # noqa: PLC0415
 
     pid = os.getpid()
     found: dict[str, float] = {}

@@ -38,7 +38,7 @@ from rover.profiling.profiler import Profiler
 from rover.profiling.support import Supports
 from rover.profiling.watcher import Watcher
 from rover.redaction import Redaction
-from rover.reporter import Reporter
+from rover.reporter.reporter import Reporter
 from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
 from rover.status.overview import NO_WAY, About

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rover.discovery.loop import Discovery
     from rover.model import EntityKey, ProcessKey
-    from rover.reporter import Reporter
+    from rover.reporter.reporter import Reporter
 
 
 class Directory:

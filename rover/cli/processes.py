@@ -9,6 +9,7 @@ from rover.cli.choice import EVERYWHERE, Where
 from rover.cli.columns import Column, laid_out
 from rover.model import Reason
 from rover.printable import printable
+from rover.reporter.state import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,13 +29,11 @@ FULL_WIDTH: Final = 110
 COMMAND_SHOWN: Final = 1_000
 """Characters."""
 NOT_THERE: Final = "-"
-REPORTED: Final = "is reported and kept alive"
 STATUSES: Final = {
-    REPORTED: "reported",
-    "is not reported yet": "waiting to be reported",
-    "is reported, but the backend gave no id for it": "reported, no id given",
+    Standing.REPORTED.value: "reported",
+    Standing.WAITING.value: "waiting to be reported",
+    Standing.UNANSWERED.value: "reported, no id given",
 }
-"""A word for each `rover.reporter.state.Standing`, which would bring gRPC along."""
 REASONS: Final = {each.name.lower().replace("_", "-"): each.value for each in Reason}
 """The sentence of each reason by a word that can be typed."""
 WORDS: Final = {sentence: word for word, sentence in REASONS.items()}
@@ -107,5 +106,5 @@ def _status(process: Mapping[str, Any], entity: Mapping[str, Any]) -> str:
     short = ", texts cut short" if process["shortened"] else ""
     if entity["leader"] != process["pid"]:
         return f"follows {entity['leader']}{short}"
-    standing = entity.get("backend", REPORTED)
+    standing = entity.get("backend", Standing.REPORTED.value)
     return STATUSES.get(standing, f"refused: {entity.get('detail', '')}") + short

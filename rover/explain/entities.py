@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.model import EntityKey, Report
-    from rover.reporter import EntityState
+    from rover.reporter.state import EntityState
     from rover.table import Why
 
 

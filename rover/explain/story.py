@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rover.model import EntityKey, Process
     from rover.naming.judge import Judge
     from rover.naming.trail import Step
-    from rover.reporter import EntityState
+    from rover.reporter.state import EntityState
     from rover.table import Why
 
 MOST: Final = 64

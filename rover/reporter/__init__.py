@@ -1,8 +1,5 @@
-"""Tells the backend what runs here, and keeps telling it."""
+"""Tells the backend what runs here, and keeps telling it.
 
-from __future__ import annotations
-
-from rover.reporter.reporter import Reporter
-from rover.reporter.state import EntityState, Phase, ReporterState, SessionState, Standing
-
-__all__ = ["EntityState", "Phase", "Reporter", "ReporterState", "SessionState", "Standing"]
+`rover.reporter.reporter` does it, `rover.reporter.state` is what it tells of itself. Nothing is
+imported here, so that who reads the latter has no gRPC with it.
+"""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rover.foreign.reads import ForeignReads
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
-    from rover.reporter import Reporter
+    from rover.reporter.reporter import Reporter
     from rover.table import Why
 
 LATE: Final = 10.0

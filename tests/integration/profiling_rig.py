@@ -17,7 +17,7 @@ from rover.profiling.profiler import Profiler
 from rover.profiling.records import StackCount, Target
 from rover.profiling.watcher import Watcher
 from rover.profiling.watching import Watched
-from rover.reporter import Reporter
+from rover.reporter.reporter import Reporter
 
 QUICK = ProfilingSettings(check_interval=0.1, flush_interval=0.2)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.model import Changes, Container, Entity, Process, ProcessKey, Report
-from rover.reporter import Reporter
+from rover.reporter.reporter import Reporter
 
 AGENT = "5ca1ab1e-0000-4000-8000-000000000001"
 

@@ -11,7 +11,7 @@ from reporter_rig import announced, report, reporting, withdrawn
 
 from rover.backend import BackendOptions, EmbeddedBackend, Rule
 from rover.config.settings import DiscoverySettings
-from rover.reporter import Phase
+from rover.reporter.state import Phase
 
 SECONDS = 8
 BEAT = 0.5

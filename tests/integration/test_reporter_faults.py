@@ -28,7 +28,8 @@ from rover import metrics
 from rover.backend import BackendOptions, EmbeddedBackend
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import BackendError
-from rover.reporter import Phase, Reporter, Standing
+from rover.reporter.reporter import Reporter
+from rover.reporter.state import Phase, Standing
 
 CREW = [report(number) for number in range(5)]
 EVERYBODY = shown(*range(5))

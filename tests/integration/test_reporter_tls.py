@@ -17,8 +17,9 @@ from reporter_rig import announced, eventually, report, reporting, shown
 from rover.backend import BackendOptions, EmbeddedBackend, Tls
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import BackendError
-from rover.reporter import Phase, Reporter
 from rover.reporter.credentials import Credentials
+from rover.reporter.reporter import Reporter
+from rover.reporter.state import Phase
 
 CREW = [report(number) for number in range(3)]
 EVERYBODY = shown(*range(3))

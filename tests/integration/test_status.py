@@ -33,7 +33,7 @@ from rover.backend import EmbeddedBackend
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import RoverError
 from rover.guard import Guard
-from rover.reporter import Reporter
+from rover.reporter.reporter import Reporter
 from rover.status.answers import AgentAnswers
 from rover.status.bounds import Bounds
 from rover.status.client import ask

@@ -9,7 +9,7 @@ import pytest
 
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.guard import Guard
-from rover.reporter import Reporter
+from rover.reporter.reporter import Reporter
 from rover.reporter.state import Phase
 from rover.status.answers import FAILING, LATE, AgentAnswers
 from rover.status.overview import About
