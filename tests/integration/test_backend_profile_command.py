@@ -151,7 +151,7 @@ def test_a_chain_of_calls_takes_no_width():
         "ON_CPU: 4 dumps",
         "└─ 100.0%  a",
         "   100.0%  b",
-        "   100.0%  c?;",
+        "   100.0%  c\ufffd;",
         "   100.0%  read [kernel]",
     ]
-    assert list(folded(found["roots"], by_time=False)) == ["a;b;c?:;read [kernel] 4"]
+    assert list(folded(found["roots"], by_time=False)) == ["a;b;c\ufffd:;read [kernel] 4"]
