@@ -85,7 +85,7 @@ def _wait_for_exec(pid: int) -> None:
 def eventually() -> Callable[..., object]:
     """Wait until a condition gives something true, and return it."""
 
-    def wait(condition: Callable[[], object], within: float = 5.0) -> object:
+    def wait(condition: Callable[[], object], within: float = 20.0) -> object:
         deadline = time.monotonic() + within
         while True:
             value = condition()

@@ -91,7 +91,7 @@ class ForeignReads(Supervisor):
         return Found(line[:end], line_errno, place_errno, mount, inode, tmpdir, line[end:])
 
     def why_late(self, blame: Blame) -> str:
-        """Say why nothing was found of a process."""
+        """Say why nothing was found of a process; never empty, for that means that it was read."""
         now = time.monotonic()
         with self._changed:
             blame = self._owned(blame) if self._owners else blame

@@ -37,6 +37,9 @@ AGAIN_S: Final = 1.0
 LONGEST_S: Final = 60.0
 """Seconds until a child is started again that could not be, growing from one to the other."""
 WORKS: Final = "works"
+NOT_STARTED: Final = "no process to read in is started"
+REPLACED: Final = "the process to read in is being replaced"
+"""Why there is no child, where it is no fault; why is never empty while there is none."""
 
 
 class Supervisor:
@@ -67,7 +70,7 @@ class Supervisor:
         self._suspects: dict[Lane[Blame] | Lane[Look], tuple[int, Blame | Look]] = {}
         self._start_at = 0.0
         self._start_pause = AGAIN_S
-        self._fault = ""
+        self._fault = NOT_STARTED
         self._started = self._held_up = self._late = self._defects = 0
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._watch, name="foreign-reads", daemon=True)
@@ -108,7 +111,7 @@ class Supervisor:
         with self._changed:
             child, last = self._child, self._blames.last
             if child is None:
-                return self._fault or "not started"
+                return self._fault
             if self._left_behind or (last and self._blames.active(now)):
                 return (
                     f"stuck for {now - self._blames.last_at:.0f} s on {last or 'a read'},"
@@ -295,7 +298,7 @@ class Supervisor:
             self._left_behind.append(child)
             self._note_held()
         with self._changed:
-            self._child = None
+            self._child, self._fault = None, REPLACED
             self._retired.append(child)
             self._changed.notify_all()
         self._start_child()

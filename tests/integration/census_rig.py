@@ -71,7 +71,7 @@ class Seen:
     def process(self, pid: int) -> Process | None:
         return next((r.process for r in list(self.entities.values()) if r.process.pid == pid), None)
 
-    def wait_for(self, pid: int, *, gone: bool = False, within: float = 5.0) -> Process | None:
+    def wait_for(self, pid: int, *, gone: bool = False, within: float = 20.0) -> Process | None:
         with self.news:
             done = self.news.wait_for(lambda: (self.process(pid) is None) == gone, within)
         assert done, f"pid {pid} {'still there' if gone else 'not seen'} after {within} s"

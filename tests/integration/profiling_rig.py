@@ -129,10 +129,10 @@ class Rig:
     def profile(self, task):
         return self.backend.profiling.profile(task.id)
 
-    def wait_for(self, task, predicate, timeout=10):
+    def wait_for(self, task, predicate, timeout=20):
         return self.backend.profiling.wait_for(task.id, predicate, timeout)
 
-    def hit(self, pid, *user, within=5, **more):
+    def hit(self, pid, *user, within=20, **more):
         """Count a stack of a process once it is followed."""
         deadline = time.monotonic() + within
         while not self.sampler.hit(pid, *user, **more):

@@ -68,7 +68,7 @@ def reporting(address, discovery=HURRY, agent_id=AGENT, **backend):
         assert reporter.stop(5), "the reporter's thread did not end"
 
 
-def eventually(holds, within=10.0):
+def eventually(holds, within=20.0):
     """Wait for a condition of the reporter, whose state announces no changes."""
     deadline = time.monotonic() + within
     while not (seen := holds()):

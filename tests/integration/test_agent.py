@@ -192,7 +192,7 @@ def test_a_follower_takes_over_when_the_leader_of_its_entity_ends(
         assert [row.pid for row in held.processes if row.entity.process == "twins"] == [elder.pid]
         elder.kill()
         elder.wait()
-        assert agent.wait_for(younger.pid, within=2).entity.process == "twins"
+        assert agent.wait_for(younger.pid, within=10).entity.process == "twins"
         held = backend.state.snapshot()
     assert [row.pid for row in held.processes if row.entity.process == "twins"] == [younger.pid]
     assert not held.violations

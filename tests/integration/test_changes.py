@@ -173,7 +173,7 @@ def cgroup(tree: str, name: str) -> Iterator[Path]:
     finally:
         for pid in (group / "cgroup.procs").read_text().split():
             Path(at, "cgroup.procs").write_text(pid)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while group.exists() and time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 group.rmdir()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,6 +224,28 @@ def test_what_a_child_was_at_when_it_ended_is_left_out_for_a_while(reads, eventu
     assert reads.ask([Blame(1, 0)], LIMIT, with_place=False) == [0]
     assert eventually(lambda: line_of(reads)) == OWN_LINE
     assert "pid 1 of uid 0" in caplog.text
+
+
+def test_who_is_read_while_a_child_is_replaced_is_late_and_not_without_arguments(
+    reads, eventually, monkeypatch
+):
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
+    start, may_start = Child.__init__, threading.Event()
+
+    def slowly(self: Child, proc: str) -> None:
+        may_start.wait(20)
+        start(self, proc)
+
+    monkeypatch.setattr(Child, "__init__", slowly)
+    assert reads._child
+    os.kill(reads._child.pid, signal.SIGKILL)
+    eventually(lambda: not reads.works)
+    process = ProcReader(strings=reads).read(os.getpid())
+    may_start.set()
+    assert process
+    assert process.command_line == ""
+    assert process.late == supervisor.REPLACED
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
 
 
 @pytest.mark.kernel

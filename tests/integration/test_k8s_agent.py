@@ -91,7 +91,7 @@ def rows(held: Snapshot, pid: int) -> list[StoredProcess]:
     return [row for row in held.processes if row.pid == pid and row.visible]
 
 
-def wait_for(backend: EmbeddedBackend, pid: int, within: float = 10) -> StoredProcess:
+def wait_for(backend: EmbeddedBackend, pid: int, within: float = 20) -> StoredProcess:
     held = backend.state.wait_for(lambda held: rows(held, pid), within)
     (row,) = rows(held, pid)
     return row
