@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from bench.neighbours.kinds import KINDS
 from bench.rig import sleepers
-from bench.rig.agent import ROVER
+from bench.rig.agent import ROVER, environment
 from bench.rig.backend import wait_for_pids
 from bench.rig.cost import Cost, cost, share
 from bench.rig.figures import Figures, spread
@@ -143,7 +143,7 @@ def run(
     ):
         agent = subprocess.Popen(
             [ROVER, "start", "--state-dir", state_dir, f"--set=status.addr={status}"],
-            env={**os.environ, "ROVER_BACKEND_ADDR": server.address},
+            env=environment(server),
             stderr=log,
             stdout=log,
         )

@@ -7,7 +7,6 @@ Beside it, when an agent that polls has seen them.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import time
@@ -33,7 +32,7 @@ def start(server: EmbeddedBackend, pids: Iterable[int]) -> tuple[float, float, f
         began = time.monotonic()
         with subprocess.Popen(
             [agent.ROVER, "start", "--state-dir", state],
-            env={**os.environ, "ROVER_BACKEND_ADDR": server.address},
+            env=agent.environment(server),
             stderr=subprocess.PIPE,
             text=True,
         ) as process:

@@ -176,33 +176,32 @@ static inline void tell_settled(u64 now_ns)
 	__sync_fetch_and_add(&known->met, 1);
 }
 
-/* A process keeps the time at which it first came in, so that a chain of execs settles too. */
-static inline void enter(u32 pid, u32 parent, u32 kind, u32 slot)
+static inline void come_in(u32 pid, u32 parent, u32 kind)
 {
-	struct rover_pending *known = find_pending(pid);
-	if (known) {
-		known->kind = kind;
-		count(slot);
-		return;
-	}
 	struct rover_pending fresh = {
 		.since_ns = bpf_ktime_get_boot_ns(),
 		.parent = parent,
 		.kind = kind,
 	};
 	put_pending(pid, &fresh);
-	count(slot);
 	wake();
 	tell_settled(fresh.since_ns);
 }
 
 #ifdef ROVER_HAVE_EXEC
+/* A process keeps the time at which it first came in, so that a chain of execs settles too. */
 int on_exec(ROVER_EXEC *args)
 {
 	/* Runs as the new image; after the exec of a thread the pid is already the leader's. */
 	u32 pid = rover_current_tgid();
-	if (rover_in_sight(pid))
-		enter(pid, 0, ROVER_KIND_EXEC, ROVER_COUNT_EXEC);
+	if (!rover_in_sight(pid))
+		return 0;
+	struct rover_pending *known = find_pending(pid);
+	if (known)
+		known->kind = ROVER_KIND_EXEC;
+	else
+		come_in(pid, 0, ROVER_KIND_EXEC);
+	count(ROVER_COUNT_EXEC);
 	return 0;
 }
 #endif
@@ -230,8 +229,11 @@ int on_fork(ROVER_FORK *args)
 		return 0;
 	/* what enters a container from outside has a parent that is not in sight: 0 */
 	u32 pid = rover_new_tgid(args);
-	if (rover_in_sight(pid))
-		enter(pid, parent, ROVER_KIND_FORK, ROVER_COUNT_FORK);
+	if (!rover_in_sight(pid))
+		return 0;
+	/* it is in no map, unless the end of another that had its pid was missed: then it takes its place */
+	come_in(pid, parent, ROVER_KIND_FORK);
+	count(ROVER_COUNT_FORK);
 	return 0;
 }
 #endif

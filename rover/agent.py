@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from rover import __version__, metrics
 from rover.clock import NANOSECONDS
-from rover.config.settings import ScanMode, kubernetes_active
-from rover.directory import Directory
+from rover.config.settings import kubernetes_active
 from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import trees_here
 from rover.discovery.feed import Feed
@@ -22,24 +21,14 @@ from rover.foreign.figures import figures_of
 from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
 from rover.identity import AgentIdentity
-from rover.k8s.cluster import Cluster
-from rover.k8s.index import PodIndex
+from rover.judges import judges, looks_for_agents, redaction_of
 from rover.log_level import LogLevel
-from rover.naming.cluster_judge import ClusterJudge
-from rover.naming.host.finders import HostFinders
-from rover.naming.host.judge import HostJudge, SensorNews
+from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
-from rover.naming.pods.analyzers import Analyzers
-from rover.naming.pods.join import PodJoin
 from rover.probes import pid_namespace, settling
 from rover.probes.programs import Way
-from rover.profiling.continuous import Continuous
-from rover.profiling.profiler import Profiler
 from rover.profiling.support import Supports
-from rover.profiling.watcher import Watcher
-from rover.redaction import Redaction
 from rover.reporter.reporter import Reporter
-from rover.sensor import Sensor
 from rover.status.answers import AgentAnswers
 from rover.status.overview import NO_WAY, About
 from rover.status.service import StatusService
@@ -51,11 +40,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rover.config.settings import Settings
+    from rover.k8s.cluster import Cluster
     from rover.model import Changes
-    from rover.naming.judge import Judge
     from rover.probes.loading import Loading
     from rover.probes.settling import Probes
+    from rover.profiling.profiler import Profiler
     from rover.profiling.records import Sampler
+    from rover.profiling.watcher import Watcher
 
 log = logging.getLogger("rover.agent")
 
@@ -252,6 +243,12 @@ class Agent:
 
         Nothing is loaded without a task.
         """
+        # what runs is reported first
+        from rover.directory import Directory  # noqa: PLC0415
+        from rover.profiling.continuous import Continuous  # noqa: PLC0415
+        from rover.profiling.profiler import Profiler  # noqa: PLC0415
+        from rover.profiling.watcher import Watcher  # noqa: PLC0415
+
         settings = self._settings.profiling
         directory = Directory(self.reporter, self.discovery)
         profiler = Profiler(
@@ -333,65 +330,3 @@ class Agent:
             except Exception as error:  # the parts below it must still come to their end
                 log.exception("defect while stopping; please report it")
                 self._defect = self._defect or error
-
-
-def judges(
-    settings: Settings,
-    host: Host,
-    reads: ForeignReads,
-    post: Callable[[object], object],
-    guard: Guard,
-) -> tuple[Judge, Cluster | None]:
-    """Build what names processes, and where Kubernetes is active the cluster that it hears of.
-
-    Args:
-        settings: the effective configuration.
-        host: the agent's host; takes the node's name once the cluster is started.
-        reads: looks at the files of language agents.
-        post: takes news of the cluster, for the judge's `apply`, or returns False where it has no
-            room for it; called by several threads.
-        guard: keeps the cluster's threads and the judge going where a step of theirs fails.
-    """
-    if not kubernetes_active(settings, os.environ):
-        return _host_judge(settings, host, reads), None
-    kubernetes = settings.process_discovery.kubernetes
-    analyzers = Analyzers(
-        kubernetes, settings.process_discovery.ignore, host, settings.core.cluster_name
-    )
-    cluster = Cluster(kubernetes, post, with_env=analyzers.use_env, guard=guard)
-    join = PodJoin(
-        PodIndex(guard=guard),
-        analyzers,
-        list_again=cluster.list_pods_again,
-        ask_owner=cluster.ask_owner,
-        guard=guard,
-    )
-    outside = _host_judge(settings, host, reads) if kubernetes.host_processes else None
-    return ClusterJudge(join, outside, guard), cluster
-
-
-def redaction_of(settings: Settings) -> Redaction:
-    """Build what decides how much of a process's own words leaves the host."""
-    discovery = settings.process_discovery
-    return Redaction(discovery.command_line, discovery.command_line_secrets)
-
-
-def looks_for_agents(settings: Settings) -> bool:
-    """Tell whether any process may be named by what a language agent in it says."""
-    discovery = settings.process_discovery
-    on_host = discovery.kubernetes.host_processes or not kubernetes_active(settings, os.environ)
-    return on_host and discovery.scanner.mode is not ScanMode.REGEX
-
-
-def _host_judge(settings: Settings, host: Host, reads: ForeignReads) -> HostJudge:
-    scanner = settings.process_discovery.scanner
-    sensor = Sensor(scanner.agent_stale_after, reads)
-    finders = HostFinders(
-        scanner,
-        settings.process_discovery.ignore,
-        host,
-        sensor,
-        settings.core.cluster_name,
-        redaction=redaction_of(settings),
-    )
-    return HostJudge(finders, sensor, scanner.period)

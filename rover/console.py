@@ -13,12 +13,17 @@ import io
 import os
 import signal
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rover.errors import INTERRUPTED
+from rover.errors import INTERRUPTED, ProbeError
+
+if TYPE_CHECKING:
+    from rover.probes.loading import Loading
 
 ALLOCATOR: Final = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
 """One arena: threads that hold Python's lock in turn need no arena each."""
+
+HELP: Final = frozenset({"-h", "--help"})
 
 STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 """By their number."""
@@ -38,17 +43,23 @@ def main() -> None:
 def _run() -> None:
     _fill_standard_streams()
     _take_any_letter()
-    if sys.argv[1:2] == ["start"]:
+    is_start = sys.argv[1:2] == ["start"]
+    if is_start:
         _take_signals()
         for number in EARLY:  # until the command itself says what becomes of it
             signal.signal(number, signal.SIG_IGN)
-    if sys.argv[1:2] == ["start"] and not ALLOCATOR.keys() & os.environ.keys():
-        _start_again()
+        if not ALLOCATOR.keys() & os.environ.keys():
+            _start_again()
     for name in ALLOCATOR:  # what the agent starts chooses for itself
         os.environ.pop(name, None)
-    from rover.cli import main as commands  # noqa: PLC0415 - not needed by the first of two starts
+    loading = _begin_loading() if is_start and not HELP & set(sys.argv) else None
+    try:
+        from rover.cli import main as commands  # noqa: PLC0415 - by the second of two starts alone
 
-    commands()
+        commands(obj=loading)
+    finally:
+        if loading:
+            loading.abandon()
 
 
 def _fill_standard_streams() -> None:
@@ -81,6 +92,16 @@ def _take_signals() -> None:
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _begin_loading() -> Loading | None:
+    """Have the programs compiled while the command and the rest of the agent are imported."""
+    from rover.probes import programs  # noqa: PLC0415 - as above
+
+    try:
+        return programs.begin()
+    except ProbeError:  # the agent meets it once more, and tells it
+        return None
 
 
 def _start_again() -> None:

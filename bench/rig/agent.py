@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -10,12 +12,30 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import rover
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rover.backend import EmbeddedBackend
 
 ROVER = Path(sys.executable).with_name("rover")
+PACKAGE = Path(rover.__file__).parent
+
+
+def environment(server: EmbeddedBackend) -> dict[str, str]:
+    """Give the variables of an agent where it is installed, with its modules compiled.
+
+    A developer's PYTHONDONTWRITEBYTECODE would have them compiled at each start.
+    """
+    _compile()
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return own | {"ROVER_BACKEND_ADDR": server.address}
+
+
+@functools.cache
+def _compile() -> None:
+    compileall.compile_dir(PACKAGE, quiet=1)
 
 
 @contextlib.contextmanager
@@ -23,8 +43,7 @@ def running(server: EmbeddedBackend, *options: str) -> Iterator[int]:
     """Run `rover start` until the end of the block; give its pid."""
     with tempfile.TemporaryDirectory() as folder:
         command = [str(ROVER), "start", "--state-dir", f"{folder}/state", *options]
-        env = {**os.environ, "ROVER_BACKEND_ADDR": server.address}
-        with started(command, Path(folder, "log"), env) as pid:
+        with started(command, Path(folder, "log"), environment(server)) as pid:
             yield pid
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message_factory import GetMessageClass
@@ -22,8 +21,7 @@ _POOL: Final = DescriptorPool()
 
 def add(serialized: bytes) -> FileDescriptor:
     """Register one file; those it imports must be there already."""
-    _POOL.AddSerializedFile(serialized)
-    return _POOL.FindFileByName(FileDescriptorProto.FromString(serialized).name)
+    return _POOL.AddSerializedFile(serialized)
 
 
 def message(file: FileDescriptor, name: str, module: str) -> type[Message]:

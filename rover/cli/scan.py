@@ -6,13 +6,13 @@ import logging
 import queue
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from rover.agent import judges, looks_for_agents, redaction_of
 from rover.discovery.once import scan_once
 from rover.discovery.procfs import ProcReader
 from rover.errors import StateError
 from rover.foreign.reads import ForeignReads
 from rover.guard import Guard
 from rover.identity import read_agent_id
+from rover.judges import judges, looks_for_agents, redaction_of
 from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
 from rover.this_machine import machine

@@ -15,9 +15,7 @@ from rover.cli.logs import stands_apart, write_logs
 from rover.cli.options import configured
 from rover.cli.signals import until_signalled
 from rover.cli.systemd import Supervisor
-from rover.errors import ProbeError
 from rover.host_limits import ensure_room
-from rover.probes import programs
 from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -61,20 +59,13 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
         log.info("configuration of other modules ignored keys=%s", ",".join(loaded.ignored))
     ensure_room()
     stop = StopRequest()
+    # what compiles the programs since before the command was imported; None where nothing does
+    loading: Loading | None = click.get_current_context().obj
     with until_signalled(stop):
-        loading = _begin_loading()
         if embedded:
             _run_embedded(loaded, control_port, stop, loading)
         else:
             _run(loaded, stop, loading)
-
-
-def _begin_loading() -> Loading | None:
-    """Have the programs compiled while the rest of the agent is imported."""
-    try:
-        return programs.begin()
-    except ProbeError:  # the agent meets it once more, and tells it
-        return None
 
 
 def _run(loaded: Loaded, stop: StopRequest, loading: Loading | None) -> None:
