@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rover.config.settings import Settings
     from rover.k8s.cluster import Cluster
     from rover.model import Changes
-    from rover.probes.loading import Loading
+    from rover.probes.attaching import Attaching
     from rover.probes.settling import Probes
     from rover.profiling.profiler import Profiler
     from rover.profiling.records import Sampler
@@ -68,7 +68,7 @@ class Agent:
         watch: Callable[[Changes], None] | None = None,
         stopping: StopRequest | None = None,
         origins: Mapping[str, object] | None = None,
-        loading: Loading | None = None,
+        attaching: Attaching | None = None,
     ) -> None:
         """Hold what to build from.
 
@@ -78,13 +78,13 @@ class Agent:
             stopping: set to ask for the agent's end, and by the agent where a defect ends it; one
                 of its own where none is given.
             origins: where each key was set, for who asks why a process is not reported.
-            loading: what loads the programs already, the agent's from now on; one of its own where
-                none is given.
+            attaching: what attaches the programs already, the agent's from now on; None: the agent
+                does so itself.
         """
         self._settings = settings
         self._watch = watch
         self._origins = origins or {}
-        self._loading = loading
+        self._attaching = attaching
         self._defect: BaseException | None = None
         self._guard = Guard()
         self._stopping = stopping or StopRequest()
@@ -144,8 +144,8 @@ class Agent:
 
     def _start(self) -> None:
         settings = self._settings
-        if self._loading:
-            self._undo.append(self._loading.abandon)
+        if self._attaching:
+            self._undo.append(self._attaching.abandon)
         identity = AgentIdentity.acquire(settings.core.state_dir, machine(settings))
         self._undo.append(identity.close)
         self.agent_id = identity.id
@@ -286,7 +286,7 @@ class Agent:
     def _attach(self) -> Probes | None:
         """Attach the programs; without them, say so aloud and go on unless they are required."""
         try:
-            probes = settling.attach(self._stopping.is_set, self._loading)
+            probes = settling.attach(self._stopping.is_set, self._attaching)
         except ProbeError as error:
             self._ebpf, self._way = str(error).partition("\n")[0], NO_WAY
             if self._stopping.is_set():

@@ -16,6 +16,7 @@ from rover.cli.options import configured
 from rover.cli.signals import until_signalled
 from rover.cli.systemd import Supervisor
 from rover.host_limits import ensure_room
+from rover.probes.attaching import Attaching
 from rover.stopping import StopRequest
 
 if TYPE_CHECKING:
@@ -62,16 +63,17 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
     # what compiles the programs since before the command was imported; None where nothing does
     loading: Loading | None = click.get_current_context().obj
     with until_signalled(stop):
+        attaching = Attaching(loading, stop.is_set) if loading else None
         if embedded:
-            _run_embedded(loaded, control_port, stop, loading)
+            _run_embedded(loaded, control_port, stop, attaching)
         else:
-            _run(loaded, stop, loading)
+            _run(loaded, stop, attaching)
 
 
-def _run(loaded: Loaded, stop: StopRequest, loading: Loading | None) -> None:
+def _run(loaded: Loaded, stop: StopRequest, attaching: Attaching | None) -> None:
     from rover.agent import Agent  # noqa: PLC0415 - while the programs are compiled
 
-    agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins, loading=loading)
+    agent = Agent(loaded.settings, stopping=stop, origins=loaded.origins, attaching=attaching)
     supervisor = Supervisor(os.environ)
     agent.start()
     try:
@@ -107,7 +109,7 @@ def _fares(agent: Agent) -> str:
 
 
 def _run_embedded(
-    loaded: Loaded, control_port: int | None, stop: StopRequest, loading: Loading | None
+    loaded: Loaded, control_port: int | None, stop: StopRequest, attaching: Attaching | None
 ) -> None:
     from rover.agent import Agent  # noqa: PLC0415 - while the programs are compiled
 
@@ -125,7 +127,7 @@ def _run_embedded(
             watch=changes.put,
             stopping=stop,
             origins=loaded.origins,
-            loading=loading,
+            attaching=attaching,
         )
         _say("compiling and attaching the eBPF programs: a second or two")
         agent.start()

@@ -102,9 +102,13 @@ class Loading:
 
     def abandon(self) -> None:
         """End the child where it still runs, and forget what it sent; once is enough."""
-        self._child.kill()
+        self.kill()
         self._child.wait()
         self._held.close()
+
+    def kill(self) -> None:
+        """End the child where it still runs; whoever waits for its answer is told."""
+        self._child.kill()
 
     def _answer(self, timeout: float, given_up: Callable[[], bool]) -> Answer:
         received = self._receive(time.monotonic() + timeout, given_up)

@@ -18,7 +18,7 @@ from rover.probes.settle_notice import SettleNotice
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from rover.probes.loading import Loading
+    from rover.probes.attaching import Attaching
 
 SEEN_NS: Final = 1_000_000
 """Until a processor's stores have been seen by all others; it takes microseconds at most."""
@@ -321,18 +321,20 @@ class Probes:
         self._awaited = False
 
 
-def attach(given_up: Callable[[], bool] = lambda: False, loading: Loading | None = None) -> Probes:
+def attach(
+    given_up: Callable[[], bool] = lambda: False, attaching: Attaching | None = None
+) -> Probes:
     """Load and attach the programs; seconds at most, see `programs.load`.
 
     Args:
         given_up: asked now and then whether it is no longer wanted.
-        loading: what loads them already, where something does.
+        attaching: what is at it already, where something is.
 
     Raises:
         ProbeError: eBPF does not work here, or it was given up.
     """
     libbpf.library()
-    loaded = programs.load(given_up=given_up, loading=loading)
+    loaded = attaching.result() if attaching else programs.load(given_up=given_up)
     try:
         return Probes(loaded)
     except OSError as error:

@@ -1,0 +1,54 @@
+"""Programs that are attached while the agent that will use them is still being imported."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from rover.probes import programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rover.probes.loading import Loading
+    from rover.probes.programs import Programs
+
+
+class Attaching:
+    """A thread that waits for the loader: the log tells of the programs once they are attached."""
+
+    def __init__(self, loading: Loading, given_up: Callable[[], bool]) -> None:
+        """Begin to wait.
+
+        Args:
+            loading: the child that is at it.
+            given_up: asked several times a second; where it says so, the child is ended at once.
+        """
+        self._loading = loading
+        self._given_up = given_up
+        self._loaded: Future[Programs] = Future()
+        self._is_taken = False
+        threading.Thread(target=self._wait, name="attaching", daemon=True).start()
+
+    def result(self) -> Programs:
+        """Wait for the programs, the caller's from now on.
+
+        Raises:
+            ProbeError: as `programs.load`.
+        """
+        self._is_taken = True
+        return self._loaded.result()
+
+    def abandon(self) -> None:
+        """End the child where it still runs, and detach programs that nobody has taken."""
+        self._loading.kill()
+        if self._loaded.exception() is None and not self._is_taken:
+            self._loaded.result().close()
+            self._is_taken = True
+
+    def _wait(self) -> None:
+        try:
+            self._loaded.set_result(programs.load(loading=self._loading, given_up=self._given_up))
+        except Exception as error:  # noqa: BLE001 - is raised again where the programs are wanted
+            self._loaded.set_exception(error)
