@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rover import heap, metrics
 from rover.clock import NANOSECONDS, boot_clock_ns
 from rover.discovery.figures import figures_of
+from rover.discovery.tempo import LEAST_S, Tempo
 from rover.errors import RoverError
 from rover.guard import Defect, Guard
 from rover.metrics import gauge
@@ -33,8 +34,6 @@ log = logging.getLogger("rover.discovery")
 
 T = TypeVar("T")
 
-LOOK_INTERVAL: Final = 0.025
-"""Seconds between two looks at the kernel's maps at least, however much happens."""
 LOOK_SLACK: Final = 0.025
 """Seconds by which a look may come later after one that found nothing: most of what starts on this
 host ends before it settles, and waking up for it is what costs."""
@@ -123,7 +122,8 @@ class Discovery:
         self._reconcile_at = 0.0
         self._reconciled_at = 0.0
         self._refresh_from = 0.0
-        self._pause = LOOK_INTERVAL
+        self._tempo = Tempo()
+        self._pause = LEAST_S
 
     def start(self) -> None:
         """Start with a scan of all that runs."""
@@ -308,7 +308,8 @@ class Discovery:
                 self._guard.one("feed", "changes", census.feed.changed, changes)
             self._tell(changes)
         failed = not took or any(isinstance(each, Defect) for each in (*done, changes))
-        self._pause = PAUSE_AFTER_DEFECT if failed else LOOK_INTERVAL
+        pause = self._tempo.note(now, found=found)
+        self._pause = PAUSE_AFTER_DEFECT if failed else pause
         due = census.next_due_ns
         self._look_at = None
         if due is not None:

@@ -41,7 +41,7 @@ P = ParamSpec("P")
 
 log = logging.getLogger("rover.status")
 
-PACE: Final = 0.1
+PACE: Final = 0.15
 """Seconds to rest where one round follows another sooner than that, and nobody is left waiting: who
 sends byte by byte would wake the thread for each."""
 A_ROUND: Final = 16
