@@ -25,6 +25,7 @@ from rover.judges import judges, looks_for_agents, redaction_of
 from rover.log_level import LogLevel
 from rover.naming.host.judge import SensorNews
 from rover.naming.host_facts import Host
+from rover.naming.user_names import UserNames
 from rover.probes import pid_namespace, settling
 from rover.probes.programs import Way
 from rover.profiling.support import Supports
@@ -177,7 +178,8 @@ class Agent:
         if self._stopping.is_set():
             self._undo.extend([probes.close] if probes else [])
             return
-        host = Host(self.agent_id)
+        host = Host(self.agent_id, users=UserNames(guard=self._guard))
+        self._undo.append(host.users.close)
         judge, cluster = judges(settings, host, reads, self._post, self._guard)
         reader = ProcReader(
             redaction=redaction_of(settings),

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rover.config.settings import ScanMode, kubernetes_active
 from rover.naming.host.finders import HostFinders
 from rover.naming.host.judge import HostJudge
+from rover.naming.user_judge import UserJudge, UserNews
 from rover.redaction import Redaction
 from rover.sensor import Sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rover.config.settings import Settings
+    from rover.config.filters import Filter
+    from rover.config.settings import AnalyzerSettings, RegexFinderSettings, Settings
     from rover.foreign.reads import ForeignReads
+    from rover.gotemplate import Template
     from rover.guard import Guard
     from rover.k8s.cluster import Cluster
     from rover.naming.host_facts import Host
     from rover.naming.judge import Judge
+
+_USER: Final = "User"
+"""What templates call the name of a process's user."""
 
 
 def judges(
@@ -40,7 +46,7 @@ def judges(
         guard: keeps the cluster's threads and the judge going where a step of theirs fails.
     """
     if not kubernetes_active(settings, os.environ):
-        return _host_judge(settings, host, reads), None
+        return _with_users(_host_judge(settings, host, reads), settings, host, post), None
     # a host without a cluster need not hold them
     from rover.k8s.cluster import Cluster  # noqa: PLC0415
     from rover.k8s.index import PodIndex  # noqa: PLC0415
@@ -61,7 +67,7 @@ def judges(
         guard=guard,
     )
     outside = _host_judge(settings, host, reads) if kubernetes.host_processes else None
-    return ClusterJudge(join, outside, guard), cluster
+    return _with_users(ClusterJudge(join, outside, guard), settings, host, post), cluster
 
 
 def redaction_of(settings: Settings) -> Redaction:
@@ -75,6 +81,27 @@ def looks_for_agents(settings: Settings) -> bool:
     discovery = settings.process_discovery
     on_host = discovery.kubernetes.host_processes or not kubernetes_active(settings, os.environ)
     return on_host and discovery.scanner.mode is not ScanMode.REGEX
+
+
+def names_users(settings: Settings) -> bool:
+    """Tell whether any name or filter is made of a user's name."""
+    discovery = settings.process_discovery
+    rules: list[RegexFinderSettings | AnalyzerSettings] = [*discovery.scanner.regex]
+    rules += discovery.kubernetes.analyzers
+    parts: list[Template | Filter | None] = []
+    for rule in rules:
+        parts += (rule.service_name, rule.instance_name, rule.process_name, rule.labels)
+    parts += (each for rule in discovery.kubernetes.analyzers for each in rule.filters)
+    return any(part is not None and _USER in part.uses for part in parts)
+
+
+def _with_users(
+    judge: Judge, settings: Settings, host: Host, post: Callable[[object], object]
+) -> Judge:
+    if not names_users(settings):
+        return judge
+    host.users.listen(lambda: post(UserNews()))
+    return UserJudge(judge, host.users)
 
 
 def _host_judge(settings: Settings, host: Host, reads: ForeignReads) -> HostJudge:

@@ -6,5 +6,5 @@ waits; the agent asks it, waits for an answer no longer than a budget allows, an
 
 `child`, `strings`, `walk`, `places`, `pace`, `rights` and `wire` run in the child, which imports as
 little as it can: nothing of rover but each other. `reads`, `supervisor`, `process`, `lane`,
-`budget`, `blame`, `owners` and `records` are the agent's side.
+`blame`, `owners` and `records` are the agent's side.
 """

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rover.foreign.blame import Blame
-from rover.foreign.budget import ONE_S, Budget
 from rover.foreign.records import Found, Look, Lost
 from rover.foreign.supervisor import Supervisor
 from rover.foreign.wire import STRINGS, STRINGS_ARE, pack
+from rover.waiting import ONE_S, Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rover.gotemplate import TemplateError
@@ -54,6 +54,8 @@ class ProcessContext:
 
     process: Process
     host: Host
+    unnamed: list[int] = field(default_factory=list)
+    """Filled in with its user where a template needed the name, which is being asked for."""
 
     @property
     def exe_file_path(self) -> str:
@@ -103,8 +105,13 @@ class ProcessContext:
 
     @property
     def user(self) -> str:
-        """Name of the user, or the number where there is no name."""
-        return self.host.user_name(self.process.uid)
+        """Name of the user, or the number where there is none; TemplateError while it is asked."""
+        uid = self.process.uid
+        name = self.host.users.name(uid, self.process.key)
+        if name is None:
+            self.unnamed.append(uid)
+            raise TemplateError(f"the user database is being asked who uid {uid} is")
+        return name
 
     def _hidden(self, what: str) -> str:
         raise TemplateError(f"the {what} of process {self.process.pid} is empty or unreadable")

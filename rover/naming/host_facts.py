@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import pwd
 import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
+
+from rover.naming.user_names import UserNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 _LOOK_AGAIN: Final = 10.0
 """Seconds between two looks for an address that was not there: networks come up after boot."""
-_USERS_KEPT: Final = 60.0
-"""Seconds for which a user's name, or that there is none, is taken from memory."""
-_MAX_USERS: Final = 1024
 _HOST_NAME_BYTES: Final = 256
 
 
@@ -34,6 +32,7 @@ class Host:
     Attributes:
         name: The host's name; never blank.
         instance_id: The agent's own id.
+        users: Names of the users that processes run as.
     """
 
     def __init__(
@@ -42,6 +41,7 @@ class Host:
         *,
         name: str = "",
         interfaces: Callable[[], Interfaces] | None = None,
+        users: UserNames | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the facts that do not change.
@@ -51,6 +51,7 @@ class Host:
             name: What the host is called, where another source knows better (a node's name in
                 Kubernetes); empty: ask the kernel.
             interfaces: Reads the addresses; the default asks the kernel.
+            users: Asks the user database; one of its own where none is given.
             clock: Seconds that only grow.
         """
         self.instance_id = instance_id
@@ -59,8 +60,7 @@ class Host:
         self._clock = clock
         self._interfaces: Interfaces = {}
         self._read_at = -_LOOK_AGAIN
-        self._users: dict[int, str] = {}
-        self._users_since = 0.0
+        self.users = users or UserNames()
 
     def ipv4(self, interface: str) -> str:
         """Return the primary IPv4 address of an interface, "" where it has none."""
@@ -74,16 +74,6 @@ class Host:
     def interfaces(self) -> tuple[str, ...]:
         """Names of the interfaces that had an address when last looked at."""
         return tuple(self._interfaces)
-
-    def user_name(self, uid: int) -> str:
-        """Return the name of a user, or the number where the user database has none."""
-        now = self._clock()
-        if now - self._users_since > _USERS_KEPT or len(self._users) >= _MAX_USERS:
-            self._users, self._users_since = {}, now
-        name = self._users.get(uid)
-        if name is None:
-            name = self._users[uid] = _user_name(uid)
-        return name
 
     def _address(self, interface: str, version: int) -> str:
         found = pick_address(self._interfaces.get(interface, ()), version)
@@ -144,13 +134,6 @@ def _interfaces() -> Interfaces:
         _printable(name): [address.address for address in addresses]
         for name, addresses in psutil.net_if_addrs().items()
     }
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return _printable(pwd.getpwuid(uid).pw_name)
-    except (KeyError, OverflowError):
-        return str(uid)
 
 
 def _printable(text: str) -> str:

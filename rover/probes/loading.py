@@ -175,7 +175,8 @@ def _start(
         stdin=subprocess.DEVNULL,
         stdout=printed,
         stderr=printed,
-        env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+        # without a home Python asks the user database for one, which may not answer
+        env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/"},
         # Ctrl-C is the parent's to hear: it ends the child itself
         process_group=0,
     )

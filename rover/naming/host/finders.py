@@ -128,12 +128,16 @@ class HostFinders:
             detail = f"regex {finder.match_cmd.pattern}"
             context = HostNames(
                 rover=self._rover,
-                process=ProcessContext(process, self._host),
+                process=(seen := ProcessContext(process, self._host)),
                 finder=FinderContext(finder.layer, match),
             )
             try:
                 entity = render_entity(finder, context, self._cluster_name)
             except TemplateError as error:
+                if seen.unnamed:  # it must not be reported under another name first
+                    if trail:
+                        trail.add(_regex_step(number, finder, f"waits: {shortened(str(error))}"))
+                    return Verdict(reason=Reason.PENDING, detail=f"{detail}: {error}")
                 self._complaints.note(detail, str(error), process.pid)
                 if trail:
                     trail.add(_regex_step(number, finder, f"fails: {shortened(str(error))}"))

@@ -5,7 +5,7 @@ What goes wrong in one analyzer is told in the verdict and keeps no other from i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -96,7 +96,7 @@ class Analyzers:
         pod = found.pod
         context = PodNames(
             rover=self._rover,
-            process=ProcessContext(process, self._host),
+            process=(seen := ProcessContext(process, self._host)),
             pod=(pod_context := PodContext(found)),
             container=container_context(found),
         )
@@ -120,14 +120,18 @@ class Analyzers:
                     continue
                 entity = render_entity(analyzer, context, self._cluster_name)
             except TemplateError as error:
-                if not pod_context.wanted:  # otherwise it is judged again once they are known
+                # otherwise it is judged again once they are known
+                if not (pod_context.wanted or seen.unnamed):
                     self._complaints.note(name, str(error), process.pid)
                 faults.append(f"{name}: {error}")
                 continue
             matched.append(name)
             reports.setdefault(entity.key, Report(entity, process, container))
         wanted = tuple(dict.fromkeys(pod_context.wanted))
-        return Judgement(_verdict(tuple(reports.values()), matched, faults, found), wanted)
+        verdict = _verdict(tuple(reports.values()), matched, faults, found)
+        if seen.unnamed and not reports:
+            verdict = replace(verdict, reason=Reason.PENDING)
+        return Judgement(verdict, wanted)
 
     def _left_out(self, process: Process, pod: PodRecord, trail: Trail | None) -> Verdict | None:
         """Tell why a process is nobody's, before any analyzer is asked."""

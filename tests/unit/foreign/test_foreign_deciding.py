@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from rover.discovery.late import PATIENT_LOOKS, LateReads
 from rover.foreign.blame import FORGIVEN_S, MANY, MANY_WITHIN_S, MAX_CULPRITS, Blame, Blames
-from rover.foreign.budget import ALL_S, ONE_S, SHARE, Budget
 from rover.foreign.wire import pack, unpack
 from rover.model import ProcessKey
+from rover.waiting import ALL_S, ONE_S, SHARE, Budget
 
 
 @given(st.sampled_from(["strings", "file"]), st.lists(st.integers(-9, 2**40)), st.binary())

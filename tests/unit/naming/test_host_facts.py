@@ -1,6 +1,4 @@
 import ipaddress
-import os
-import pwd
 import socket
 
 import pytest
@@ -93,27 +91,3 @@ def test_a_container_that_shares_the_hosts_processes_is_named_after_the_host(tmp
     assert host_name(str(tmp_path)) == socket.gethostname()
     (etc / "hostname").unlink()
     assert host_name(str(tmp_path)) == socket.gethostname()
-
-
-def test_a_user_is_named_and_an_unknown_one_keeps_the_number():
-    host = Host("id", name="h")
-    assert host.user_name(os.getuid()) == pwd.getpwuid(os.getuid()).pw_name
-    assert host.user_name(4_000_000_123) == "4000000123"
-    assert host.user_name(2**40) == str(2**40)
-
-
-def test_users_are_asked_for_once_a_minute_and_not_kept_without_bound(monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        pwd, "getpwuid", lambda uid: asked.append(uid) or (_ for _ in ()).throw(KeyError)
-    )
-    clock = Clock()
-    host = Host("id", name="h", clock=clock)
-    assert {host.user_name(7) for _ in range(5)} == {"7"}
-    assert asked == [7]
-    clock.now += 61
-    host.user_name(7)
-    assert asked == [7, 7]
-    for uid in range(5000):
-        host.user_name(uid)
-    assert len(host._users) <= 1024

@@ -1,4 +1,4 @@
-"""How long the agent may wait for its child: little for one answer, and little for all together."""
+"""How long a thread may wait for an answer: little for one, and little for all together."""
 
 from __future__ import annotations
 
