@@ -61,7 +61,8 @@ class PeakRelease:
 
     def __init__(self) -> None:
         self._highest = 0
-        self._notes = 0
+        # at the first note there is what the first report and beats took
+        self._notes = NOTES - 1
 
     def note(self, processes: int) -> None:
         """Take note of how many processes are known now; called now and then."""
