@@ -28,8 +28,11 @@ KEPT_S: Final = 3_600.0
 process that starts on a quiet host would start the child."""
 MAX_KEPT: Final = 4_096
 """Executables."""
+MAX_OF_ONE: Final = 1
+"""Times in KEPT_S that processes of one user may hold the child up; of root, those of one mount
+namespace. Afterwards none of theirs is read."""
 MAX_FAILURES: Final = 8
-"""Times that the child may be held up; afterwards nobody is asked any more."""
+"""The same of all: afterwards nobody's are."""
 
 
 class Supports:
@@ -46,7 +49,8 @@ class Supports:
         self._reader = reader or Reader(answer_s=ANSWER_S)
         self._lock = threading.Lock()
         self._known: dict[tuple[int, str], tuple[float, bool]] = {}
-        self._failures = 0
+        self._failures: list[tuple[float, tuple[int, int]]] = []
+        """When the child was held up, and by whom."""
         self._asked_at = 0.0
         self._closed = False
         self._watch: threading.Timer | None = None
@@ -63,17 +67,17 @@ class Supports:
             asked_at, known = self._known.get(place, (0.0, False))
             if asked_at and time.monotonic() - asked_at < KEPT_S:
                 return known
-            if self._failures >= MAX_FAILURES:
+            who = process.uid, 0 if process.uid else process.mount_namespace
+            if self._is_left_out(who, time.monotonic()):
                 return True
-            started = self._reader.started
             self._asked_at = time.monotonic()
             if self._watch is None and not self._closed:
                 self._watch_idling(IDLE_S)
             try:
                 told = self._reader.supports(process.pid)[0]
             except ReadError as error:
-                if self._reader.pid is None and started:
-                    self._failures += 1
+                if self._reader.pid is None and self._reader.started:
+                    self._failures.append((time.monotonic(), who))
                     log.warning(
                         "process %d is told to be one that can be profiled, for its executable "
                         "cannot be read: %s",
@@ -86,6 +90,11 @@ class Supports:
             if process.exe:
                 self._known[place] = self._asked_at, told
             return told
+
+    def _is_left_out(self, who: tuple[int, int], now: float) -> bool:
+        self._failures = [each for each in self._failures if now - each[0] < KEPT_S]
+        of_one = sum(each == who for _, each in self._failures)
+        return of_one >= MAX_OF_ONE or len(self._failures) >= MAX_FAILURES
 
     def close(self) -> None:
         """End the child for good."""
