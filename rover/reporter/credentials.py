@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,9 @@ SYSTEM_ROOTS: Final = (
     "/etc/ssl/cert.pem",
 )
 GRPC_ROOTS_VARIABLE: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+
+PATIENCE: Final = 0.5
+"""Seconds that a look at the files is waited for; it then takes its time, and nobody waits."""
 
 Stamp = tuple[int, int, int]
 """What changes with a file's content: inode, size, time of modification in nanoseconds."""
@@ -57,6 +61,8 @@ class Credentials:
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._complaint = ""
+        self._looking = threading.Thread()
+        self._found: tuple[str, Certificates | None] | None = None
         self._stamps = self._look()
         self.token = self._read_token()
         self.certificates = self._read_certificates()
@@ -71,24 +77,46 @@ class Credentials:
         """Read again what changed on disk; tell whether anything new is in force.
 
         A file that is gone or half written leaves the old content in force and is looked at
-        again the next time.
+        again the next time. So does one that lies where the kernel waits for a server that is
+        away: a thread of its own looks, and no other waits for it.
         """
+        if not self._stamps:
+            return False
+        if not self._looking.is_alive():
+            looking = threading.Thread(target=self._look_again, name="credentials", daemon=True)
+            try:
+                looking.start()
+            except RuntimeError:  # no more threads are to be had now
+                return False
+            self._looking = looking
+            looking.join(PATIENCE)
+            if looking.is_alive():
+                log.warning(
+                    "credentials are not read in time, those known stay in force: files=%s; look "
+                    "whether what they lie on answers",
+                    ",".join(self._stamps),
+                )
+        found, self._found = self._found, None
+        if found is None or found == (self.token, self.certificates):
+            return False
+        self.token, self.certificates = found
+        log.info("credentials renewed: files=%s", ",".join(map(str, self._stamps)))
+        return True
+
+    def _look_again(self) -> None:
+        """Read what changed, for `refresh` to put it in force."""
         stamps = self._look()
         if stamps == self._stamps:
-            return False
+            return
         try:
             found = (self._read_token(), self._read_certificates())
         except BackendError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 log.warning("credentials not renewed: %s", error)
-            return False
+            return
         self._stamps, self._complaint = stamps, ""
-        if found == (self.token, self.certificates):
-            return False
-        self.token, self.certificates = found
-        log.info("credentials renewed: files=%s", ",".join(map(str, stamps)))
-        return True
+        self._found = found
 
     def _look(self) -> dict[str, Stamp | None]:
         settings = self._settings
