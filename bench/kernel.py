@@ -16,7 +16,7 @@ from dataclasses import replace
 from bench.rig.figures import Figures
 from bench.rig.options import options
 from bench.rig.program_statistics import run_time, statistics_on
-from rover.probes import libbpf, programs, settling
+from rover.probes import libbpf, programs, settling, tracefs
 from rover.probes.programs import Way
 
 TURNS = 60
@@ -80,6 +80,7 @@ def _raw(_category: str, name: str, program: int) -> int:
 
 
 def _by_perf_events(category: str, name: str, program: int) -> int:
+    tracefs.find(ctypes.CDLL(None, use_errno=True))  # mounted for this process where it is not
     attach = ctypes.CDLL("libbcc.so.0").bpf_attach_tracepoint
     return attach(program, category.encode(), name.encode())
 
