@@ -9,8 +9,9 @@ import ctypes
 import gc
 import logging
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from rover import file_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,29 +25,11 @@ NOTES: Final = 10
 """Notes after which memory is given back in any case: five minutes, as often as it is called."""
 
 
-MADV_DONTNEED: Final = 4
-"""Of linux/mman.h: takes pages out of this process; those of a file come again when used."""
-
-
 def settle() -> None:
     """Give back what the start needed, and look no more at what it left for cycles."""
     give_back()
     gc.freeze()
-    _give_back_code()
-
-
-def _give_back_code() -> None:
-    """Take machine code out of memory that only the start has run: most of it is gRPC's.
-
-    It stays in the page cache, from where a page that runs again comes in a microsecond. Only what
-    nobody can write to is let go of: a page that was written would be lost.
-    """
-    libc = ctypes.CDLL(None)
-    for line in Path("/proc/self/maps").read_text("utf-8", "replace").splitlines():
-        addresses, rights, _, _, inode, *_ = line.split()
-        if rights == "r-xp" and inode != "0":
-            begin, end = (int(address, 16) for address in addresses.split("-"))
-            libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), MADV_DONTNEED)
+    file_pages.give_back()
 
 
 def give_back() -> None:
@@ -61,8 +44,7 @@ class PeakRelease:
 
     def __init__(self) -> None:
         self._highest = 0
-        # at the first note there is what the first report and beats took
-        self._notes = NOTES - 1
+        self._notes = 0
 
     def note(self, processes: int) -> None:
         """Take note of how many processes are known now; called now and then."""

@@ -10,6 +10,7 @@ import _thread
 import os
 import sys
 
+from rover import file_pages
 from rover.foreign.pace import Pace
 from rover.foreign.places import Places
 from rover.foreign.rights import give_up_rights, start_nothing_more
@@ -52,6 +53,7 @@ def main() -> None:
 
     _thread.start_new_thread(_serve, (files, _answers_of(Places(proc, tell), tell)))
     start_nothing_more()
+    file_pages.give_back()
     reader = Memory(proc, lambda packet: _tell(memory, packet))
     _serve(memory, {STRINGS: reader.strings})
 

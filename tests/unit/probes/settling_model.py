@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from rover.clock import NANOSECONDS
-from rover.discovery.loop import LOOK_INTERVAL, until_look
+from rover.discovery.loop import until_look
+from rover.discovery.tempo import LEAST_S
 from rover.probes import layout, settle_notice, settling
 from rover.probes.layout import Armed, EventKind, PendingKind
 
@@ -239,5 +240,5 @@ class Agent:
             if kernel.ring and not self.probes.has_news():
                 self._look_at_ns = kernel.now_ns + int(SETTLE * NANOSECONDS)
             elif self.probes.has_news() or (self._look_at_ns or end_ns + 1) <= kernel.now_ns:
-                kernel.pass_until(int((self.turns[-1] + LOOK_INTERVAL) * NANOSECONDS))
+                kernel.pass_until(int((self.turns[-1] + LEAST_S) * NANOSECONDS))
                 self.turn()
