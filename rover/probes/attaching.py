@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
 
 from rover.probes import programs
+from rover.probes.loading import LOOK_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,9 @@ class Attaching:
             ProbeError: as `programs.load`.
         """
         self._is_taken = True
+        # not at once: a signal that the kernel gives to another thread is handled between two looks
+        while not self._loaded.done():
+            wait((self._loaded,), LOOK_UP)
         return self._loaded.result()
 
     def abandon(self) -> None:
