@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import statistics
@@ -14,6 +15,9 @@ import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+GRPCS_POOL = "event_engine"
+"""Threads that gRPC starts and ends as it has work; they are not counted."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,17 @@ def cost(pid: int) -> Cost:
         processes += 1
         cpu += cpu_seconds(process.pid)
         rss += process.memory_info().rss
-        threads += process.num_threads()
+        threads += sum(name != GRPCS_POOL for name in thread_names(process.pid))
         descriptors += process.num_fds()
     return Cost(time.monotonic(), cpu, rss, threads, descriptors, processes)
+
+
+def thread_names(pid: int) -> list[str]:
+    names = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            names.append((task / "comm").read_text().rstrip())
+    return names
 
 
 def cpu_seconds(pid: int) -> float:
