@@ -47,7 +47,7 @@ class Table:
 
     def __init__(self) -> None:
         self._rows: dict[int, Row] = {}
-        self._claims: dict[EntityKey, list[Report] | tuple[Report]] = {}
+        self._claims: dict[EntityKey, list[Report] | tuple[Report, ...]] = {}
         """What each claimant would be reported as, in the order of `_place`; no two are of one age.
         Most entities have one, and a tuple takes half the room of a list."""
         self._published: dict[EntityKey, Report | None] = {}
@@ -90,7 +90,9 @@ class Table:
         for key, report in claimed.items():
             claims = self._claims.get(key)
             if claims is None:
-                self._claims[key] = (report,)
+                # mostly one report is all: one object then serves as both
+                alone = len(verdict.reports) == 1
+                self._claims[key] = verdict.reports if alone else (report,)
                 self._touched.add(key)
                 continue
             before = _claim_of(known, key)

@@ -14,6 +14,7 @@ from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from rover.binaries.left_behind import LeftBehind
 from rover.binaries.wire import ADDRESSES_AT_ONCE, ROWS_AT_ONCE, WireError, receive, send
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ HURRIED_S: Final = 1.5
 """Seconds that it may take in all while the agent ends."""
 STEP_S: Final = 0.1
 """Between two looks whether the agent ends."""
-MAX_LEFT: Final = 4
-"""Children that could not be ended, for the kernel holds them; no more are started beside them."""
 MAX_ROWS: Final = 700_000
 MAX_MAPPINGS: Final = 512
 KALLSYMS: Final = "/proc/kallsyms"
@@ -88,7 +87,9 @@ class Reader:
         self._answer_s = answer_s
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._left: list[int] = []
+        self._left_behind = LeftBehind(proc)
+        self._about = 0
+        """The process that was asked for last; 0: the kernel."""
         self.started = 0
         """Children started so far; indices of images hold for one child."""
 
@@ -112,7 +113,7 @@ class Reader:
         Raises:
             ReadError: see there.
         """
-        answer, _ = self._ask(["look", pid, ticks])
+        answer, _ = self._ask(pid, ["look", pid, ticks])
         try:
             found = [CodeMapping(*map(int, each)) for each in answer["mappings"]]
             generation = int(answer["generation"])
@@ -126,7 +127,7 @@ class Reader:
         Raises:
             ReadError: see there.
         """
-        self._ask(["prepare", pid, ticks])
+        self._ask(pid, ["prepare", pid, ticks])
 
     def rows(self, image: int) -> tuple[int, Iterator[bytes]]:
         """Return how many rows an image has, and the rows, 8 bytes each, in parts.
@@ -147,7 +148,7 @@ class Reader:
         return total, parts()
 
     def _some_rows(self, image: int, first: int) -> tuple[int, bytes]:
-        answer, text = self._ask(["rows", image, first])
+        answer, text = self._ask(self._about, ["rows", image, first])
         try:
             total = int(answer["total"])
         except (KeyError, TypeError, ValueError) as error:
@@ -166,7 +167,7 @@ class Reader:
         named: list[str] = []
         for first in range(0, len(addresses), ADDRESSES_AT_ONCE):
             part = array("Q", addresses[first : first + ADDRESSES_AT_ONCE])
-            _, text = self._ask(words, part.tobytes())
+            _, text = self._ask(pid, words, part.tobytes())
             found = text.decode("utf-8", "replace").split("\0")
             if len(found) != len(part):
                 raise self._lost("other names than were asked for")
@@ -177,7 +178,8 @@ class Reader:
         """Have the child forget a process; it closes the files that no other has."""
         if self._child:
             with contextlib.suppress(ReadError):
-                self._ask(["forget", pid])
+                self._ask(pid, ["forget", pid])
+        self._left_behind.forget(pid)
 
     def supports(self, pid: int) -> tuple[bool, str]:
         """Tell whether a process's functions have names, and why.
@@ -185,7 +187,7 @@ class Reader:
         Raises:
             ReadError: see there.
         """
-        answer, _ = self._ask(["supports", pid])
+        answer, _ = self._ask(pid, ["supports", pid])
         return bool(answer.get("supports")), str(answer.get("why", ""))[:200]
 
     def close(self) -> None:
@@ -200,10 +202,19 @@ class Reader:
                 child.wait(0.5)
             except subprocess.TimeoutExpired:
                 # the kernel holds it; what is left is to take its exit status, some day
-                self._left.append(child.pid)
+                self._left_behind.add(child.pid, self._left_behind.behind(self._about))
                 child.returncode = 0
+        self._left_behind.forget_all()
 
-    def _ask(self, words: list[Any], text: bytes = b"") -> tuple[dict[str, Any], bytes]:
+    def _ask(self, pid: int, words: list[Any], text: bytes = b"") -> tuple[dict[str, Any], bytes]:
+        """Ask on account of a process, or of none (0); return the answer, and bytes with it.
+
+        Raises:
+            ReadError: see there.
+        """
+        if why := self._left_behind.obstacle(self._left_behind.behind(pid)):
+            raise ReadError(why)
+        self._about = pid
         peer = self._socket or self._start()
         try:
             send(peer, words, text)
@@ -253,9 +264,6 @@ class Reader:
         return ChildLost(why)
 
     def _start(self) -> socket.socket:
-        self._left = [pid for pid in self._left if _is_there(pid)]
-        if len(self._left) >= MAX_LEFT:
-            raise ChildLost(f"{MAX_LEFT} children are held up by what they read")
         ours, theirs = socket.socketpair()
         kernel = -1
         with contextlib.suppress(OSError):
@@ -287,11 +295,3 @@ class Reader:
         self._socket = ours
         self.started += 1
         return ours
-
-
-def _is_there(pid: int) -> bool:
-    """Tell whether a child has not ended yet, and take its exit status where it has."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    except ChildProcessError:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
+from rover.cli.outlet import Outlet
 from rover.cli.repeats import Repetition, Summing
 from rover.log_level import AGENTS_LOG, LEVELS
 from rover.redaction import without_secrets
@@ -119,20 +121,32 @@ def _debugging() -> bool:
     return logging.getLogger(AGENTS_LOG).isEnabledFor(logging.DEBUG)
 
 
-def write_logs(level: str, *, tracebacks: bool, form: str = "console") -> None:
+def write_logs(level: str, *, tracebacks: bool, form: str = "console", waits: bool = True) -> None:
     """Send the agent's events of `level` and above to standard error.
 
     Args:
         level: the least that is written; with DEBUG, tracebacks always are.
         tracebacks: whether those of defects have a place there, see `stands_apart`.
         form: ``console`` for people, ``json`` for programs, which tells tracebacks always.
+        waits: whether to wait for a reader that takes nothing; else what it does not take is lost,
+            and told once it takes again.
     """
-    handler = Summing()
-    handler.setFormatter(JsonEvents() if form == "json" else Events(tracebacks=tracebacks))
+    formatter = JsonEvents() if form == "json" else Events(tracebacks=tracebacks)
+    stream = None
+    if not waits:
+        with contextlib.suppress(OSError):  # it is none of the system's
+            stream = Outlet(sys.stderr, lambda lines: formatter.format(_lost(lines)))
+    handler = Summing(stream=stream)
+    handler.setFormatter(formatter)
     root = logging.getLogger(AGENTS_LOG)
     root.handlers = [handler]
     root.setLevel(LEVELS[level])
     root.propagate = False
+
+
+def _lost(lines: int) -> logging.LogRecord:
+    message = "the log was not read for a while, and what came meanwhile is lost: lines=%d"
+    return logging.LogRecord(f"{AGENTS_LOG}.log", logging.WARNING, "", 0, message, (lines,), None)
 
 
 def stands_apart(*, output: bool) -> bool:

@@ -72,14 +72,20 @@ class Summing(logging.StreamHandler[TextIO]):
     only while something is summed up, and at the end.
     """
 
-    def __init__(self, within: float = WITHIN, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        within: float = WITHIN,
+        clock: Callable[[], float] = time.monotonic,
+        stream: TextIO | None = None,
+    ) -> None:
         """Begin.
 
         Args:
             within: seconds after an event in which its like is counted.
             clock: gives seconds that only grow.
+            stream: is written to; None: standard error.
         """
-        super().__init__()
+        super().__init__(stream)
         self._within = within
         self._clock = clock
         self._written: OrderedDict[tuple[str, int, str], _Written] = OrderedDict()

@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rover.cli.keys import Key
+from rover.cli.outlet import Outlet
 from rover.cli.text import duration
+from rover.log_level import AGENTS_LOG
 from rover.printable import printable
 
 if TYPE_CHECKING:
@@ -116,18 +118,18 @@ def room_below(height: int, gone: int) -> int:
 @contextlib.contextmanager
 def _logs_above() -> Iterator[None]:
     """Lead log lines that go to the terminal through the live table's own standard error."""
-    moved = [
-        (handler, handler.stream)
-        for handler in logging.getLogger("rover").handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__
+    outlets = [
+        handler.stream
+        for handler in logging.getLogger(AGENTS_LOG).handlers
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, Outlet)
     ]
-    for handler, _ in moved:
-        handler.setStream(sys.stderr)
+    for outlet in outlets:
+        outlet.lead_through(sys.stderr)
     try:
         yield
     finally:
-        for handler, stream in moved:
-            handler.setStream(stream)
+        for outlet in outlets:
+            outlet.lead_through(None)
 
 
 @dataclass(frozen=True, slots=True)

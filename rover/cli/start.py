@@ -49,6 +49,7 @@ def start(loaded: Loaded, *, embedded: bool, control_port: int | None) -> None:
         settings.logger.level,
         tracebacks=stands_apart(output=embedded),
         form=settings.logger.format,
+        waits=False,
     )
     for warning in loaded.warnings:
         log.warning("configuration: %s", warning)

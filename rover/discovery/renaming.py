@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rover.flapping import Flapping
+from rover.model import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +65,8 @@ class Names:
         if _names(before) == _names(verdict):
             self._flapping.drop(process.key)
             return verdict
-        if self._flapping.passes(process.key, now):
+        # no name is held back for the sake of a defect: that is over
+        if before.reason is Reason.DEFECT or self._flapping.passes(process.key, now):
             return verdict
         return replace(
             before, reports=tuple(replace(report, process=process) for report in before.reports)

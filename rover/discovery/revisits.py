@@ -174,6 +174,8 @@ class Revisits:
         at = next((young.since + age for age in AGES if young.since + age > now), None)
         if at is None:
             del self._young[key]
+            if not self._young:
+                self._young.clear()  # gives back the room of all that came with the first scan
             if not young.is_listed:
                 self._grow_old(key, young.ran, now)
         else:

@@ -12,8 +12,14 @@ has one of them may have another, and the last is the host's root's alone.
 
 from __future__ import annotations
 
+import functools
+import os
+import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rover.foreign.owners import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +43,7 @@ SLOW_SHARE: Final = 0.02
 LONGEST_OF_SLOW_S: Final = 60.0
 """Seconds for which a user is left out for that: a disk that is overloaded is slow as well."""
 _ROOT_UID: Final = 0
+_REAL_UID: Final = re.compile(rb"^Uid:\t(\d+)", re.MULTILINE)
 
 
 class Blame(NamedTuple):
@@ -65,6 +72,34 @@ class Blame(NamedTuple):
 
     def __str__(self) -> str:
         return f"pid {self.pid} of uid {self.uid}"
+
+
+def blame_of(pid: int, proc: str = "/proc") -> Blame:
+    """Find out who stands behind reads of a process; root of the host, where it has ended.
+
+    Opens nothing but the kernel's own files, and never waits.
+    """
+    try:
+        # the directory itself is root's where the process cannot be dumped
+        found = _REAL_UID.search(Path(f"{proc}/{pid}/status").read_bytes())
+    except OSError:
+        found = None
+    uid = int(found[1]) if found else _ROOT_UID
+    try:
+        namespace = os.stat(f"{proc}/{pid}/ns/mnt").st_ino  # noqa: PTH116
+    except OSError:
+        namespace = 0
+    owner = max(0, owner_of(pid, proc)) if uid else 0
+    return Blame(pid, uid, 0 if namespace == own_mount_namespace() else namespace, owner)
+
+
+@functools.cache
+def own_mount_namespace() -> int:
+    """Return the number of the agent's own mount namespace; 0 where that is not told."""
+    try:
+        return Path("/proc/self/ns/mnt").stat().st_ino
+    except OSError:
+        return 0
 
 
 class _Strikes(NamedTuple):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rover.foreign.blame import Blame
+from rover.foreign.blame import Blame, own_mount_namespace
 from rover.foreign.records import Found, Look, Lost
 from rover.foreign.supervisor import Supervisor
 from rover.foreign.wire import STRINGS, STRINGS_ARE, pack
@@ -45,7 +44,7 @@ class ForeignReads(Supervisor):
         self._serials = itertools.count(1)
         self._budget = Budget(time.monotonic())
         self._answers: dict[int, Answer] = {}
-        self._own_namespace = _mount_namespace()
+        self._own_namespace = own_mount_namespace()
 
     # what lies in processes' memory
 
@@ -191,10 +190,3 @@ class ForeignReads(Supervisor):
         with self._changed:
             inbox, self._inbox, self._told = self._inbox, [], False
             return inbox
-
-
-def _mount_namespace() -> int:
-    try:
-        return Path("/proc/self/ns/mnt").stat().st_ino
-    except OSError:
-        return 0

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from rover.binaries.reader import Reader, ReadError
+from rover.foreign.blame import blame_of
 
 if TYPE_CHECKING:
     from rover.model import Process
@@ -29,8 +30,8 @@ process that starts on a quiet host would start the child."""
 MAX_KEPT: Final = 4_096
 """Executables."""
 MAX_OF_ONE: Final = 1
-"""Times in KEPT_S that processes of one user may hold the child up; of root, those of one mount
-namespace. Afterwards none of theirs is read."""
+"""Times in KEPT_S that processes of one user may hold the child up, as `rover.foreign.blame` tells
+users apart. Afterwards none of theirs is read."""
 MAX_FAILURES: Final = 8
 """The same of all: afterwards nobody's are."""
 
@@ -49,7 +50,7 @@ class Supports:
         self._reader = reader or Reader(answer_s=ANSWER_S)
         self._lock = threading.Lock()
         self._known: dict[tuple[int, str], tuple[float, bool]] = {}
-        self._failures: list[tuple[float, tuple[int, int]]] = []
+        self._failures: list[tuple[float, tuple[str, int]]] = []
         """When the child was held up, and by whom."""
         self._asked_at = 0.0
         self._closed = False
@@ -67,7 +68,7 @@ class Supports:
             asked_at, known = self._known.get(place, (0.0, False))
             if asked_at and time.monotonic() - asked_at < KEPT_S:
                 return known
-            who = process.uid, 0 if process.uid else process.mount_namespace
+            who = blame_of(process.pid).key
             if self._is_left_out(who, time.monotonic()):
                 return True
             self._asked_at = time.monotonic()
@@ -91,7 +92,7 @@ class Supports:
                 self._known[place] = self._asked_at, told
             return told
 
-    def _is_left_out(self, who: tuple[int, int], now: float) -> bool:
+    def _is_left_out(self, who: tuple[str, int], now: float) -> bool:
         self._failures = [each for each in self._failures if now - each[0] < KEPT_S]
         of_one = sum(each == who for _, each in self._failures)
         return of_one >= MAX_OF_ONE or len(self._failures) >= MAX_FAILURES

@@ -55,8 +55,8 @@ _STRONG: Final = (
     *(
         f"{of}key{more}"
         for of in words_of(
-            "api access secret sec private priv auth encryption enc crypt signing master shared "
-            "account session stream"
+            "api access secret sec private priv auth encryption decryption enc crypt signing "
+            "master shared account session stream"
         )
         for more in ("", "s")
     ),
@@ -72,9 +72,9 @@ _WEAK: Final = words_of(
 _NO_PASS: Final = ("bypass", "compass", "encompass", "overpass", "surpass", "trespass", "underpass")
 
 _KEYS_OF: Final = words_of(
-    "api access secret sec private priv auth encryption encrypt enc crypt signing sign master "
-    "shared account session storage subscription license licence fernet hmac aes admin deploy "
-    "consumer app application service webhook certificate ssh stream"
+    "api access secret sec private priv auth encryption encrypt decryption decrypt enc crypt "
+    "signing sign master shared account session storage subscription license licence fernet hmac "
+    "aes admin deploy consumer app application service webhook certificate ssh stream"
 )
 """What stands before ``key`` where the key is a secret."""
 

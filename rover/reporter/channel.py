@@ -188,6 +188,7 @@ class GrpcDialer:
         self._host_ip = host_ip
         self._lookup = HostIp()
         self._credentials = Credentials(settings)
+        self._unverified = unverified_tls.Fetching()
         self._keepalive = max(KEEPALIVE, heartbeat * KEEPALIVE_SHARE)
         self._fingerprints: dict[Endpoint, str] = {}
         ignored = (way_to(endpoint, os.environ).ignored for endpoint in self.endpoints)
@@ -239,7 +240,7 @@ class GrpcDialer:
             return grpc.insecure_channel(endpoint.target, options)
         roots, name = certificates.roots, self._settings.server_name
         if self._settings.insecure_skip_verify:
-            shown = unverified_tls.fetch(endpoint, self._settings, self._settings.timeout)
+            shown = self._unverified.fetch(endpoint, self._settings)
             if self._fingerprints.get(endpoint) != shown.fingerprint:
                 self._fingerprints[endpoint] = shown.fingerprint
                 log.warning(

@@ -6,11 +6,11 @@ import contextlib
 import logging
 import os
 import ssl
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from rover.aside import Aside
 from rover.errors import BackendError
 from rover.reporter.failures import plain
 
@@ -26,9 +26,6 @@ SYSTEM_ROOTS: Final = (
     "/etc/ssl/cert.pem",
 )
 GRPC_ROOTS_VARIABLE: Final = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-
-PATIENCE: Final = 0.5
-"""Seconds that a look at the files is waited for; it then takes its time, and nobody waits."""
 
 Stamp = tuple[int, int, int]
 """What changes with a file's content: inode, size, time of modification in nanoseconds."""
@@ -61,7 +58,7 @@ class Credentials:
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._complaint = ""
-        self._looking = threading.Thread()
+        self._aside = Aside("credentials")
         self._found: tuple[str, Certificates | None] | None = None
         self._stamps = self._look()
         self.token = self._read_token()
@@ -82,20 +79,12 @@ class Credentials:
         """
         if not self._stamps:
             return False
-        if not self._looking.is_alive():
-            looking = threading.Thread(target=self._look_again, name="credentials", daemon=True)
-            try:
-                looking.start()
-            except RuntimeError:  # no more threads are to be had now
-                return False
-            self._looking = looking
-            looking.join(PATIENCE)
-            if looking.is_alive():
-                log.warning(
-                    "credentials are not read in time, those known stay in force: files=%s; look "
-                    "whether what they lie on answers",
-                    ",".join(self._stamps),
-                )
+        if self._aside.do(self._look_again):
+            log.warning(
+                "credentials are not read in time, those known stay in force: files=%s; look "
+                "whether what they lie on answers",
+                ",".join(self._stamps),
+            )
         found, self._found = self._found, None
         if found is None or found == (self.token, self.certificates):
             return False

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import threading
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from rover.aside import Aside
 from rover.config.address import Endpoint
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ BEYOND: Final = ((socket.AF_INET, "198.51.100.1"), (socket.AF_INET6, "2001:db8::
 ANY_PORT: Final = 9
 LAST_RESORT: Final = "127.0.0.1"
 NOWHERE: Final = Endpoint("", 0)
-PATIENCE: Final = 0.5
-"""Seconds that a name may take to be resolved; it then takes its time, and nobody waits."""
 BEST, LINK_LOCAL, UNREACHABLE = range(3)
 """Ranks of addresses: the last mean this host to every host."""
 
@@ -34,20 +33,11 @@ class HostIp:
 
     def __init__(self) -> None:
         self._found: dict[Endpoint, str] = {}
-        self._asking = threading.Thread()
+        self._aside = Aside("host-ip")
 
     def towards(self, endpoint: Endpoint) -> str:
         """Give the address as seen from there; for one thread."""
-        if not self._asking.is_alive():
-            asking = threading.Thread(
-                target=self._ask, args=(endpoint,), name="host-ip", daemon=True
-            )
-            try:
-                asking.start()
-            except RuntimeError:  # no more threads are to be had now
-                return self._found.get(endpoint) or host_ip(NOWHERE)
-            self._asking = asking
-            self._asking.join(PATIENCE)
+        self._aside.do(partial(self._ask, endpoint))
         return self._found.get(endpoint) or host_ip(NOWHERE)
 
     def _ask(self, endpoint: Endpoint) -> None:

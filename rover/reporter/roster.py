@@ -136,8 +136,8 @@ class Roster:
     def drop(self, key: EntityKey) -> None:
         """Forget an entity: it gets no more beats, which is all the backend is told."""
         if self.entries.pop(key, None):
-            self.due.pop(key, None)
-            self.fresh.pop(key, None)
+            _take_out(self.due, key)
+            _take_out(self.fresh, key)
             self.refused.pop(key, None)
 
     def renew(self) -> None:
@@ -187,13 +187,13 @@ class Roster:
         if process_id:
             entry.process_id = process_id
             entry.unanswered = 0
-            self.due.pop(entry.key, None)
+            _take_out(self.due, entry.key)
 
     def unanswered(self, entry: Entry, now: float, pause: Callable[[int], float]) -> bool:
         """Note that a report brought no id; tell whether that was the last try for now."""
         entry.unanswered += 1
         if entry.unanswered >= TRIES_UNANSWERED:
-            self.due.pop(entry.key, None)
+            _take_out(self.due, entry.key)
             return True
         entry.retry_at = now + pause(entry.unanswered - 1)
         return False
@@ -205,7 +205,7 @@ class Roster:
             entry.beaten_at = now
             if not entry.beaten:
                 entry.beaten = True
-                self.fresh.pop(entry.key, None)
+                _take_out(self.fresh, entry.key)
             if entry.refusal:
                 self.pardon(entry)
 
@@ -221,3 +221,9 @@ class Roster:
         """Take an entity back among the others."""
         entry.refusal = None
         self.refused.pop(entry.key, None)
+
+
+def _take_out(keys: dict[EntityKey, None], key: EntityKey) -> None:
+    keys.pop(key, None)
+    if not keys:
+        keys.clear()  # gives back the room of all that there were at once, which pop does not

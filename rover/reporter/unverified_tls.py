@@ -14,8 +14,10 @@ import ipaddress
 import os
 import socket
 import ssl
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple
 
+from rover.aside import Aside
 from rover.reporter.credentials import load_client
 from rover.reporter.failures import CallError, FailureKind, plain
 from rover.reporter.proxy import proxy_for
@@ -35,6 +37,39 @@ class ServerCertificate(NamedTuple):
     """A name that it is valid for."""
     fingerprint: str
     """SHA-256 of the certificate, hexadecimal."""
+
+
+class Fetching:
+    """Fetches certificates, and waits for none longer than it may; for one thread."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._aside = Aside("server-certificate")
+
+    def fetch(self, endpoint: Endpoint, settings: BackendSettings) -> ServerCertificate:
+        """Have the server's certificate fetched within the time of a call.
+
+        A socket's own timeout holds neither for the resolver nor for a server that says a byte now
+        and then, nor for the client's files.
+
+        Raises:
+            CallError: as `fetch`, or it takes longer.
+        """
+        found: Future[ServerCertificate] = Future()
+
+        def work() -> None:
+            try:
+                found.set_result(fetch(endpoint, settings, settings.timeout))
+            except Exception as error:  # noqa: BLE001 - is raised again by whoever waits
+                found.set_exception(error)
+
+        self._aside.do(work, settings.timeout)
+        if not found.done():
+            raise CallError(
+                FailureKind.AWAY,
+                f"no TLS certificate from {endpoint} within {settings.timeout:g} s",
+            )
+        return found.result()
 
 
 def fetch(endpoint: Endpoint, settings: BackendSettings, timeout: float) -> ServerCertificate:

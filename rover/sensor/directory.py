@@ -29,24 +29,10 @@ OWNERS: Final = 64
 
 
 @dataclass(slots=True, eq=False)
-class Watched:
-    """One process."""
-
-    process: Process
-    seats: tuple[Seat, ...] = ()
-    """Where its agent's file may lie, the likeliest place first."""
-
-    @property
-    def is_looked_for(self) -> bool:
-        """Whether some place has not been looked at for it yet."""
-        return any(seat.waits for seat in self.seats)
-
-
-@dataclass(slots=True, eq=False)
 class Seat:
     """One process in one directory."""
 
-    watched: Watched
+    process: Process
     directory: Directory
     file: MetadataFile | None = None
     """None while there is none: most processes have no agent, and pay for none."""
@@ -58,11 +44,6 @@ class Seat:
     """The file was bad at the last look; it may have been half written."""
     named: bool = False
     """The log has it."""
-
-    @property
-    def process(self) -> Process:
-        """Whose it is."""
-        return self.watched.process
 
 
 @dataclass(slots=True, eq=False)
@@ -126,10 +107,17 @@ class Directory:
         self._turn = self._turn + most if len(found) == most else 0
         return [seat for seat in found if seat.process.key not in self.holders]
 
-    def add(self, seat: Seat) -> None:
-        """Take in a process."""
-        pid = seat.process.namespace_pid
-        self.members[pid] = (*self.members.get(pid, ()), seat)
+    def add(self, seat: Seat, own: tuple[Seat, ...]) -> None:
+        """Take in a process.
+
+        Args:
+            seat: it.
+            own: all that the process has; mostly this one, and it has no namesake: then one object
+                serves as both.
+        """
+        known = self.members.get(seat.process.namespace_pid, ())
+        alone = own == (seat,) and not known
+        self.members[seat.process.namespace_pid] = own if alone else (*known, seat)
 
     def remove(self, seat: Seat) -> None:
         """Let a process go."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover.foreign import wire
 from rover.foreign.records import Look, Lost
 from rover.sensor.complaints import Complaints
-from rover.sensor.directory import SHOWN, Directory, Seat, Watched, java_tmpdir
+from rover.sensor.directory import SHOWN, Directory, Seat, java_tmpdir
 from rover.sensor.file import MetadataFile, Moment
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Sensor:
         """
         self._stale_after = stale_after
         self._reads = reads
-        self._watched: dict[ProcessKey, Watched] = {}
+        self._watched: dict[ProcessKey, tuple[Seat, ...]] = {}
+        """Where the agent's file of each process may lie, the likeliest place first."""
         self._directories: dict[Place, Directory] = {}
         self._numbered: dict[int, Directory] = {}
         self._numbers = itertools.count(1)
@@ -110,8 +111,7 @@ class Sensor:
 
     def metadata(self, key: ProcessKey) -> Metadata | None:
         """Return what a process's agent said of it, None while there is nothing that counts."""
-        watched = self._watched.get(key)
-        for seat in watched.seats if watched else ():
+        for seat in self._watched.get(key, ()):
             if seat.file and seat.file.metadata:
                 return seat.file.metadata
         return None
@@ -122,8 +122,7 @@ class Sensor:
 
     def obstacle(self, key: ProcessKey) -> str:
         """Say why a process's agent is not looked for, "" where it is."""
-        watched = self._watched.get(key)
-        found = (seat.directory.obstacle for seat in watched.seats) if watched else ()
+        found = (seat.directory.obstacle for seat in self._watched.get(key, ()))
         return next(filter(None, found), "")
 
     def watch(self, process: Process, now: float) -> None:
@@ -139,7 +138,7 @@ class Sensor:
         """
         known = self._watched.get(process.key)
         place = process.place
-        if known and known.process == process and known.process.place == place:
+        if known and known[0].process == process and known[0].process.place == place:
             return
         self.forget(process.key)
         if place is None:
@@ -150,15 +149,15 @@ class Sensor:
         if len(self._watched) >= _MAX_WATCHED:
             self._complaints.refused += 1
             return
-        watched = self._watched[process.key] = Watched(process)
         # Java looks at no TMPDIR, and other runtimes at none that is not there
         tmpdirs = dict.fromkeys((java_tmpdir(process), place.tmpdir, _DEFAULT_TMPDIR))
         places = (place._replace(tmpdir=tmpdir) for tmpdir in tmpdirs if tmpdir)
-        watched.seats = tuple(Seat(watched, self._directory(each)) for each in places)
-        for seat in watched.seats:
-            seat.directory.add(seat)
-        waits = [serial for seat in watched.seats if (serial := self._first_look(seat))]
-        if watched.is_looked_for:
+        seats = tuple(Seat(process, self._directory(each)) for each in places)
+        self._watched[process.key] = seats
+        for seat in seats:
+            seat.directory.add(seat, seats)
+        waits = [serial for seat in seats if (serial := self._first_look(seat))]
+        if self._is_looked_for(process.key):
             self._pending[process.key] = time.monotonic() + _PENDING_S
             for serial in waits:
                 self._reads.wait(serial)
@@ -166,13 +165,9 @@ class Sensor:
 
     def forget(self, key: ProcessKey) -> None:
         """Drop a process that has ended."""
-        watched = self._watched.pop(key, None)
+        seats = self._watched.pop(key, ())
         self._pending.pop(key, None)
         self._changed.discard(key)
-        if watched is None:
-            return
-        # each knows the other: apart they go at once, and not with the next collection of cycles
-        seats, watched.seats = watched.seats, ()
         for seat in seats:
             directory, process = seat.directory, seat.process
             if seat.file:
@@ -423,8 +418,12 @@ class Sensor:
     def _settle(self, seat: Seat) -> bool:
         """Take note that a first look is over; tell whether its process waited for no other."""
         seat.waits = False
-        watched = seat.watched
-        return not watched.is_looked_for and bool(self._pending.pop(watched.process.key, None))
+        key = seat.process.key
+        return not self._is_looked_for(key) and bool(self._pending.pop(key, None))
+
+    def _is_looked_for(self, key: ProcessKey) -> bool:
+        """Tell whether some place has not been looked at for a process yet."""
+        return any(seat.waits for seat in self._watched.get(key, ()))
 
     def _recount(self, seat: Seat, moment: Moment) -> bool:
         """Look what counts now, though nothing was said of the file."""

@@ -74,8 +74,19 @@ def running(
     config: str | None = None,
     wrap: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
+    stderr: int | None = None,
 ) -> Iterator[RunningAgent]:
-    """Run an agent until the end of the block; `folder` keeps its state, log and configuration."""
+    """Run an agent until the end of the block; `folder` keeps its state, log and configuration.
+
+    Args:
+        backend: is reported to.
+        folder: see above.
+        options: of ``rover start``.
+        config: the configuration's text.
+        wrap: a command that starts the agent.
+        environment: variables beside the test's own.
+        stderr: a descriptor that takes the log in the file's place.
+    """
     state, log = folder / "state", folder / "log"
     arguments = ["start", "--state-dir", str(state), *options]
     if config is not None:
@@ -87,7 +98,7 @@ def running(
             [*wrap, str(ROVER), *arguments],
             env={**os.environ, "ROVER_BACKEND_ADDR": backend.address, **(environment or {})},
             stdout=sink,
-            stderr=sink,
+            stderr=sink if stderr is None else stderr,
         )
     try:
         yield RunningAgent(process, backend, log, state)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -140,3 +142,47 @@ def test_an_agent_whose_terminal_goes_away_ends_in_order(backend: EmbeddedBacken
         process.kill()
         process.wait()
     assert log.read_text().rstrip().endswith("stopped")
+
+
+def fill(pipe: int) -> None:
+    """Write to a pipe until it takes no more, without its other writers waiting less."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(own, b"-" * select.PIPE_BUF)
+    os.close(own)
+
+
+def drain(pipe: int) -> str:
+    """Read all that there is in a pipe now."""
+    os.set_blocking(pipe, False)
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while part := os.read(pipe, 1 << 20):
+            found += part
+    return found.decode()
+
+
+DEBUGGING = f"logger: {{level: DEBUG}}\n{BY_PID}"
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up_and_its_gap_is_told(
+    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn
+):
+    # as with a journal that hangs, or a pager that waits for its reader
+    reading, writing = os.pipe()
+    with running(backend, tmp_path, config=DEBUGGING, stderr=writing) as agent:
+        agent.wait_for(os.getpid())
+        fill(writing)
+        for _ in range(20):
+            agent.wait_for(spawn("sleep", "300").pid, 5)
+        drain(reading)
+        told = ""
+        while "WARNING rover.log the log was not read for a while" not in told:
+            agent.wait_for(spawn("sleep", "300").pid, 5)
+            told += drain(reading)
+        fill(writing)
+        assert agent.terminate(within=5.0) < 5.0
+        assert agent.process.returncode == 0
+    os.close(reading)
+    os.close(writing)

@@ -21,6 +21,8 @@ from agent_rig import ROVER, RunningAgent, running
 
 from bench.rig.profiled import SPLIT_C, built
 from rover.backend import EmbeddedBackend
+from rover.binaries.reader import ChildLost, Reader, ReadError
+from rover.profiling.usage import start_ticks
 from rover.status.client import ask
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(240)]
@@ -142,6 +144,28 @@ def test_a_profile_of_it_is_refused_in_time_and_says_why(silent: int, tmp_path: 
     assert "held up" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "profile.svg").exists()
+
+
+def test_a_user_whose_file_holds_a_child_takes_no_other_childs_place(
+    silent: int, program: Path, spawn: Callable
+):
+    # each such child is there for as long as the read hangs, and there are few places
+    same_user = spawn(str(program), user=NOBODY).pid
+    others = [spawn(str(program), user=NOBODY - 1).pid, spawn(str(program)).pid]
+    reader = Reader(answer_s=0.5)
+    try:
+        with pytest.raises(ChildLost, match="held up"):
+            reader.look(silent, start_ticks(silent))
+        for pid in others:
+            assert reader.look(pid, start_ticks(pid))[1]
+        assert reader.started == 2
+        for pid in (silent, same_user):
+            with pytest.raises(ReadError, match=f"held up by what it read of pid {silent} of uid"):
+                reader.look(pid, start_ticks(pid))
+        assert reader.look(others[0], start_ticks(others[0]))[1]
+        assert reader.started == 2
+    finally:
+        reader.close()
 
 
 def test_a_task_for_it_and_an_ordinary_one_brings_the_ordinary_ones_profile(

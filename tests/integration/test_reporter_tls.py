@@ -15,11 +15,14 @@ import pytest
 from reporter_rig import announced, eventually, report, reporting, shown
 
 from rover.backend import BackendOptions, EmbeddedBackend, Tls
+from rover.config.address import Endpoint
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import BackendError
 from rover.reporter.credentials import Credentials
+from rover.reporter.failures import CallError
 from rover.reporter.reporter import Reporter
 from rover.reporter.state import Phase
+from rover.reporter.unverified_tls import Fetching
 
 CREW = [report(number) for number in range(3)]
 EVERYBODY = shown(*range(3))
@@ -182,6 +185,31 @@ def test_a_stop_while_a_server_shows_no_certificate_ends_in_time_and_tells_the_l
             assert not reporter.stop(1.5)
             assert time.monotonic() - began < 2.0
     assert "last report not delivered: the session, connecting, did not end" in caplog.text
+
+
+def drip(server: socket.socket, over: threading.Event) -> None:
+    """Begin a TLS record, and go on with a byte now and then; each is in time for a socket."""
+    link, _ = server.accept()
+    with link:
+        link.sendall(bytes.fromhex("160303400002"))
+        while not over.wait(0.1):
+            link.send(b"x")
+
+
+def test_skip_verify_gives_a_server_that_says_a_byte_now_and_then_the_time_of_one_call():
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dripping = threading.Thread(target=drip, args=(server, over))
+        dripping.start()
+        endpoint = Endpoint("127.0.0.1", server.getsockname()[1])
+        settings = BackendSettings(enable_tls=True, insecure_skip_verify=True, timeout=1.0)
+        fetching, began = Fetching(), time.monotonic()
+        for _ in range(2):
+            with pytest.raises(CallError, match=r"no TLS certificate from \S+ within 1 s"):
+                fetching.fetch(endpoint, settings)
+        assert time.monotonic() - began < 5.0
+        over.set()
+        dripping.join()
 
 
 def test_skip_verify_says_what_is_no_tls(certificates):

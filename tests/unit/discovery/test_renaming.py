@@ -64,6 +64,12 @@ def test_a_process_that_an_ignore_rule_flaps_about_is_damped_as_well():
     assert names.steady(PROCESS, verdict, called(PROCESS, "a"), 5.0) == ignored
 
 
+def test_one_that_is_shown_for_a_defect_gets_its_name_as_soon_as_it_is_over():
+    names, defect = Names(), Verdict(reason=Reason.DEFECT)
+    renamed(names, PROCESS, AT_ONCE + 1)
+    assert name_of(names.steady(PROCESS, defect, called(PROCESS, "a"), AT_ONCE)) == "a"
+
+
 def test_the_story_of_a_process_tells_what_waits_and_for_how_long():
     names, table = Names(), Table()
     verdict = renamed(names, PROCESS, AT_ONCE + 1)

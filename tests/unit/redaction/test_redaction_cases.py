@@ -116,6 +116,7 @@ app|-secret=SECRET
 app|--db.pass|SECRET
 app|--master-key|SECRET
 app|--encryption-key=SECRET
+ffmpeg|-decryption_key|SECRET
 app|--private-key=SECRET
 app|--webhook-secret|SECRET
 app|SLACK_TOKEN=SECRET

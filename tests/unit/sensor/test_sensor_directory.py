@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rover.model import Place, Process, ProcessKey
-from rover.sensor.directory import Directory, Seat, Watched, java_tmpdir
+from rover.sensor.directory import Directory, Seat, java_tmpdir
 
 
 def directory(tmpdir: str = "/srv") -> Directory:
@@ -24,13 +24,18 @@ def test_a_tmpdir_of_any_bytes_is_shown_as_text_that_can_be_told():
     assert len(directory("/x" * 2_000).shown()) == 200
 
 
+def enter(place: Directory, pid: int, uid: int) -> None:
+    seat = Seat(member(pid, uid), place)
+    place.add(seat, (seat,))
+
+
 def test_of_several_that_share_it_roots_process_stands_for_it():
     shared = directory()
     for pid, uid in ((7, 1000), (8, 0), (9, 65534)):
-        shared.add(Seat(Watched(member(pid, uid)), shared))
+        enter(shared, pid, uid)
     assert shared.owner().pid == 8
     alone = directory()
-    alone.add(Seat(Watched(member(9, 65534)), alone))
+    enter(alone, 9, 65534)
     assert alone.owner().pid == 9
 
 
