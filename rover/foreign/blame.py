@@ -89,6 +89,18 @@ def blame_of(pid: int, proc: str = "/proc") -> Blame:
         namespace = os.stat(f"{proc}/{pid}/ns/mnt").st_ino  # noqa: PTH116
     except OSError:
         namespace = 0
+    return whole_blame(pid, uid, namespace, proc)
+
+
+def whole_blame(pid: int, uid: int, namespace: int, proc: str = "/proc") -> Blame:
+    """Add to what is known of a process who made its user namespace.
+
+    Args:
+        pid: its own.
+        uid: the user it runs as.
+        namespace: its mount namespace.
+        proc: where the host's processes are.
+    """
     owner = max(0, owner_of(pid, proc)) if uid else 0
     return Blame(pid, uid, 0 if namespace == own_mount_namespace() else namespace, owner)
 

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rover.binaries.reader import Reader, ReadError
-from rover.foreign.blame import blame_of
+from rover.binaries.reader import ChildLost, Reader, ReadError
+from rover.foreign.blame import whole_blame
 
 if TYPE_CHECKING:
     from rover.model import Process
@@ -25,8 +25,8 @@ ANSWER_S: Final = 1.0
 IDLE_S: Final = 30.0
 """Seconds without a question after which the child, and the 5 MB that it takes, are given up."""
 KEPT_S: Final = 3_600.0
-"""Seconds for which what is at an executable's path is taken for the same file: without this each
-process that starts on a quiet host would start the child."""
+"""Seconds for which what is at an executable's path is taken for the same file, at most: without
+this each process that starts on a quiet host would start the child."""
 MAX_KEPT: Final = 4_096
 """Executables."""
 MAX_OF_ONE: Final = 1
@@ -49,7 +49,9 @@ class Supports:
         self._active = active
         self._reader = reader or Reader(answer_s=ANSWER_S)
         self._lock = threading.Lock()
-        self._known: dict[tuple[int, str], tuple[float, bool]] = {}
+        self._known: dict[tuple[int, str], bool] = {}
+        """By mount namespace and path; all are forgotten together."""
+        self._known_from = 0.0
         self._failures: list[tuple[float, tuple[str, int]]] = []
         """When the child was held up, and by whom."""
         self._asked_at = 0.0
@@ -64,32 +66,32 @@ class Supports:
         if not self._active:
             return False
         with self._lock:
-            place = process.mount_namespace, process.exe
-            asked_at, known = self._known.get(place, (0.0, False))
-            if asked_at and time.monotonic() - asked_at < KEPT_S:
-                return known
-            who = blame_of(process.pid).key
-            if self._is_left_out(who, time.monotonic()):
+            now, place = time.monotonic(), (process.mount_namespace, process.exe)
+            if now - self._known_from >= KEPT_S or len(self._known) >= MAX_KEPT:
+                self._known, self._known_from = {}, now
+            if place in self._known:
+                return self._known[place]
+            who = whole_blame(process.pid, process.uid, process.mount_namespace).key
+            if self._is_left_out(who, now):
                 return True
-            self._asked_at = time.monotonic()
+            self._asked_at = now
             if self._watch is None and not self._closed:
                 self._watch_idling(IDLE_S)
             try:
                 told = self._reader.supports(process.pid)[0]
-            except ReadError as error:
-                if self._reader.pid is None and self._reader.started:
-                    self._failures.append((time.monotonic(), who))
-                    log.warning(
-                        "process %d is told to be one that can be profiled, for its executable "
-                        "cannot be read: %s",
-                        process.pid,
-                        error,
-                    )
+            except ChildLost as error:
+                self._failures.append((time.monotonic(), who))
+                log.warning(
+                    "process %d is told to be one that can be profiled, for its executable "
+                    "cannot be read: %s",
+                    process.pid,
+                    error,
+                )
                 return True
-            if len(self._known) >= MAX_KEPT:
-                self._known.clear()
+            except ReadError:
+                return True
             if process.exe:
-                self._known[place] = self._asked_at, told
+                self._known[place] = told
             return told
 
     def _is_left_out(self, who: tuple[str, int], now: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rover.binaries.reader import ReadError
+from rover.binaries.reader import ChildLost
 from rover.model import Process, ProcessKey
 from rover.profiling import support
 from rover.profiling.support import MAX_FAILURES, Supports
@@ -16,20 +16,15 @@ class Held:
     def __init__(self, by: set[int]) -> None:
         self.by = by
         self.asked: list[int] = []
-        self.started = 0
-        self.pid: int | None = None
 
     def supports(self, pid: int) -> tuple[bool, str]:
         self.asked.append(pid)
-        self.started += self.pid is None
         if pid in self.by:
-            self.pid = None
-            raise ReadError("it was held up")
-        self.pid = 7
+            raise ChildLost("it was held up")
         return False, "it is stripped"
 
     def close(self) -> None:
-        self.pid = None
+        pass
 
 
 @pytest.fixture
