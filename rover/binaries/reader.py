@@ -31,6 +31,7 @@ HURRIED_S: Final = 1.5
 """Seconds that it may take in all while the agent ends."""
 STEP_S: Final = 0.1
 """Between two looks whether the agent ends."""
+SUPPORTS_AT_ONCE: Final = 64
 MAX_ROWS: Final = 700_000
 MAX_MAPPINGS: Final = 512
 KALLSYMS: Final = "/proc/kallsyms"
@@ -105,7 +106,7 @@ class Reader:
             ReadError: see there.
         """
         if self._socket is None:
-            self._start()
+            self._socket = self._start()
 
     def look(self, pid: int, ticks: int) -> tuple[int, list[CodeMapping]]:
         """Return which look at a process's mappings this is, and the mappings by address.
@@ -190,6 +191,42 @@ class Reader:
         answer, _ = self._ask(pid, ["supports", pid])
         return bool(answer.get("supports")), str(answer.get("why", ""))[:200]
 
+    def supports_all(self, pids: Sequence[int]) -> list[bool | None]:
+        """Tell the same of several: all are asked before the first answer is waited for.
+
+        Args:
+            pids: so many that the child's answers find room in a socket, SUPPORTS_AT_ONCE.
+
+        Returns:
+            For each whether its functions have names, None where that cannot be told. Shorter where
+            the child was lost: at the process that comes next.
+
+        Raises:
+            ChildLost: it cannot be started.
+        """
+        told: list[bool | None] = []
+        may = [not self._left_behind.obstacle(self._left_behind.behind(pid)) for pid in pids]
+        if any(may):
+            self.start()
+        try:
+            for pid in (pid for pid, asked in zip(pids, may, strict=True) if asked):
+                self._about = pid
+                self._say(["supports", pid])
+            for pid, asked in zip(pids, may, strict=True):
+                self._about = pid
+                told.append(self._heard_support() if asked else None)
+        except ChildLost:
+            pass
+        return told
+
+    def _heard_support(self) -> bool | None:
+        try:
+            return bool(self._hear(["supports", self._about])[0].get("supports"))
+        except ChildLost:
+            raise
+        except ReadError:
+            return None
+
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None
@@ -215,9 +252,33 @@ class Reader:
         if why := self._left_behind.obstacle(self._left_behind.behind(pid)):
             raise ReadError(why)
         self._about = pid
-        peer = self._socket or self._start()
+        self.start()
+        self._say(words, text)
+        return self._hear(words)
+
+    def _say(self, words: list[Any], text: bytes = b"") -> None:
+        """Send a question.
+
+        Raises:
+            ChildLost: the child takes nothing, or is gone.
+        """
+        if self._socket is None:
+            raise ChildLost("there is none")
         try:
-            send(peer, words, text)
+            send(self._socket, words, text)
+        except OSError as error:
+            raise self._lost(f"it ended at {words}: {error}") from error
+
+    def _hear(self, words: list[Any]) -> tuple[dict[str, Any], bytes]:
+        """Wait for the next answer.
+
+        Raises:
+            ReadError: see there.
+        """
+        peer = self._socket
+        if peer is None:
+            raise ChildLost("there is none")
+        try:
             self._wait(peer)
             answer, found = receive(peer)
         except TimeoutError as error:
@@ -292,6 +353,5 @@ class Reader:
             if kernel >= 0:
                 os.close(kernel)
         ours.settimeout(self._answer_s)
-        self._socket = ours
         self.started += 1
         return ours

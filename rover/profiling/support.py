@@ -12,10 +12,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rover.binaries.reader import ChildLost, Reader, ReadError
+from rover.binaries.reader import SUPPORTS_AT_ONCE, ChildLost, Reader
 from rover.foreign.blame import whole_blame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rover.model import Process
 
 log = logging.getLogger("rover.profiling")
@@ -58,43 +60,65 @@ class Supports:
         self._closed = False
         self._watch: threading.Timer | None = None
 
-    def supports_profiling(self, process: Process) -> bool:
-        """Tell whether stacks of a process would have names.
+    def supports_profiling(self, processes: Sequence[Process]) -> list[bool]:
+        """Tell of each whether its stacks would have names.
 
-        Waits for the child, which is started at the first question, for a second at most.
+        Waits for the child, which is started at the first question: for a second at most for each
+        user that holds it up.
         """
         if not self._active:
-            return False
+            return [False] * len(processes)
         with self._lock:
-            now, place = time.monotonic(), (process.mount_namespace, process.exe)
-            if now - self._known_from >= KEPT_S or len(self._known) >= MAX_KEPT:
-                self._known, self._known_from = {}, now
-            if place in self._known:
-                return self._known[place]
-            who = whole_blame(process.pid, process.uid, process.mount_namespace).key
-            if self._is_left_out(who, now):
-                return True
-            self._asked_at = now
-            if self._watch is None and not self._closed:
-                self._watch_idling(IDLE_S)
-            try:
-                told = self._reader.supports(process.pid)[0]
-            except ChildLost as error:
-                self._failures.append((time.monotonic(), who))
-                log.warning(
-                    "process %d is told to be one that can be profiled, for its executable "
-                    "cannot be read: %s",
-                    process.pid,
-                    error,
-                )
-                return True
-            except ReadError:
-                return True
-            if process.exe:
-                self._known[place] = told
-            return told
+            if time.monotonic() - self._known_from >= KEPT_S or len(self._known) >= MAX_KEPT:
+                self._known, self._known_from = {}, time.monotonic()
+            told = [self._known.get(_place(each)) for each in processes]
+            alike: dict[object, list[int]] = {}
+            for at, process in enumerate(processes):
+                if told[at] is None:
+                    alike.setdefault(_place(process) if process.exe else at, []).append(at)
+            for group, supported in self._asked(processes, list(alike.values())):
+                for at in group:
+                    told[at] = supported
+                first = processes[group[0]]
+                if supported is not None and first.exe:
+                    self._known[_place(first)] = supported
+            return [each is not False for each in told]
 
-    def _is_left_out(self, who: tuple[str, int], now: float) -> bool:
+    def _asked(
+        self, processes: Sequence[Process], groups: list[list[int]]
+    ) -> Iterator[tuple[list[int], bool | None]]:
+        """Ask for one of each group, and give what was told; None where nothing was."""
+        while groups := [each for each in groups if not self._is_left_out(processes[each[0]])]:
+            some, groups = groups[:SUPPORTS_AT_ONCE], groups[SUPPORTS_AT_ONCE:]
+            told = self._ask([processes[each[0]] for each in some])
+            yield from zip(some, told, strict=False)
+            groups = some[len(told) :] + groups
+
+    def _ask(self, processes: list[Process]) -> list[bool | None]:
+        """Ask for some, and give what was told, up to one that has held the child up."""
+        self._asked_at = time.monotonic()
+        if self._watch is None and not self._closed:
+            self._watch_idling(IDLE_S)
+        try:
+            told = self._reader.supports_all([each.pid for each in processes])
+        except ChildLost as error:
+            log.warning("processes are told to be such as can be profiled: %s", error)
+            return [None] * len(processes)
+        if len(told) < len(processes):
+            process = processes[len(told)]
+            self._failures.append((time.monotonic(), _who(process)))
+            log.warning(
+                "process %d is told to be one that can be profiled, for its executable cannot be "
+                "read: it held up the child that reads",
+                process.pid,
+            )
+            told.append(None)
+        return told
+
+    def _is_left_out(self, process: Process) -> bool:
+        if not self._failures:
+            return False
+        now, who = time.monotonic(), _who(process)
         self._failures = [each for each in self._failures if now - each[0] < KEPT_S]
         of_one = sum(each == who for _, each in self._failures)
         return of_one >= MAX_OF_ONE or len(self._failures) >= MAX_FAILURES
@@ -124,3 +148,11 @@ class Supports:
                 self._watch_idling(left)
             else:
                 self._reader.close()
+
+
+def _place(process: Process) -> tuple[int, str]:
+    return process.mount_namespace, process.exe
+
+
+def _who(process: Process) -> tuple[str, int]:
+    return whole_blame(process.pid, process.uid, process.mount_namespace).key

@@ -31,6 +31,8 @@ LEAST_UNITS: Final = 1_000
 MOST_REFUSED_ALONE: Final = 64
 """So many items refused one by one and none accepted: then it is not the items."""
 NAMED_AT_ONCE: Final = 10
+LOOKED_AT_ONCE: Final = 64
+"""Entities whose processes are looked at together."""
 """Entities set aside together that are named each in the log."""
 MOST_LAYERS_WARNED: Final = 100
 
@@ -112,9 +114,13 @@ class Exchange:
         """
         self._warn_of_layers({entry.report.entity.layer for entry in entries})
         framed = self._framed(
-            entries,
+            self._looked_at(entries),
             lambda entry: messages.announcement(
-                entry.report, self.host_ip, self._units, supported=self._supported(entry)
+                entry.report,
+                self.host_ip,
+                self._units,
+                # a defect does not hide the entity
+                supported=entry.supported is not False,
             ),
             beat,
         )
@@ -152,11 +158,19 @@ class Exchange:
                 why = frame.what if isinstance(frame, Defect) else frame
                 self._set_aside([entry], plain(f"fits into no message: {why}"), beat)
 
-    def _supported(self, entry: Entry) -> bool:
-        """Tell whether an entity's process can be profiled; a defect does not hide the entity."""
-        about = f"pid={entry.report.process.pid}"
-        supported = self._guard.one("profiling support", about, self._roster.supported, entry)
-        return True if isinstance(supported, Defect) else supported
+    def _looked_at(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        """Look whether entities' processes can be profiled, some at once, and give all."""
+        for first in range(0, len(entries), LOOKED_AT_ONCE):
+            some = entries[first : first + LOOKED_AT_ONCE]
+            if self._fails_to_look(some):
+                for entry in some:  # it is one of them: the others have their answer
+                    self._fails_to_look([entry])
+            yield from some
+
+    def _fails_to_look(self, entries: Sequence[Entry]) -> bool:
+        about = f"pid={entries[0].report.process.pid} of={len(entries)}"
+        done = self._guard.one("profiling support", about, self._roster.look, entries)
+        return isinstance(done, Defect)
 
     def _delivered(
         self, call: Call, framed: Iterable[Framed], beat: int, *, trial: bool

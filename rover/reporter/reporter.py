@@ -12,15 +12,16 @@ from rover.guard import Defect, Guard
 from rover.reporter.channel import GrpcDialer
 from rover.reporter.outbox import Outbox
 from rover.reporter.pacing import Pacing
-from rover.reporter.roster import Roster
+from rover.reporter.roster import Roster, supports_none
 from rover.reporter.session import Rest, Session
 from rover.reporter.state import ReporterState, SessionState, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
 
     from rover.config.settings import BackendSettings, DiscoverySettings
-    from rover.model import Changes, Entity, EntityKey, Process
+    from rover.model import Changes, Entity, EntityKey
+    from rover.reporter.roster import Supports
     from rover.reporter.state import EntityState
 
 log = logging.getLogger("rover.reporter")
@@ -43,8 +44,8 @@ class Reporter:
         host_ip: What to tell as the host's address; empty to take that of the interface which
             leads to the backend.
         guard: Runs each step, so that a defect does not end the beats of all entities.
-        supports: Tells whether a process can be profiled, or raises RoverError; called by the
-            reporter's thread.
+        supports: Tells of each process whether it can be profiled, or raises RoverError; called by
+            the reporter's thread.
 
     Raises:
         BackendError: The address, a certificate or the token cannot be used.
@@ -59,7 +60,7 @@ class Reporter:
         host_ip: str = "",
         guard: Guard | None = None,
         *,
-        supports: Callable[[Process], bool] = lambda _process: False,
+        supports: Supports = supports_none,
     ) -> None:
         pacing = Pacing(
             discovery.heartbeat_period,

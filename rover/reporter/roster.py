@@ -10,14 +10,21 @@ from rover.errors import RoverError
 from rover.reporter import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from rover.model import EntityKey, Process, Report
+
+    Supports = Callable[[Sequence[Process]], Sequence[bool]]
 
 HASH_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
 TRIES_UNANSWERED: Final = 10
 """Reports of an entity that bring no answer for it, before it waits for the next full report."""
+
+
+def supports_none(processes: Sequence[Process]) -> list[bool]:
+    """Say of each that it cannot be profiled."""
+    return [False] * len(processes)
 
 
 def kept_form(process_id: str) -> bytes | str:
@@ -75,7 +82,7 @@ class Entry:
     def beat_frame(self) -> bytes:
         """Give the item of a beat, the same bytes until the entity changes."""
         if not self.beat:
-            self.beat = messages.beat(self.report.entity, supported=bool(self.supported))
+            self.beat = messages.beat(self.report.entity, supported=self.supported is not False)
         return self.beat
 
 
@@ -83,10 +90,10 @@ class Roster:
     """All live entities by key; of one thread.
 
     Args:
-        supports: Tells whether a process can be profiled.
+        supports: Tells of each process whether it can be profiled.
     """
 
-    def __init__(self, supports: Callable[[Process], bool] = lambda _process: False) -> None:
+    def __init__(self, supports: Supports = supports_none) -> None:
         self._supports = supports
         self.entries: dict[EntityKey, Entry] = {}
         self.due: dict[EntityKey, None] = {}
@@ -101,19 +108,21 @@ class Roster:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def supported(self, entry: Entry) -> bool:
-        """Tell whether an entity's process can be profiled; it is looked at once a report.
+    def look(self, entries: Iterable[Entry]) -> None:
+        """Look which of these entities' processes can be profiled, once a report.
 
-        Where that fails it is said to be: the server takes the first word for ever, and a task in
-        vain costs less than one that nobody can ever set.
+        Where that fails they are said to be: the server takes the first word for ever, and a task
+        in vain costs less than one that nobody can ever set.
         """
-        if entry.supported is None:
-            try:
-                entry.supported = self._supports(entry.report.process)
-            except RoverError:
-                entry.supported = True
-            entry.beat = b""
-        return entry.supported
+        new = [entry for entry in entries if entry.supported is None]
+        if not new:
+            return
+        try:
+            told = self._supports([entry.report.process for entry in new])
+        except RoverError:
+            told = [True] * len(new)
+        for entry, supported in zip(new, told, strict=True):
+            entry.supported, entry.beat = supported, b""
 
     def put(self, report: Report) -> None:
         """Take in a new entity, or other facts about a known one."""

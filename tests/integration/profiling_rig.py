@@ -80,7 +80,9 @@ class Rig:
         self.silent = False
         self.guard = Guard()
         core = BackendSettings(addr=backend.address, **{"check_period": 0.1, "timeout": 2, **more})
-        self.reporter = Reporter(core, HURRY, AGENT, supports=lambda _process: True)
+        self.reporter = Reporter(
+            core, HURRY, AGENT, supports=lambda processes: [True] * len(processes)
+        )
         self.profiler = Profiler(
             settings,
             AGENT,

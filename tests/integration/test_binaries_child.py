@@ -277,8 +277,7 @@ def test_executables_are_judged_by_what_they_are(tmp_path: Path, reader: Reader)
 def test_what_cannot_be_read_is_told_to_be_supported(sleeper: int):
     judge = Supports()
     try:
-        assert judge.supports_profiling(process(2**22 - 1))
-        assert judge.supports_profiling(process(sleeper))
+        assert judge.supports_profiling([process(2**22 - 1), process(sleeper)]) == [True, True]
     finally:
         judge.close()
 
@@ -286,5 +285,5 @@ def test_what_cannot_be_read_is_told_to_be_supported(sleeper: int):
 def test_a_question_with_a_defect_is_answered(reader: Reader, sleeper: int):
     reader.look(sleeper, start_ticks(sleeper))
     with pytest.raises(ReadError):
-        reader._ask(["no such question"])
+        reader._ask(0, ["no such question"])
     assert reader.started == 1

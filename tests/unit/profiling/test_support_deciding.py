@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from rover.binaries.reader import ChildLost
 from rover.model import Process, ProcessKey
 from rover.profiling import support
 from rover.profiling.support import MAX_FAILURES, Supports
@@ -17,11 +18,14 @@ class Held:
         self.by = by
         self.asked: list[int] = []
 
-    def supports(self, pid: int) -> tuple[bool, str]:
-        self.asked.append(pid)
-        if pid in self.by:
-            raise ChildLost("it was held up")
-        return False, "it is stripped"
+    def supports_all(self, pids: list[int]) -> list[bool | None]:
+        told: list[bool | None] = []
+        for pid in pids:
+            self.asked.append(pid)
+            if pid in self.by:
+                break
+            told.append(False)
+        return told
 
     def close(self) -> None:
         pass
@@ -43,9 +47,9 @@ def of(pid: int, uid: int, namespace: int = 1) -> Process:
 def test_one_user_holds_the_child_up_once_and_others_are_read():
     child = Held({1, 2, 3})
     supports = Supports(child)
-    assert [supports.supports_profiling(of(pid, 1000)) for pid in (1, 2, 3)] == [True] * 3
+    assert supports.supports_profiling([of(pid, 1000) for pid in (1, 2, 3)]) == [True] * 3
     assert child.asked == [1]
-    assert not supports.supports_profiling(of(4, 1001))
+    assert not supports.supports_profiling([of(4, 1001)])[0]
     supports.close()
 
 
@@ -53,9 +57,9 @@ def test_one_user_holds_the_child_up_once_and_others_are_read():
 def test_of_root_each_mount_namespace_stands_for_itself():
     child = Held({1})
     supports = Supports(child)
-    assert supports.supports_profiling(of(1, 0, namespace=5))
-    assert supports.supports_profiling(of(2, 0, namespace=5))
-    assert not supports.supports_profiling(of(3, 0, namespace=6))
+    assert supports.supports_profiling([of(1, 0, namespace=5)])[0]
+    assert supports.supports_profiling([of(2, 0, namespace=5)])[0]
+    assert not supports.supports_profiling([of(3, 0, namespace=6)])[0]
     assert child.asked == [1, 3]
     supports.close()
 
@@ -64,9 +68,24 @@ def test_after_many_users_nobody_is_asked_for_a_while(clock):
     child = Held(set(range(MAX_FAILURES)))
     supports = Supports(child)
     for pid in range(MAX_FAILURES):
-        supports.supports_profiling(of(pid, 1000 + pid))
-    assert supports.supports_profiling(of(99, 99))
+        supports.supports_profiling([of(pid, 1000 + pid)])
+    assert supports.supports_profiling([of(99, 99)])[0]
     assert 99 not in child.asked
     clock[0] += support.KEPT_S
-    assert not supports.supports_profiling(of(99, 99))
+    assert not supports.supports_profiling([of(99, 99)])[0]
+    supports.close()
+
+
+@pytest.mark.usefixtures("clock")
+def test_of_many_at_once_each_has_its_own_answer_and_one_file_is_read_once():
+    child = Held({3, 70})
+    supports = Supports(child)
+    processes = [of(pid, 1000 + pid) for pid in range(1, 101)]
+    again = [replace(each, key=ProcessKey(500 + each.pid, 1)) for each in processes]
+    told = supports.supports_profiling([*processes, *again])
+    assert [pid for pid, yes in enumerate(told[:100], 1) if yes] == [3, 70]
+    assert told[100:] == told[:100]
+    assert child.asked == [*range(1, 101)]
+    assert supports.supports_profiling(again[:2]) == [False, False]
+    assert len(child.asked) == 100
     supports.close()

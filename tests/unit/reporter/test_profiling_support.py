@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from reports import Rig, report
 
 from rover.errors import RoverError
@@ -13,9 +12,9 @@ def rig_with(supports):
     rig = Rig()
     rig.asked = []
 
-    def asking(process):
-        rig.asked.append(process.pid)
-        return supports(process)
+    def asking(processes):
+        rig.asked += [process.pid for process in processes]
+        return [supports(process) for process in processes]
 
     rig.roster._supports = asking
     return rig
@@ -51,10 +50,9 @@ def test_another_leader_is_looked_at_again():
     assert rig.asked == [11, 12]
 
 
-@pytest.mark.parametrize("error", [RoverError("no answer"), RecursionError("a defect")])
-def test_where_it_cannot_be_known_it_is_said_to_be_so(error):
+def test_where_it_cannot_be_known_it_is_said_to_be_so():
     def fails(_process):
-        raise error
+        raise RoverError("no answer")
 
     rig = rig_with(fails)
     rig.start(report(1, pid=11))
@@ -63,12 +61,23 @@ def test_where_it_cannot_be_known_it_is_said_to_be_so(error):
     assert rig.visible() == {11}
 
 
+def test_a_defect_that_one_process_brings_out_is_its_own():
+    def fails(process):
+        if process.pid == 12:
+            raise RecursionError
+        return False
+
+    rig = rig_with(fails)
+    rig.start(*(report(number, pid=10 + number) for number in range(1, 6)))
+    rig.run(60)
+    assert told(rig) == {11: False, 12: True, 13: False, 14: False, 15: False}
+    rows = {row.pid: row.properties for row in rig.state.snapshot().processes}
+    assert rows[12]["support_ebpf_profiling"] == "true"
+
+
 def test_an_agent_that_cannot_profile_says_no():
-    assert Roster().supported(_entry()) is False
-
-
-def _entry():
     roster = Roster()
     roster.put(report(1))
     (entry,) = roster.entries.values()
-    return entry
+    roster.look([entry])
+    assert entry.supported is False
