@@ -36,6 +36,10 @@ class LeftBehind:
         self._known: dict[int, Blame] = {}
         self._blames = Blames()
 
+    def __bool__(self) -> bool:
+        """Whether there may be any."""
+        return bool(self._children)
+
     def behind(self, pid: int) -> Blame | None:
         """Say who stands behind reads of a process, None for pid 0, which is the kernel.
 

@@ -205,7 +205,7 @@ class Reader:
             ChildLost: it cannot be started.
         """
         told: list[bool | None] = []
-        may = [not self._left_behind.obstacle(self._left_behind.behind(pid)) for pid in pids]
+        may = [not self._obstacle(pid) for pid in pids]
         if any(may):
             self.start()
         try:
@@ -249,12 +249,20 @@ class Reader:
         Raises:
             ReadError: see there.
         """
-        if why := self._left_behind.obstacle(self._left_behind.behind(pid)):
+        # found out now, for the process may end before its read does
+        blame = self._left_behind.behind(pid)
+        if why := self._left_behind.obstacle(blame):
             raise ReadError(why)
         self._about = pid
         self.start()
         self._say(words, text)
         return self._hear(words)
+
+    def _obstacle(self, pid: int) -> str:
+        """Say why a process is not to be read now; costs nothing while no child hangs."""
+        if not self._left_behind:
+            return ""
+        return self._left_behind.obstacle(self._left_behind.behind(pid))
 
     def _say(self, words: list[Any], text: bytes = b"") -> None:
         """Send a question.
