@@ -18,6 +18,7 @@ from bench.rig.figures import Figures
 from bench.rig.options import options
 from bench.rig.starts import cpu_of_a_life
 from rover.backend import EmbeddedBackend
+from rover.discovery.revisits import AGES
 
 SIZES = (100, 1_000, 10_000)
 WINDOW = 20.0
@@ -62,6 +63,7 @@ def cpu_of_polling() -> float:
 
 def measure(figures: Figures, size: int) -> float:
     with sleepers.running(size) as group:
+        time.sleep(AGES[-1])  # as most on a host, they are not looked at again as young ones
         with EmbeddedBackend() as server:
             began = time.monotonic()
             with agent.running(server) as pid:

@@ -135,7 +135,7 @@ class Exchange:
         Raises:
             CallError: For every failure that is no item's fault; what was accepted is noted.
         """
-        framed = self._framed(entries, Entry.beat_frame, beat)
+        framed = self._beats(entries, beat)
         for part in self._delivered(Call.BEAT, framed, beat, trial=trial):
             pardoned = [item.entry for item in part.items if item.entry.refusal]
             self._roster.beaten(item.entry for item in part.items)
@@ -157,6 +157,14 @@ class Exchange:
             else:
                 why = frame.what if isinstance(frame, Defect) else frame
                 self._set_aside([entry], plain(f"fits into no message: {why}"), beat)
+
+    def _beats(self, entries: Iterable[Entry], beat: int) -> Iterator[Framed]:
+        """Give the items of a beat: those that are there already, and those that are made now."""
+        for entry in entries:
+            if entry.beat:
+                yield Framed(entry, entry.beat)
+            else:
+                yield from self._framed((entry,), Entry.beat_frame, beat)
 
     def _looked_at(self, entries: Sequence[Entry]) -> Iterator[Entry]:
         """Look whether entities' processes can be profiled, some at once, and give all."""
