@@ -27,12 +27,11 @@ class Aside:
         self._name = name
         self._thread = threading.Thread()
 
-    def do(self, work: Callable[[], object], patience: float = PATIENCE_S) -> bool:
+    def do(self, work: Callable[[], object]) -> bool:
         """Have it done, unless the time before still lasts.
 
         Args:
             work: leaves what it found where its owner looks for it.
-            patience: seconds that it is waited for.
 
         Returns:
             Whether it was begun now and is not done in time.
@@ -45,5 +44,5 @@ class Aside:
         except RuntimeError:  # no more threads are to be had now
             return False
         self._thread = thread
-        thread.join(patience)
+        thread.join(PATIENCE_S)
         return thread.is_alive()

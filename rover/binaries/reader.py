@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 from array import array
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rover.binaries.left_behind import LeftBehind
 from rover.binaries.wire import ADDRESSES_AT_ONCE, ROWS_AT_ONCE, WireError, receive, send
+from rover.foreign.blame import blame_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from rover.foreign.blame import Blame
 
 log = logging.getLogger("rover.binaries")
 
@@ -32,6 +36,9 @@ HURRIED_S: Final = 1.5
 STEP_S: Final = 0.1
 """Between two looks whether the agent ends."""
 SUPPORTS_AT_ONCE: Final = 64
+"""Processes: questions and answers find room in a socket."""
+MAX_KNOWN: Final = 1_024
+"""Processes of which it is known who stands behind their reads."""
 MAX_ROWS: Final = 700_000
 MAX_MAPPINGS: Final = 512
 KALLSYMS: Final = "/proc/kallsyms"
@@ -49,8 +56,21 @@ class GoneError(ReadError):
     """The process has ended."""
 
 
+class HeldUpError(ReadError):
+    """It is not tried now: children hang in what they read."""
+
+
 class ChildLost(ReadError):  # noqa: N818  a state, told by its name
     """The child has ended or was ended; a new one knows nothing of what the former was asked."""
+
+
+class Supported(NamedTuple):
+    """What the child told of processes, in their order."""
+
+    told: list[bool | None]
+    """Whether each one's functions have names; None where that cannot be told."""
+    held_up: bool
+    """Whether the child was lost at the one that comes next."""
 
 
 class CodeMapping(NamedTuple):
@@ -88,9 +108,13 @@ class Reader:
         self._answer_s = answer_s
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._left_behind = LeftBehind(proc)
-        self._about = 0
-        """The process that was asked for last; 0: the kernel."""
+        self._left_behind = LeftBehind()
+        self._whose: dict[int, tuple[int, Blame]] = {}
+        """By pid, with its start: who stands behind reads of those that were looked at."""
+        self._behind: Blame | None = None
+        """Who stands behind what the child is at; None: nobody but the kernel."""
+        self._until = float("inf")
+        """When answers are waited for no longer; time.monotonic()."""
         self.started = 0
         """Children started so far; indices of images hold for one child."""
 
@@ -106,6 +130,8 @@ class Reader:
             ReadError: see there.
         """
         if self._socket is None:
+            if why := self._left_behind.obstacle(None):
+                raise HeldUpError(why)
             self._socket = self._start()
 
     def look(self, pid: int, ticks: int) -> tuple[int, list[CodeMapping]]:
@@ -114,7 +140,7 @@ class Reader:
         Raises:
             ReadError: see there.
         """
-        answer, _ = self._ask(pid, ["look", pid, ticks])
+        answer, _ = self._ask(self._blame(pid, ticks), ["look", pid, ticks])
         try:
             found = [CodeMapping(*map(int, each)) for each in answer["mappings"]]
             generation = int(answer["generation"])
@@ -128,7 +154,7 @@ class Reader:
         Raises:
             ReadError: see there.
         """
-        self._ask(pid, ["prepare", pid, ticks])
+        self._ask(self._blame(pid, ticks), ["prepare", pid, ticks])
 
     def rows(self, image: int) -> tuple[int, Iterator[bytes]]:
         """Return how many rows an image has, and the rows, 8 bytes each, in parts.
@@ -149,7 +175,7 @@ class Reader:
         return total, parts()
 
     def _some_rows(self, image: int, first: int) -> tuple[int, bytes]:
-        answer, text = self._ask(self._about, ["rows", image, first])
+        answer, text = self._ask(self._behind, ["rows", image, first])
         try:
             total = int(answer["total"])
         except (KeyError, TypeError, ValueError) as error:
@@ -168,7 +194,7 @@ class Reader:
         named: list[str] = []
         for first in range(0, len(addresses), ADDRESSES_AT_ONCE):
             part = array("Q", addresses[first : first + ADDRESSES_AT_ONCE])
-            _, text = self._ask(pid, words, part.tobytes())
+            _, text = self._ask(self._blame(pid), words, part.tobytes())
             found = text.decode("utf-8", "replace").split("\0")
             if len(found) != len(part):
                 raise self._lost("other names than were asked for")
@@ -179,53 +205,50 @@ class Reader:
         """Have the child forget a process; it closes the files that no other has."""
         if self._child:
             with contextlib.suppress(ReadError):
-                self._ask(pid, ["forget", pid])
-        self._left_behind.forget(pid)
+                self._ask(self._blame(pid), ["forget", pid])
+        self._whose.pop(pid, None)
 
-    def supports(self, pid: int) -> tuple[bool, str]:
-        """Tell whether a process's functions have names, and why.
+    def supports(self, whom: Sequence[Blame], within: float) -> Supported:
+        """Tell whether processes' functions have names, as far as the child is not lost.
 
-        Raises:
-            ReadError: see there.
-        """
-        answer, _ = self._ask(pid, ["supports", pid])
-        return bool(answer.get("supports")), str(answer.get("why", ""))[:200]
-
-    def supports_all(self, pids: Sequence[int]) -> list[bool | None]:
-        """Tell the same of several: all are asked before the first answer is waited for.
+        All are asked before the first answer is waited for.
 
         Args:
-            pids: so many that the child's answers find room in a socket, SUPPORTS_AT_ONCE.
-
-        Returns:
-            For each whether its functions have names, None where that cannot be told. Shorter where
-            the child was lost: at the process that comes next.
+            whom: the processes, SUPPORTS_AT_ONCE at most.
+            within: seconds for all of them together.
 
         Raises:
-            ChildLost: it cannot be started.
+            ChildLost: it cannot be started, or is lost before it reads of any.
         """
-        told: list[bool | None] = []
-        may = [not self._obstacle(pid) for pid in pids]
-        if any(may):
-            self.start()
+        self.start()
+        found: list[bool | None] = []
+        asked = [not self._left_behind.obstacle(each) for each in whom]
+        self._until = time.monotonic() + within
         try:
-            for pid in (pid for pid, asked in zip(pids, may, strict=True) if asked):
-                self._about = pid
-                self._say(["supports", pid])
-            for pid, asked in zip(pids, may, strict=True):
-                self._about = pid
-                told.append(self._heard_support() if asked else None)
-        except ChildLost:
-            pass
-        return told
+            for blame in compress(whom, asked):
+                self._say(["supports", blame.pid])
+            for blame, is_asked in zip(whom, asked, strict=True):
+                self._behind = blame
+                try:
+                    found.append(self._hear_support(blame.pid) if is_asked else None)
+                except ChildLost:
+                    return Supported(found, held_up=True)
+        except BaseException:
+            self.close()  # what is still to be heard would be taken for other answers
+            raise
+        finally:
+            self._until = float("inf")
+        return Supported(found, held_up=False)
 
-    def _heard_support(self) -> bool | None:
+    def _hear_support(self, pid: int) -> bool | None:
         try:
-            return bool(self._hear(["supports", self._about])[0].get("supports"))
+            answer, _ = self._hear(["supports", pid])
         except ChildLost:
             raise
         except ReadError:
             return None
+        supports = answer.get("supports")
+        return supports if isinstance(supports, bool) else None
 
     def close(self) -> None:
         """End the child."""
@@ -239,30 +262,40 @@ class Reader:
                 child.wait(0.5)
             except subprocess.TimeoutExpired:
                 # the kernel holds it; what is left is to take its exit status, some day
-                self._left_behind.add(child.pid, self._left_behind.behind(self._about))
+                self._left_behind.add(child.pid, self._behind)
                 child.returncode = 0
-        self._left_behind.forget_all()
+        self._whose.clear()
 
-    def _ask(self, pid: int, words: list[Any], text: bytes = b"") -> tuple[dict[str, Any], bytes]:
-        """Ask on account of a process, or of none (0); return the answer, and bytes with it.
+    def _blame(self, pid: int, ticks: int = 0) -> Blame | None:
+        """Say who stands behind reads of a process; None for pid 0, which is the kernel.
+
+        What was found when it was looked at first is kept: it may end before its read does.
+        """
+        if not pid:
+            return None
+        known_ticks, blame = self._whose.get(pid, (0, None))
+        if blame is None or ticks not in {0, known_ticks}:
+            blame = blame_of(pid, self._proc)
+            if ticks:
+                if len(self._whose) >= MAX_KNOWN:
+                    self._whose.clear()
+                self._whose[pid] = ticks, blame
+        return blame
+
+    def _ask(
+        self, behind: Blame | None, words: list[Any], text: bytes = b""
+    ) -> tuple[dict[str, Any], bytes]:
+        """Ask on somebody's account; return the answer, and bytes with it.
 
         Raises:
             ReadError: see there.
         """
-        # found out now, for the process may end before its read does
-        blame = self._left_behind.behind(pid)
-        if why := self._left_behind.obstacle(blame):
-            raise ReadError(why)
-        self._about = pid
+        if why := self._left_behind.obstacle(behind):
+            raise HeldUpError(why)
+        self._behind = behind
         self.start()
         self._say(words, text)
         return self._hear(words)
-
-    def _obstacle(self, pid: int) -> str:
-        """Say why a process is not to be read now; costs nothing while no child hangs."""
-        if not self._left_behind:
-            return ""
-        return self._left_behind.obstacle(self._left_behind.behind(pid))
 
     def _say(self, words: list[Any], text: bytes = b"") -> None:
         """Send a question.
@@ -293,6 +326,8 @@ class Reader:
             raise self._lost(f"it was held up, or takes too long, at {words}") from error
         except (WireError, OSError) as error:
             raise self._lost(f"it ended at {words}: {error}") from error
+        except (RecursionError, MemoryError) as error:
+            raise self._lost(f"no answer: {error!r}") from error
         if not isinstance(answer, dict):
             raise self._lost("no answer")
         if "gone" in answer:
@@ -313,7 +348,7 @@ class Reader:
         step = min(STEP_S, self._answer_s)
         while not poll.poll(step * 1000):
             now = time.monotonic()
-            if now - began > (HURRIED_S if self._hurried() else BUSY_S):
+            if now > self._until or now - began > (HURRIED_S if self._hurried() else BUSY_S):
                 raise TimeoutError
             if now - looked > self._answer_s:
                 looked = now

@@ -1,7 +1,8 @@
 """Standard error as the log's way out: whoever takes the text holds nobody up who writes it.
 
-A pipe whose reader has stopped, a journal that hangs and a terminal at Ctrl-S take nothing, and a
-write would wait for them without end, with every thread that has something to say behind it.
+A pipe whose reader has stopped, a journal that hangs, a terminal at Ctrl-S or behind a connection
+that is gone take nothing, and a write would wait for them without end, with every thread that has
+something to say behind it.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ from __future__ import annotations
 import io
 import os
 import select
+import socket
+import stat
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO
+
+from rover.waiting import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE_S: Final = 0.2
-"""Seconds that are waited when it takes nothing; until it does again, no more are."""
-AT_ONCE: Final = select.PIPE_BUF
-"""Bytes that do not block where the kernel says that there is room for any."""
+MOST_HELD: Final = 1_000
+"""Texts that wait for whoever draws."""
 
 
 class Outlet(io.TextIOBase, TextIO):
     """Writes to a descriptor what it takes, and counts the lines that it does not.
 
-    One thread at a time.
+    It is waited for as `rover.waiting` says. One thread at a time.
     """
 
     def __init__(self, stream: TextIO, lost: Callable[[int], str]) -> None:
@@ -33,49 +38,112 @@ class Outlet(io.TextIOBase, TextIO):
             stream: has a descriptor, and says how text is encoded.
             lost: says that so many lines were not taken, in a line without its end; written when
                 some are again.
+
+        Raises:
+            OSError: the stream is none of the system's.
         """
-        self._descriptor = stream.fileno()
         self._encoding = stream.encoding
-        self._stream: TextIO | None = None
+        self._put, self._descriptor, self._shut = _way_to(stream.fileno())
         self._say_lost = lost
         self._lost = 0
-        self._is_stuck = False
         self._is_broken_off = False
         """A part of a line was taken."""
+        self._budget = Budget(time.monotonic())
+        self._held: list[str] | None = None
 
-    def lead_through(self, stream: TextIO | None) -> None:
-        """Write by another stream that leads to the same descriptor; None: by itself again."""
-        self._stream = stream
+    def hold(self) -> None:
+        """Keep what is written from now on for `held`: somebody draws on what it leads to."""
+        self._held = self._held or []
+
+    def held(self) -> str:
+        """Give what was kept."""
+        texts = self._held or []
+        taken = texts[:]
+        del texts[: len(taken)]
+        return "".join(taken)
+
+    def release(self) -> None:
+        """Write again, what is kept first."""
+        rest, self._held = self.held(), None
+        if rest:
+            self.write(rest)
 
     def write(self, text: str, /) -> int:
         """Write whole lines, or count them; return the number of characters."""
-        if not self._takes():
-            self._lost += text.count("\n")
+        held = self._held
+        if held is not None:
+            if len(held) < MOST_HELD:
+                held.append(text)
+            else:
+                self._lost += text.count("\n")
             return len(text)
         if self._lost:
-            broken, lost = self._is_broken_off, self._lost
-            self._is_broken_off, self._lost = False, 0
-            self._put("\n" * broken + self._say_lost(lost) + "\n")
-        self._put(text)
+            said = self._say_lost(self._lost) + "\n"
+            if not self._is_taken("\n" + said if self._is_broken_off else said):
+                self._lost += text.count("\n")
+                return len(text)
+            self._lost = 0
+        if not self._is_taken(text):
+            self._lost += text.count("\n")
         return len(text)
 
-    def _put(self, text: str) -> None:
-        if self._stream:
-            self._stream.write(text)
-            self._stream.flush()
-            return
-        rest = text.encode(self._encoding, "backslashreplace")
-        while rest:
-            if not self._takes():
-                self._lost += text.count("\n")
-                self._is_broken_off = True
-                return
-            rest = rest[os.write(self._descriptor, rest[:AT_ONCE]) :]
+    def close(self) -> None:
+        """Let go of the way out; the stream's own descriptor stays open."""
+        if not self.closed:
+            self._shut()
+        super().close()
 
-    def _takes(self) -> bool:
-        """Tell whether there is room; wait for it a while, once."""
+    def _is_taken(self, text: str) -> bool:
+        """Write a text; tell whether all of it was taken."""
+        rest = memoryview(text.encode(self._encoding, "backslashreplace"))
+        whole = len(rest)
+        while rest:
+            try:
+                rest = rest[self._put(rest) :]
+            except BlockingIOError:
+                if not self._waited():
+                    self._is_broken_off = self._is_broken_off or len(rest) < whole
+                    return False
+        self._is_broken_off = False
+        return True
+
+    def _waited(self) -> bool:
+        """Wait for room, within the budget; tell whether there is some."""
+        began = time.monotonic()
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
-        # an error or a hang-up is told by the write
-        self._is_stuck = not poll.poll(0 if self._is_stuck else PATIENCE_S * 1000)
-        return not self._is_stuck
+        milliseconds = int(self._budget.left(began) * 1000)
+        has_room = milliseconds > 0 and bool(poll.poll(milliseconds))
+        self._budget.spend(time.monotonic() - began)
+        return has_room
+
+
+def _way_to(
+    descriptor: int,
+) -> tuple[Callable[[memoryview], int], int, Callable[[], None]]:
+    """Find a way of the agent's own that does not wait; others that write there go on to.
+
+    Whether writes wait belongs to what was opened, which others share; a socket is told each time.
+    """
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISSOCK(kind):
+        peer = socket.socket(fileno=os.dup(descriptor))
+        return (lambda part: peer.send(part, socket.MSG_DONTWAIT)), peer.fileno(), peer.close
+    if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            own = os.open(f"/proc/self/fd/{descriptor}", flags)
+        except OSError:  # another user's, as after su
+            pass
+        else:
+            return (lambda part: os.write(own, part)), own, partial(os.close, own)
+    return partial(_put_where_there_is_room, descriptor), descriptor, lambda: None
+
+
+def _put_where_there_is_room(descriptor: int, part: memoryview) -> int:
+    """Write so much that a pipe takes it without waiting, where it takes anything."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if not poll.poll(0):
+        raise BlockingIOError
+    return os.write(descriptor, part[: select.PIPE_BUF])

@@ -93,9 +93,11 @@ def draw(news: Iterable[tuple[View, list[str]]], title: str, keys: Keys) -> None
             redirect_stderr=sys.stderr.isatty(),
             vertical_overflow="crop",
         ) as live,
-        _logs_above(),
+        _log_kept() as log,
     ):
         for view, _ in news:
+            if log and (lines := log.held()):
+                sys.stderr.write(lines)  # above the table
             width, height = console.size
             present, gone = view.counts()
             place.move(keys.pressed(), present, room(height) - room_below(height, gone))
@@ -116,20 +118,21 @@ def room_below(height: int, gone: int) -> int:
 
 
 @contextlib.contextmanager
-def _logs_above() -> Iterator[None]:
-    """Lead log lines that go to the terminal through the live table's own standard error."""
-    outlets = [
-        handler.stream
-        for handler in logging.getLogger(AGENTS_LOG).handlers
-        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, Outlet)
-    ]
-    for outlet in outlets:
-        outlet.lead_through(sys.stderr)
+def _log_kept() -> Iterator[Outlet | None]:
+    """Keep log lines that go to the terminal for whoever draws on it; None where none do."""
+    handlers = logging.getLogger(AGENTS_LOG).handlers
+    streams = [each.stream for each in handlers if isinstance(each, logging.StreamHandler)]
+    outlet = next((each for each in streams if isinstance(each, Outlet)), None)
+    if outlet is None or not sys.stderr.isatty():
+        yield None
+        return
+    outlet.hold()
     try:
-        yield
+        yield outlet
     finally:
-        for outlet in outlets:
-            outlet.lead_through(None)
+        rest = outlet.held()
+        outlet.release()
+        sys.stderr.write(rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,11 @@ class Blame(NamedTuple):
         """What may be left out on its account: itself, and all that `key` stands for."""
         return {self.key, ("pid", self.pid)}
 
+    @property
+    def is_of_host(self) -> bool:
+        """Whether it is the host's root's, of whose processes each stands for itself."""
+        return self.key[0] == "pid"
+
     def __str__(self) -> str:
         return f"pid {self.pid} of uid {self.uid}"
 
@@ -204,8 +209,8 @@ class Blames:
         until = max(self._strikes[key].until if key in self._strikes else 0.0 for key in keys)
         if blame.uid != _ROOT_UID:
             until = max(until, self._others_until)
-        is_of_host = blame.key[0] == "pid"
-        if any(map(self._holding.__contains__, keys)) or (self._last_place and not is_of_host):
+        is_last = self._last_place and not blame.is_of_host
+        if any(map(self._holding.__contains__, keys)) or is_last:
             until = max(until, now + FIRST_PAUSE_S)  # and again, for as long as it hangs
         return max(0.0, until - now)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from rover.binaries.reader import ChildLost, GoneError, Reader, ReadError
+from rover.binaries.reader import ChildLost, GoneError, HeldUpError, Reader, ReadError
 from rover.clock import host_ticks
 from rover.errors import ProbeError
 from rover.heap import give_back
@@ -342,6 +342,9 @@ class KernelSampler:
             except ChildLost as error:
                 log.warning("process %d is sampled no longer, for its code: %s", pid, error)
                 self._blame(pid, each.ticks)
+                self._end(loaded, pid, each)
+            except HeldUpError as error:
+                log.warning("process %d is sampled no longer: %s", pid, error)
                 self._end(loaded, pid, each)
             except ReadError as error:
                 log.warning("the code of process %d cannot be read again: %s", pid, error)

@@ -30,9 +30,9 @@ LEAST_UNITS: Final = 1_000
 """Properties are not cut below this, for whatever limit of the other side."""
 MOST_REFUSED_ALONE: Final = 64
 """So many items refused one by one and none accepted: then it is not the items."""
-NAMED_AT_ONCE: Final = 10
 LOOKED_AT_ONCE: Final = 64
 """Entities whose processes are looked at together."""
+NAMED_AT_ONCE: Final = 10
 """Entities set aside together that are named each in the log."""
 MOST_LAYERS_WARNED: Final = 100
 
@@ -176,7 +176,7 @@ class Exchange:
             yield from some
 
     def _fails_to_look(self, entries: Sequence[Entry]) -> bool:
-        about = f"pid={entries[0].report.process.pid} of={len(entries)}"
+        about = f"pid={entries[0].report.process.pid}" if len(entries) == 1 else "several"
         done = self._guard.one("profiling support", about, self._roster.look, entries)
         return isinstance(done, Defect)
 

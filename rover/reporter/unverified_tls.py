@@ -14,10 +14,10 @@ import ipaddress
 import os
 import socket
 import ssl
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, NamedTuple
 
-from rover.aside import Aside
 from rover.reporter.credentials import load_client
 from rover.reporter.failures import CallError, FailureKind, plain
 from rover.reporter.proxy import proxy_for
@@ -40,36 +40,52 @@ class ServerCertificate(NamedTuple):
 
 
 class Fetching:
-    """Fetches certificates, and waits for none longer than it may; for one thread."""
+    """Fetches certificates, and waits for none longer than a call may take; for one thread."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
-        self._aside = Aside("server-certificate")
+        self._begun: dict[Endpoint, Future[ServerCertificate]] = {}
 
     def fetch(self, endpoint: Endpoint, settings: BackendSettings) -> ServerCertificate:
-        """Have the server's certificate fetched within the time of a call.
+        """Have the server's certificate fetched, by a thread.
 
-        A socket's own timeout holds neither for the resolver nor for a server that says a byte now
-        and then, nor for the client's files.
+        A resolver, a file of the client's, and one address after the other may take longer than
+        the time of a call: what comes later is taken by the next that asks for this endpoint.
 
         Raises:
             CallError: as `fetch`, or it takes longer.
         """
-        found: Future[ServerCertificate] = Future()
-
-        def work() -> None:
+        found = self._begun.get(endpoint)
+        if found is None:
+            found = self._begun[endpoint] = Future()
+            thread = threading.Thread(
+                target=_fetch_for, args=(found, endpoint, settings), daemon=True, name="certificate"
+            )
             try:
-                found.set_result(fetch(endpoint, settings, settings.timeout))
-            except Exception as error:  # noqa: BLE001 - is raised again by whoever waits
-                found.set_exception(error)
-
-        self._aside.do(work, settings.timeout)
+                thread.start()
+            except RuntimeError as error:
+                del self._begun[endpoint]
+                raise CallError(
+                    FailureKind.AWAY, f"no thread to fetch the certificate of {endpoint}: {error}"
+                ) from error
+        wait((found,), settings.timeout)
         if not found.done():
             raise CallError(
                 FailureKind.AWAY,
-                f"no TLS certificate from {endpoint} within {settings.timeout:g} s",
+                f"no TLS certificate from {endpoint} within {settings.timeout:g} s; it is still "
+                "waited for",
             )
+        del self._begun[endpoint]
         return found.result()
+
+
+def _fetch_for(
+    found: Future[ServerCertificate], endpoint: Endpoint, settings: BackendSettings
+) -> None:
+    try:
+        found.set_result(fetch(endpoint, settings, settings.timeout))
+    except Exception as error:  # noqa: BLE001 - is raised again by whoever waits
+        found.set_exception(error)
 
 
 def fetch(endpoint: Endpoint, settings: BackendSettings, timeout: float) -> ServerCertificate:

@@ -163,11 +163,14 @@ def drain(pipe: int) -> str:
     return found.decode()
 
 
-DEBUGGING = f"logger: {{level: DEBUG}}\n{BY_PID}"
+DEBUGGING = BY_PID.replace(
+    "process_discovery:",
+    "logger: {level: DEBUG}\nprocess_discovery:\n  heartbeat_period: 1s",
+)
 
 
 def test_a_log_that_nobody_reads_holds_nothing_up_and_its_gap_is_told(
-    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn
+    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn, eventually: Callable
 ):
     # as with a journal that hangs, or a pager that waits for its reader
     reading, writing = os.pipe()
@@ -175,12 +178,15 @@ def test_a_log_that_nobody_reads_holds_nothing_up_and_its_gap_is_told(
         agent.wait_for(os.getpid())
         fill(writing)
         for _ in range(20):
-            agent.wait_for(spawn("sleep", "300").pid, 5)
+            agent.wait_for(spawn("sleep", "300").pid)
         drain(reading)
-        told = ""
-        while "WARNING rover.log the log was not read for a while" not in told:
-            agent.wait_for(spawn("sleep", "300").pid, 5)
-            told += drain(reading)
+        told: list[str] = []
+
+        def is_told() -> bool:
+            told.append(drain(reading))
+            return "WARNING rover.log the log was not read for a while" in "".join(told)
+
+        eventually(is_told)
         fill(writing)
         assert agent.terminate(within=5.0) < 5.0
         assert agent.process.returncode == 0

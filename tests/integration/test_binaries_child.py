@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fuse
 import pytest
@@ -201,7 +202,7 @@ def test_a_child_that_dies_is_replaced(tmp_path: Path):
             assert reader.pid
             os.kill(reader.pid, signal.SIGKILL)
             with pytest.raises(ChildLost):
-                reader.supports(process.pid)
+                reader.look(process.pid, start_ticks(process.pid))
             known = counted(sampler.counts(), "heavy", "work", "main", "_start")
             sampled(
                 sampler,
@@ -262,16 +263,21 @@ def test_a_perf_map_in_the_place_of_another_is_read(reader: Reader, sleeper: int
         path.unlink(missing_ok=True)
 
 
+def supported(reader: Reader, pid: int) -> dict[str, Any]:
+    """What the child says, with its reason."""
+    return reader._ask(None, ["supports", pid])[0]
+
+
 def test_executables_are_judged_by_what_they_are(tmp_path: Path, reader: Reader):
     (tmp_path / "a.c").write_text("int main(void){for(;;)__builtin_ia32_pause();}")
     subprocess.run(["gcc", "-static", "-o", tmp_path / "java", tmp_path / "a.c"], check=True)
     with running(tmp_path / "java") as process:
-        assert reader.supports(process.pid)[0]
+        assert supported(reader, process.pid)["supports"]
     subprocess.run(["strip", "-o", tmp_path / "bare", tmp_path / "java"], check=True)
     with running(tmp_path / "bare") as process:
-        supports, why = reader.supports(process.pid)
-        assert not supports
-        assert "stripped" in why
+        told = supported(reader, process.pid)
+        assert not told["supports"]
+        assert "stripped" in told["why"]
 
 
 def test_what_cannot_be_read_is_told_to_be_supported(sleeper: int):
@@ -285,5 +291,5 @@ def test_what_cannot_be_read_is_told_to_be_supported(sleeper: int):
 def test_a_question_with_a_defect_is_answered(reader: Reader, sleeper: int):
     reader.look(sleeper, start_ticks(sleeper))
     with pytest.raises(ReadError):
-        reader._ask(0, ["no such question"])
+        reader._ask(None, ["no such question"])
     assert reader.started == 1

@@ -21,7 +21,8 @@ from agent_rig import ROVER, RunningAgent, running
 
 from bench.rig.profiled import SPLIT_C, built
 from rover.backend import EmbeddedBackend
-from rover.binaries.reader import ChildLost, Reader, ReadError
+from rover.binaries.reader import ChildLost, HeldUpError, Reader, Supported
+from rover.foreign.blame import blame_of
 from rover.profiling.usage import start_ticks
 from rover.status.client import ask
 
@@ -152,7 +153,7 @@ def test_a_user_whose_file_holds_a_child_takes_no_other_childs_place(
     # each such child is there for as long as the read hangs, and there are few places
     same_user = spawn(str(program), user=NOBODY).pid
     others = [spawn(str(program), user=NOBODY - 1).pid, spawn(str(program)).pid]
-    reader = Reader(answer_s=0.5)
+    reader = Reader(answer_s=3.0)
     try:
         with pytest.raises(ChildLost, match="held up"):
             reader.look(silent, start_ticks(silent))
@@ -160,12 +161,30 @@ def test_a_user_whose_file_holds_a_child_takes_no_other_childs_place(
             assert reader.look(pid, start_ticks(pid))[1]
         assert reader.started == 2
         for pid in (silent, same_user):
-            with pytest.raises(ReadError, match=f"held up by what it read of pid {silent} of uid"):
+            with pytest.raises(
+                HeldUpError, match=f"held up by what it read of pid {silent} of uid"
+            ):
                 reader.look(pid, start_ticks(pid))
         assert reader.look(others[0], start_ticks(others[0]))[1]
         assert reader.started == 2
     finally:
         reader.close()
+
+
+def test_of_many_asked_at_once_whoever_holds_the_child_up_is_found_and_the_others_are_told(
+    folder: Path, program: Path, spawn: Callable
+):
+    others = [blame_of(spawn(str(program), user=NOBODY - 1).pid) for _ in range(3)]
+    reader = Reader(answer_s=3.0)
+    with on_a_mount_that_fell_silent(folder, program) as silent:
+        try:
+            hangs = blame_of(silent.pid)
+            asked = [*others[:2], hangs, others[2]]
+            assert reader.supports(asked, 30.0) == Supported([True, True], held_up=True)
+            assert reader.supports(asked[2:], 30.0) == Supported([None, True], held_up=False)
+            assert reader.started == 2
+        finally:
+            reader.close()
 
 
 def test_a_task_for_it_and_an_ordinary_one_brings_the_ordinary_ones_profile(

@@ -18,11 +18,12 @@ from rover.backend import BackendOptions, EmbeddedBackend, Tls
 from rover.config.address import Endpoint
 from rover.config.settings import BackendSettings, DiscoverySettings
 from rover.errors import BackendError
+from rover.reporter import unverified_tls
 from rover.reporter.credentials import Credentials
 from rover.reporter.failures import CallError
 from rover.reporter.reporter import Reporter
 from rover.reporter.state import Phase
-from rover.reporter.unverified_tls import Fetching
+from rover.reporter.unverified_tls import Fetching, ServerCertificate
 
 CREW = [report(number) for number in range(3)]
 EVERYBODY = shown(*range(3))
@@ -187,29 +188,33 @@ def test_a_stop_while_a_server_shows_no_certificate_ends_in_time_and_tells_the_l
     assert "last report not delivered: the session, connecting, did not end" in caplog.text
 
 
-def drip(server: socket.socket, over: threading.Event) -> None:
-    """Begin a TLS record, and go on with a byte now and then; each is in time for a socket."""
-    link, _ = server.accept()
-    with link:
-        link.sendall(bytes.fromhex("160303400002"))
-        while not over.wait(0.1):
-            link.send(b"x")
+def test_a_certificate_that_does_not_come_in_time_is_taken_when_it_has_and_holds_no_other_up(
+    monkeypatch,
+):
+    slow, other = Endpoint("slow", 1), Endpoint("other", 2)
+    comes, asked = threading.Event(), []
+    shown = ServerCertificate(b"PEM", "name", "fingerprint")
 
+    def fetch(endpoint, _settings, _timeout):
+        asked.append(endpoint)
+        if endpoint == slow:
+            comes.wait(60)
+        return shown
 
-def test_skip_verify_gives_a_server_that_says_a_byte_now_and_then_the_time_of_one_call():
-    over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        dripping = threading.Thread(target=drip, args=(server, over))
-        dripping.start()
-        endpoint = Endpoint("127.0.0.1", server.getsockname()[1])
-        settings = BackendSettings(enable_tls=True, insecure_skip_verify=True, timeout=1.0)
-        fetching, began = Fetching(), time.monotonic()
+    monkeypatch.setattr(unverified_tls, "fetch", fetch)
+    settings = BackendSettings(enable_tls=True, insecure_skip_verify=True, timeout=0.2)
+    fetching = Fetching()
+    try:
         for _ in range(2):
-            with pytest.raises(CallError, match=r"no TLS certificate from \S+ within 1 s"):
-                fetching.fetch(endpoint, settings)
-        assert time.monotonic() - began < 5.0
-        over.set()
-        dripping.join()
+            with pytest.raises(CallError, match=r"no TLS certificate from slow:1 within 0.2 s"):
+                fetching.fetch(slow, settings)
+        assert fetching.fetch(other, replace(settings, timeout=20.0)) is shown
+    finally:
+        comes.set()
+    assert fetching.fetch(slow, replace(settings, timeout=20.0)) is shown
+    assert asked == [slow, other]
+    assert fetching.fetch(slow, replace(settings, timeout=20.0)) is shown
+    assert asked == [slow, other, slow]
 
 
 def test_skip_verify_says_what_is_no_tls(certificates):

@@ -71,15 +71,3 @@ def test_once_it_is_gone_its_user_may_have_another(hangs: Callable):
     child.kill()
     child.communicate()
     assert not left.obstacle(USERS[0])
-
-
-def test_who_stands_behind_a_process_is_kept_when_it_ends(hangs: Callable):
-    left = LeftBehind()
-    child = hangs()
-    known = left.behind(child.pid)
-    assert known == Blame(child.pid, 0)
-    child.communicate()
-    assert left.behind(child.pid) is known
-    left.forget(child.pid)
-    assert left.behind(child.pid) is not known
-    assert left.behind(0) is None

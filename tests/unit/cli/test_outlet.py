@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import logging
 import os
+import pty
+import select
+import socket
 import threading
 from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
 
+from rover.cli import outlet as subject
 from rover.cli.logs import write_logs
-from rover.cli.outlet import AT_ONCE, Outlet
+from rover.cli.outlet import Outlet
 
+AT_ONCE = select.PIPE_BUF
 ROOM = 2 * AT_ONCE
 """Bytes that the pipe holds."""
 
@@ -64,27 +68,38 @@ def test_a_long_text_goes_through_in_parts_while_somebody_reads(pipe):
     assert found.decode() == text
 
 
-def test_lines_that_nobody_takes_are_counted_and_told_once_somebody_does(pipe, monkeypatch):
+def test_lines_that_nobody_takes_are_counted_and_told_once_somebody_does(pipe):
     reading, stream = pipe
     outlet = Outlet(stream, told)
-    looks = []
-    takes = Outlet._takes
-
-    def noted(outlet: Outlet) -> bool:
-        waits = not outlet._is_stuck
-        looks.append((waits, takes(outlet)))
-        return looks[-1][1]
-
-    monkeypatch.setattr(Outlet, "_takes", noted)
     full = "y" * (AT_ONCE - 1) + "\n"
     for _ in range(10):
         outlet.write(full)
-    assert looks.count((True, False)) == 1, "it is waited for once"
-    assert looks.count((False, False)) == 7
     assert text_of(reading) == 2 * full
     outlet.write("again\n")
     outlet.write("and on\n")
     assert text_of(reading) == "lost 8\nagain\nand on\n"
+
+
+def test_however_many_they_are_they_are_waited_for_a_quarter_of_a_second_in_all(pipe, monkeypatch):
+    _, stream = pipe
+    now = [1_000.0]
+    waits = []
+
+    class Poll:
+        def register(self, *_: object) -> None:
+            pass
+
+        def poll(self, milliseconds: float) -> list[object]:
+            waits.append(milliseconds)
+            now[0] += milliseconds / 1000
+            return []
+
+    monkeypatch.setattr(subject.select, "poll", Poll)
+    monkeypatch.setattr(subject.time, "monotonic", lambda: now[0])
+    outlet = Outlet(stream, told)
+    for _ in range(1_000):
+        outlet.write("y" * AT_ONCE + "\n")
+    assert 200 < sum(waits) < 300
 
 
 def test_a_line_that_was_taken_in_part_is_ended_first(pipe):
@@ -96,19 +111,47 @@ def test_a_line_that_was_taken_in_part_is_ended_first(pipe):
     assert text_of(reading) == "\nlost 1\nagain\n"
 
 
-def test_another_stream_is_asked_only_while_there_is_room(pipe):
+@pytest.mark.parametrize("way", ["pipe", "socket", "terminal", "another user's pipe"])
+def test_nothing_that_takes_no_more_holds_the_writer_up(way, monkeypatch):
+    if way == "socket":
+        ours, theirs = socket.socketpair()
+        reading, writing = ours.detach(), theirs.detach()
+    else:
+        reading, writing = pty.openpty() if way == "terminal" else os.pipe()
+    if way.startswith("another"):
+        monkeypatch.setattr(subject.os, "open", refused)
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        outlet = Outlet(stream, told)
+        for _ in range(6_000):  # of which none could be written by whoever waits
+            outlet.write("a line that is read by nobody, again and again and again\n")
+        assert os.get_blocking(writing), "others that write there go on to wait"
+        os.set_blocking(reading, False)
+        said = ""
+        while "lost" not in said:
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(reading, 1 << 20).decode()
+            outlet.write("again\n")
+        outlet.close()
+    os.close(reading)
+
+
+def refused(*_: object) -> int:
+    raise PermissionError
+
+
+def test_while_somebody_draws_lines_are_kept_for_it(pipe, monkeypatch):
     reading, stream = pipe
-    outlet, other = Outlet(stream, told), io.StringIO()
-    outlet.lead_through(other)
-    outlet.write("one\n")
-    os.write(stream.fileno(), b"w" * ROOM)
-    outlet.write("two\n")
-    text_of(reading)
-    outlet.write("three\n")
-    assert other.getvalue() == "one\nlost 1\nthree\n"
-    outlet.lead_through(None)
+    monkeypatch.setattr(subject, "MOST_HELD", 2)
+    outlet = Outlet(stream, told)
+    outlet.hold()
+    for text in ("one\n", "two\n", "three\n"):
+        outlet.write(text)
+    assert outlet.held() == "one\ntwo\n"
     outlet.write("four\n")
-    assert text_of(reading) == "four\n"
+    assert text_of(reading) == ""
+    outlet.release()
+    outlet.write("five\n")
+    assert text_of(reading) == "lost 1\nfour\nfive\n"
 
 
 def test_a_reader_that_is_gone_is_an_error_as_of_any_stream(pipe):

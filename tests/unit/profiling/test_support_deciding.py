@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from rover.binaries.reader import Supported
+from rover.foreign.blame import Blame, own_mount_namespace
 from rover.model import Process, ProcessKey
 from rover.profiling import support
-from rover.profiling.support import MAX_FAILURES, Supports
+from rover.profiling.support import ALL_S, MAX_FAILURES, Supports
 
 
 class Held:
@@ -16,16 +18,18 @@ class Held:
 
     def __init__(self, by: set[int]) -> None:
         self.by = by
+        self.gone: set[int] = set()
         self.asked: list[int] = []
 
-    def supports_all(self, pids: list[int]) -> list[bool | None]:
+    def supports(self, whom: list[Blame], within: float) -> Supported:
+        assert 0 < within <= ALL_S
         told: list[bool | None] = []
-        for pid in pids:
-            self.asked.append(pid)
-            if pid in self.by:
-                break
-            told.append(False)
-        return told
+        for blame in whom:
+            self.asked.append(blame.pid)
+            if blame.pid in self.by:
+                return Supported(told, held_up=True)
+            told.append(None if blame.pid in self.gone else False)
+        return Supported(told, held_up=False)
 
     def close(self) -> None:
         pass
@@ -88,4 +92,49 @@ def test_of_many_at_once_each_has_its_own_answer_and_one_file_is_read_once():
     assert child.asked == [*range(1, 101)]
     assert supports.supports_profiling(again[:2]) == [False, False]
     assert len(child.asked) == 100
+    supports.close()
+
+
+@pytest.mark.usefixtures("clock")
+def test_where_one_process_cannot_tell_another_that_has_the_same_file_is_asked():
+    child = Held({3})
+    child.gone = {1}
+    supports = Supports(child)
+    same = [replace(of(pid, 1000 + pid), exe="/same") for pid in (1, 2)]
+    assert supports.supports_profiling(same) == [False, False]
+    assert child.asked == [1, 2]
+    # of one file the first belongs to a user who has held the child up
+    assert supports.supports_profiling([of(3, 1003)]) == [True]
+    other = [replace(of(4, 1003), exe="/other"), replace(of(5, 1005), exe="/other")]
+    assert supports.supports_profiling(other) == [False, False]
+    assert child.asked == [1, 2, 3, 5]
+    supports.close()
+
+
+def test_those_for_which_no_time_is_left_are_told_to_be_and_asked_again(clock):
+    child = Held(set())
+    supports = Supports(child)
+    ask = child.supports
+
+    def slow(whom: list[Blame], within: float) -> Supported:
+        clock[0] += ALL_S / 2
+        return ask(whom, within)
+
+    child.supports = slow
+    processes = [of(pid, 1000) for pid in range(1, 201)]
+    told = supports.supports_profiling(processes)
+    assert told == [False] * 128 + [True] * 72
+    assert supports.supports_profiling(processes[128:]) == [False] * 72
+    supports.close()
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_hosts_root_is_one_user_whatever_its_process():
+    child = Held({1, 2})
+    supports = Supports(child)
+    own = own_mount_namespace()
+    assert supports.supports_profiling([of(1, 0, own), of(2, 0, own), of(3, 7)]) == [
+        True, True, False,
+    ]  # fmt: skip
+    assert child.asked == [1, 3]
     supports.close()
