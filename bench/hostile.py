@@ -37,6 +37,8 @@ SETTLED = 5.0
 """Seconds from when all ordinary processes are known to the first look at memory."""
 CALM = 20.0
 """Seconds after the neighbours have gone until the agent is looked at for what is left."""
+TIMERS = 75.0
+"""Seconds that the agent's threads may take which wait for a time, as the log does to sum up."""
 HEALTH_EVERY = 1.0
 HEALTH_WITHIN = 2.0
 """Seconds that a kubelet's probe waits at most; its default is 1."""
@@ -165,7 +167,7 @@ def run(
                     result=result,
                 )
             time.sleep(calm)
-            result.after = cost(agent.pid)
+            result.after = after_timers(agent.pid, result.before)
             began = time.monotonic()
             agent.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -177,6 +179,14 @@ def run(
             log.seek(0)
             result.log = log.read().decode(errors="replace")
     return result
+
+
+def after_timers(pid: int, before: Cost) -> Cost:
+    """Look at the agent, once threads of its that wait for a time are over: the log's sums."""
+    until = time.monotonic() + TIMERS
+    while (after := cost(pid)).threads > before.threads and time.monotonic() < until:
+        time.sleep(1)
+    return after
 
 
 def attack(

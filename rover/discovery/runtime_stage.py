@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rover.model import Process
 
 RUNC: Final = frozenset({"runc:[1:CHILD]", "runc:[2:INIT]"})
+RUNC_PROGRAM: Final = "runc"
+RUNC_MEMORY: Final = "/memfd:runc_cloned"
+MOUNTED_NOWHERE: Final = "/"
+"""How the link to the executable reads where its mount has gone."""
 RUNC_COMMAND: Final = re.compile(r"(?:\S*/)?runc init")
 """By its name alone as containerd starts it, by its path as Podman does."""
 YOUKI: Final = frozenset({"youki:[1:INTER]", "youki:[2:INIT]"})
@@ -30,9 +34,9 @@ LONGEST_S: Final = 300.0
 def is_runtime_stage(process: Process, age: float) -> bool:
     """Tell whether a process is a runtime on its way to become a container's program.
 
-    runc and youki name it. crun does not: there it is what runs crun within a container's cgroup,
-    or in a pid namespace of its own, which it gets before that. The crun that a person or a monitor
-    started stands in neither.
+    runc and youki name it; before it has that name runc's is told by its program. crun gives none:
+    there it is what runs crun within a container's cgroup, or in a pid namespace of its own, which
+    it gets before that. The crun that a person or a monitor started stands in neither.
 
     Args:
         process: it.
@@ -40,10 +44,16 @@ def is_runtime_stage(process: Process, age: float) -> bool:
     """
     if age > LONGEST_S:
         return False
-    if process.name in RUNC:
+    if process.name in RUNC or _runs_runc(process):
         return RUNC_COMMAND.fullmatch(process.command_line) is not None
     if process.name in YOUKI:
         return True
     of_crun = process.exe.startswith(CRUN_MEMORY) or process.exe_name == CRUN
     in_namespace = process.namespace_pid != process.pid
     return of_crun and (in_namespace or bool(containers_of(process.cgroup)))
+
+
+def _runs_runc(process: Process) -> bool:
+    if process.exe == MOUNTED_NOWHERE:
+        return process.name == "exe"  # it runs /proc/self/exe
+    return process.exe_name == RUNC_PROGRAM or process.exe.startswith(RUNC_MEMORY)

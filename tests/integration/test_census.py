@@ -378,7 +378,7 @@ int main(int count, char **arguments)
 def test_a_runtimes_stage_is_not_known_before_it_has_become_the_containers_program(
     rig: Rig, spawn: Spawn, tmp_path: Path, eventually: Callable
 ):
-    program = tmp_path / "stage"
+    program = tmp_path / "runc"
     subprocess.run(["cc", "-x", "c", "-", "-o", program], input=STAGE, text=True, check=True)
     child = spawn(str(program), "create", stdin=subprocess.PIPE)
     eventually(lambda: b"init" in Path(f"/proc/{child.pid}/cmdline").read_bytes())
