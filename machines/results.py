@@ -46,7 +46,9 @@ or a call on a map, is under way on the processor. Real-time processes that star
 it out.
 """
 EARLIER: Final = "†"
-OF_EARLIER: Final = f"\n{EARLIER}: found with earlier programs."
+OF_EARLIER: Final = (
+    f"\n{EARLIER}: found with earlier programs, or before a change of what loads and reads them."
+)
 EMULATED: Final = "On emulation counts hold and times do not."
 
 
