@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from rover.foreign.blame import is_kept_out
+
 if TYPE_CHECKING:
     from rover.foreign.blame import Blame
 
@@ -41,10 +43,12 @@ class LeftBehind:
             return f"{MOST} children are held up by what they read"
         if blame is None:
             return ""
-        for holder in self._children.values():
-            if holder and holder.keys & blame.keys:
-                return f"a child is held up by what it read of {holder}"
-        if len(self._children) == MOST - 1 and not blame.is_of_host:
+        holders = [each for each in self._children.values() if each]
+        holding = {key for each in holders for key in each.keys}
+        if is_kept_out(blame, holding, last_place=len(self._children) == MOST - 1):
+            own = [each for each in holders if each.keys & blame.keys]
+            if own:
+                return f"a child is held up by what it read of {own[0]}"
             return f"{MOST - 1} children are held up by what they read; the last is the host's"
         return ""
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from rover.foreign.owners import owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_OF_ONE_S: Final = 300.0
@@ -77,6 +77,17 @@ class Blame(NamedTuple):
 
     def __str__(self) -> str:
         return f"pid {self.pid} of uid {self.uid}"
+
+
+def is_kept_out(blame: Blame, holding: Container[tuple[str, int]], *, last_place: bool) -> bool:
+    """Tell whether another child may not read on somebody's account.
+
+    Args:
+        blame: who stands behind it.
+        holding: the `keys` of those whose reads hang in children that cannot be ended.
+        last_place: whether there is but one place more for such children, which is host root's.
+    """
+    return any(key in holding for key in blame.keys) or (last_place and not blame.is_of_host)
 
 
 def blame_of(pid: int, proc: str = "/proc") -> Blame:
@@ -205,12 +216,11 @@ class Blames:
 
     def pause(self, blame: Blame, now: float) -> float:
         """Return for how many seconds more a process is left out, 0 where it is not."""
-        keys = blame.keys
-        until = max(self._strikes[key].until if key in self._strikes else 0.0 for key in keys)
+        known = (self._strikes[key].until for key in blame.keys if key in self._strikes)
+        until = max(known, default=0.0)
         if blame.uid != _ROOT_UID:
             until = max(until, self._others_until)
-        is_last = self._last_place and not blame.is_of_host
-        if any(map(self._holding.__contains__, keys)) or is_last:
+        if is_kept_out(blame, self._holding, last_place=self._last_place):
             until = max(until, now + FIRST_PAUSE_S)  # and again, for as long as it hangs
         return max(0.0, until - now)
 
