@@ -12,7 +12,7 @@ import socket
 import sys
 from array import array
 
-from rover.binaries.processes import Gone, Processes
+from rover.binaries.processes import Gone, Processes, Unreadable
 from rover.binaries.support import supports
 from rover.binaries.wire import ROWS_AT_ONCE, WireError, receive, send
 from rover.foreign.rights import CHECKPOINT_RESTORE, give_up_rights, start_nothing_more
@@ -60,6 +60,8 @@ class Answers:
             return getattr(self, words[0])(text, *words[1:])  # type: ignore[no-any-return]
         except Gone as error:
             return {"gone": str(error)}, b""
+        except Unreadable as error:
+            return {"failed": str(error)}, b""
         except MemoryError:
             self._forget_tables()
             return {"failed": "its files take too much memory"}, b""

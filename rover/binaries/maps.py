@@ -50,10 +50,15 @@ def read_lines(proc: str, pid: int) -> list[bytes]:
             total += len(part)
             lines = (rest + part).split(b"\n")
             rest = lines.pop()
-            kept += [line for line in lines if b"x" in line[:80].split(b" ", 2)[1]]
+            kept += [line for line in lines if _is_code(line)]
     finally:
         os.close(descriptor)
     return kept
+
+
+def _is_code(line: bytes) -> bool:
+    # [vsyscall] is the kernel's, and there also where the process has no code
+    return b"x" in line[:80].split(b" ", 2)[1] and not line.endswith(b"[vsyscall]")
 
 
 def mappings_of(lines: list[bytes]) -> tuple[list[Mapping], int]:
@@ -68,8 +73,6 @@ def mappings_of(lines: list[bytes]) -> tuple[list[Mapping], int]:
             continue
         start, _, end = fields[0].partition(b"-")
         label = fields[5] if len(fields) > 5 else b""
-        if label == b"[vsyscall]":
-            continue
         mapping = Mapping(
             int(start, 16),
             int(end, 16),

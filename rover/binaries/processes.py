@@ -39,11 +39,20 @@ TRAMPOLINES: Final = (
 """Code that CPython's `-X perf` makes for each function (Python/asm_trampoline.S), with its row."""
 _OVER: Final = (b"Z", b"X")
 """States of a thread that has ended (proc(5))."""
+_EXEC_S: Final = (0.001, 0.004, 0.02)
+"""Between reads of a process that has no code: execve(2) has given up that of the former program,
+and the next one's is not mapped yet."""
+_TRIES: Final = 3
+"""Looks for a living thread: one that calls execve(2) takes the first one's place and pid."""
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 
 
 class Gone(Exception):  # noqa: N818  not an error: processes end
     """The process has ended, or is another one."""
+
+
+class Unreadable(Exception):  # noqa: N818  not an error: it may be readable at the next look
+    """The process lives, but what it has in memory cannot be told now."""
 
 
 class _Range:
@@ -98,7 +107,7 @@ class Processes:
             trampoline.
 
         Raises:
-            Gone: see there.
+            Gone, Unreadable: see there.
         """
         process = self._processes.get(pid)
         if process is None or process.ticks != ticks:
@@ -107,13 +116,7 @@ class Processes:
             if len(self._processes) >= MAX_PROCESSES:
                 raise Gone("too many processes")
             process = _Process(pid, ticks)
-        self._check(process)
-        try:
-            lines = maps.read_lines(self._proc, process.thread)
-        except OSError as error:
-            raise Gone(f"its mappings cannot be read: {os.strerror(error.errno or 0)}") from error
-        if not lines:
-            raise Gone("it has no code in memory")
+        lines = self._lines(process)
         if lines != process.lines or not process.generation:
             found, _ = maps.mappings_of(lines)
             ranges = [self._range(process, each) for each in found]
@@ -192,35 +195,51 @@ class Processes:
         name = process.perf_map.name(address) if process.perf_map else None
         return demangle.printable(name.decode("utf-8", "replace")) if name else None
 
+    def _lines(self, process: _Process) -> list[bytes]:
+        """Read the mappings of a process; of one that executes another program, that one's.
+
+        Raises:
+            Gone, Unreadable: see there.
+        """
+        why = ""
+        for pause in (0, *_EXEC_S):
+            time.sleep(pause)
+            self._check(process)
+            try:
+                if lines := maps.read_lines(self._proc, process.thread):
+                    return lines
+                why = "it has no code in memory"
+            except OSError as error:
+                why = f"its mappings cannot be read: {os.strerror(error.errno or 0)}"
+        raise Unreadable(why)
+
     def _check(self, process: _Process) -> None:
         """Make sure that a pid is still that process, and find a thread of it that lives.
 
         Raises:
             Gone: see there.
         """
-        fields = self._stat(f"{process.pid}")
+        for _ in range(_TRIES):
+            if thread := self._living(process):
+                process.thread = thread
+                return
+        raise Gone("it has ended")
+
+    def _living(self, process: _Process) -> int:
+        """Return a thread of a process that lives; 0 where none is seen."""
+        pid = process.pid
+        fields = self._stat(f"{pid}")
         # state is the first of these; the start time is field 22 of the whole (proc(5))
         if len(fields) < 20 or int(fields[19]) != process.ticks:
-            raise Gone("it has ended")
-        process.thread = process.pid
-        if fields[0] in _OVER:
-            process.thread = self._living(process.pid)
-
-    def _living(self, pid: int) -> int:
-        """Find a thread of a process whose first one has ended.
-
-        Raises:
-            Gone: see there.
-        """
-        try:
-            threads = os.listdir(f"{self._proc}/{pid}/task")  # noqa: PTH208  pathlib is large
-        except OSError as error:
-            raise Gone("it has ended") from error
-        for thread in threads:
-            fields = self._stat(f"{pid}/task/{thread}")
-            if fields and fields[0] not in _OVER:
-                return int(thread)
-        raise Gone("it has ended")
+            return 0
+        if fields[0] not in _OVER:
+            return pid
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"{self._proc}/{pid}/task"):  # noqa: PTH208  pathlib is large
+                fields = self._stat(f"{pid}/task/{thread}")
+                if fields and fields[0] not in _OVER:
+                    return int(thread)
+        return 0
 
     def _stat(self, place: str) -> list[bytes]:
         """Return the fields of a process or a thread from its state on; none where it is gone."""

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 FILE_BYTES: Final = 16_384
 MAX_THREADS_TRIED: Final = 64
 """Of a process whose leader has ended: some may be on their way out, too."""
+TRIES: Final = 3
+"""Reads of a process that seems gone and is not: a thread that calls execve(2) takes the place and
+the pid of the first one, which has ended by then."""
 MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
@@ -235,23 +238,27 @@ class ProcReader:
     def read(self, pid: int) -> Process | KernelThread | None:
         """Read all facts of a process; None when it is gone or only its exit status is left."""
         self.reads += 1
-        if pid in self._begun:
-            begun = self._begun.pop(pid)
-        else:
-            begun = self._begin(pid)
-            if begun:
-                self._ask([begun])
-        if begun is None:
-            return None
-        try:
-            return self._finish(begun, pid)
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        except (OSError, ValueError):
-            self.unreadable.note("stat")
-            return None
-        finally:
-            os.close(begun.directory)
+        for _ in range(TRIES):
+            if pid in self._begun:
+                begun = self._begun.pop(pid)
+            else:
+                begun = self._begin(pid)
+                if begun:
+                    self._ask([begun])
+            if begun is None:
+                return None
+            try:
+                return self._finish(begun, pid)
+            except (FileNotFoundError, ProcessLookupError):
+                stat = self.stat(pid)
+                if stat is None or stat.ended:
+                    return None
+            except (OSError, ValueError):
+                self.unreadable.note("stat")
+                return None
+            finally:
+                os.close(begun.directory)
+        return None
 
     def _begin(self, pid: int) -> _Begun | None:
         """Open a process and read what cannot wait."""
