@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Result = TypeVar("Result")
 
 PATIENCE_S: Final = 0.5
 """Seconds that the work is waited for; it then takes its time, and nobody waits."""
@@ -46,3 +49,28 @@ class Aside:
         self._thread = thread
         thread.join(PATIENCE_S)
         return thread.is_alive()
+
+
+def begun(work: Callable[[], Result], name: str) -> Future[Result]:
+    """Begin work in a thread of its own, which keeps no process from ending.
+
+    Args:
+        work: what it raises is raised by the future.
+        name: of the thread.
+
+    Returns:
+        What the work will come to.
+
+    Raises:
+        RuntimeError: no more threads are to be had now.
+    """
+    found: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except Exception as error:  # noqa: BLE001 - is raised again by whoever waits
+            found.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return found

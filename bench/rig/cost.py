@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 GRPCS_POOL = "event_engine"
 """Threads that gRPC starts and ends as it has work; they are not counted."""
@@ -29,6 +29,8 @@ class Cost:
     """Seconds of CPU, ended children included."""
     rss: int
     """Bytes, children included; shared pages count in each."""
+    anonymous: int
+    """Of these what lies in no file: the kernel cannot take it back, and what leaks is in it."""
     threads: int
     descriptors: int
     processes: int
@@ -45,14 +47,16 @@ def cost(pid: int) -> Cost:
     CPU is the scheduler's own sum in nanoseconds (/proc/PID/task/*/schedstat) where the kernel
     keeps it: clock ticks are too coarse for an agent that sleeps.
     """
-    cpu, rss, threads, descriptors, processes = 0.0, 0, 0, 0, 0
+    cpu, rss, anonymous, threads, descriptors, processes = 0.0, 0, 0, 0, 0, 0
     for process in tree(pid):
         processes += 1
         cpu += cpu_seconds(process.pid)
-        rss += process.memory_info().rss
+        memory = process.memory_info()
+        rss += memory.rss
+        anonymous += memory.rss - memory.shared
         threads += sum(name != GRPCS_POOL for name in thread_names(process.pid))
         descriptors += process.num_fds()
-    return Cost(time.monotonic(), cpu, rss, threads, descriptors, processes)
+    return Cost(time.monotonic(), cpu, rss, anonymous, threads, descriptors, processes)
 
 
 def thread_names(pid: int) -> list[str]:
@@ -91,14 +95,18 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def slope(samples: Sequence[Cost]) -> tuple[float, float]:
+def slope(samples: Sequence[Cost], of: Callable[[Cost], int]) -> tuple[float, float]:
     """Fit a line to the memory by least squares.
+
+    Args:
+        samples: looks, in order.
+        of: takes the bytes of a look.
 
     Returns:
         MB an hour and its standard error; a trend within twice of that is noise.
     """
     times = [sample.at for sample in samples]
-    sizes = [sample.rss / 2**20 for sample in samples]
+    sizes = [of(sample) / 2**20 for sample in samples]
     at, size = statistics.mean(times), statistics.mean(sizes)
     spreading = sum((t - at) ** 2 for t in times)
     trend = sum((t - at) * (s - size) for t, s in zip(times, sizes, strict=True)) / spreading

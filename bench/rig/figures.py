@@ -62,11 +62,19 @@ class Figures:
         self.add(what, value, unit, f"<= {at_most:g}", met=value <= at_most)
 
     def add_memory(self, samples: Sequence[Cost]) -> None:
-        """Add how memory developed; its slope once all caches have filled."""
-        trend, error = slope(samples[len(samples) // 2 :])
+        """Add how memory developed; its slope once all caches have filled.
+
+        Pages of files come and go by the kernel's will, so what leaks shows in the others.
+        """
+        late = samples[len(samples) // 2 :]
         self.add("memory at the first look", samples[0].rss / 2**20, "MB")
         self.add("memory at the last", samples[-1].rss / 2**20, "MB")
+        self.add("of it in no file, at the half", late[0].anonymous / 2**20, "MB")
+        self.add("of it in no file, at the last", late[-1].anonymous / 2**20, "MB")
+        trend, error = slope(late, lambda sample: sample.rss)
         self.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
+        trend, error = slope(late, lambda sample: sample.anonymous)
+        self.add("slope of what is in no file", trend, "MB/h", f"+- {error:.2g}")
 
     def start(self) -> None:
         if not self.as_json:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
+from functools import partial
 from typing import TYPE_CHECKING
 
+from rover.aside import begun
 from rover.probes import programs
 from rover.probes.loading import LOOK_UP
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rover.probes.loading import Loading
-    from rover.probes.programs import Programs
 
 
 class Attaching:
@@ -27,12 +27,11 @@ class Attaching:
             given_up: asked several times a second; where it says so, the child is ended at once.
         """
         self._loading = loading
-        self._given_up = given_up
-        self._loaded: Future[Programs] = Future()
         self._is_taken = False
-        threading.Thread(target=self._wait, name="attaching", daemon=True).start()
+        load = partial(programs.load, loading=loading, given_up=given_up)
+        self._loaded = begun(load, "attaching")
 
-    def result(self) -> Programs:
+    def result(self) -> programs.Programs:
         """Wait for the programs, the caller's from now on.
 
         Raises:
@@ -50,9 +49,3 @@ class Attaching:
         if self._loaded.exception() is None and not self._is_taken:
             self._loaded.result().close()
             self._is_taken = True
-
-    def _wait(self) -> None:
-        try:
-            self._loaded.set_result(programs.load(loading=self._loading, given_up=self._given_up))
-        except Exception as error:  # noqa: BLE001 - is raised again where the programs are wanted
-            self._loaded.set_exception(error)

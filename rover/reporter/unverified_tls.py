@@ -14,16 +14,18 @@ import ipaddress
 import os
 import socket
 import ssl
-import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from rover.aside import begun
 from rover.reporter.credentials import load_client
 from rover.reporter.failures import CallError, FailureKind, plain
 from rover.reporter.proxy import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
     from rover.config.address import Endpoint
     from rover.config.settings import BackendSettings
@@ -57,14 +59,10 @@ class Fetching:
         """
         found = self._begun.get(endpoint)
         if found is None:
-            found = self._begun[endpoint] = Future()
-            thread = threading.Thread(
-                target=_fetch_for, args=(found, endpoint, settings), daemon=True, name="certificate"
-            )
+            work = partial(fetch, endpoint, settings, settings.timeout)
             try:
-                thread.start()
+                found = self._begun[endpoint] = begun(work, "certificate")
             except RuntimeError as error:
-                del self._begun[endpoint]
                 raise CallError(
                     FailureKind.AWAY, f"no thread to fetch the certificate of {endpoint}: {error}"
                 ) from error
@@ -77,15 +75,6 @@ class Fetching:
             )
         del self._begun[endpoint]
         return found.result()
-
-
-def _fetch_for(
-    found: Future[ServerCertificate], endpoint: Endpoint, settings: BackendSettings
-) -> None:
-    try:
-        found.set_result(fetch(endpoint, settings, settings.timeout))
-    except Exception as error:  # noqa: BLE001 - is raised again by whoever waits
-        found.set_exception(error)
 
 
 def fetch(endpoint: Endpoint, settings: BackendSettings, timeout: float) -> ServerCertificate:
