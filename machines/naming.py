@@ -141,8 +141,9 @@ def containers() -> str:
             pid = int(system("podman", "inspect", "--format={{.State.Pid}}", name))
             process = rig.seen.wait_for(pid, within=PATIENCE)
             assert process.command_line == "/bin/busybox sleep 3000", process
-            told = [r.process.command_line for r in rig.seen.announced if r.process.pid == pid]
-            assert len(told) == 1, f"{runtime}: told as {told}"
+            told = [r.process for r in rig.seen.announced if r.process.pid == pid]
+            shown = [(each.name, each.exe, each.cgroup, each.command_line) for each in told]
+            assert len(told) == 1, f"{runtime}: told as {shown}"
             system("podman", "rm", "--force", "--time=0", name)
             rig.seen.wait_for(pid, gone=True, within=PATIENCE)
         stages = [

@@ -47,8 +47,9 @@ FILE_BYTES: Final = 16_384
 MAX_THREADS_TRIED: Final = 64
 """Of a process whose leader has ended: some may be on their way out, too."""
 TRIES: Final = 3
-"""Reads of a process that seems gone and is not: a thread that calls execve(2) takes the place and
-the pid of the first one, which has ended by then."""
+"""Reads of a process that calls execve(2) meanwhile. What was read may be the former program's in
+part; or it seems gone, for the thread that calls it takes the place and the pid of the first one,
+which has ended by then."""
 MAX_SHARED: Final = 1_024
 """Texts, and numbers, that are kept as one object each: enough for what many processes share. The
 interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
@@ -238,6 +239,7 @@ class ProcReader:
     def read(self, pid: int) -> Process | KernelThread | None:
         """Read all facts of a process; None when it is gone or only its exit status is left."""
         self.reads += 1
+        process = None
         for _ in range(TRIES):
             if pid in self._begun:
                 begun = self._begun.pop(pid)
@@ -247,18 +249,28 @@ class ProcReader:
                     self._ask([begun])
             if begun is None:
                 return None
+            process = None
             try:
-                return self._finish(begun, pid)
+                process = self._finish(begun, pid)
             except (FileNotFoundError, ProcessLookupError):
-                stat = self.stat(pid)
-                if stat is None or stat.ended:
-                    return None
+                pass
             except (OSError, ValueError):
                 self.unreadable.note("stat")
                 return None
             finally:
                 os.close(begun.directory)
-        return None
+            if self._is_still(process, self.stat(pid)):
+                break
+        return process
+
+    @staticmethod
+    def _is_still(process: Process | KernelThread | None, stat: Stat | None) -> bool:
+        """Tell whether what was read is of one program: an exec may have come in between."""
+        if stat is None or stat.ended:
+            return True
+        if isinstance(process, Process):
+            return bool(process.late) or stat.image == process.image
+        return process is not None
 
     def _begin(self, pid: int) -> _Begun | None:
         """Open a process and read what cannot wait."""

@@ -19,14 +19,15 @@ RUNC: Final = frozenset({"runc:[1:CHILD]", "runc:[2:INIT]"})
 RUNC_PROGRAM: Final = "runc"
 RUNC_MEMORY: Final = "/memfd:runc_cloned"
 MOUNTED_NOWHERE: Final = "/"
-"""How the link to the executable reads where its mount has gone."""
+"""How the link to the executable reads where that is a mount of its own and has gone: both runtimes
+run themselves from such a one where they may mount, for no container can write to it."""
 RUNC_COMMAND: Final = re.compile(r"(?:\S*/)?runc init")
 """By its name alone as containerd starts it, by its path as Podman does."""
 YOUKI: Final = frozenset({"youki:[1:INTER]", "youki:[2:INIT]"})
 """Names that these runtimes give their stages (prctl PR_SET_NAME)."""
 CRUN: Final = "crun"
 CRUN_MEMORY: Final = "/memfd:crun_cloned"
-"""What crun runs itself from, so that no container can write to the host's file."""
+CRUN_COMMAND: Final = re.compile(r"(?:\S*/)?crun(?: .*)?", re.DOTALL)
 LONGEST_S: Final = 300.0
 """Seconds after which a stage is a process like any other: nobody hides by a name for longer."""
 
@@ -44,16 +45,22 @@ def is_runtime_stage(process: Process, age: float) -> bool:
     """
     if age > LONGEST_S:
         return False
-    if process.name in RUNC or _runs_runc(process):
-        return RUNC_COMMAND.fullmatch(process.command_line) is not None
     if process.name in YOUKI:
         return True
-    of_crun = process.exe.startswith(CRUN_MEMORY) or process.exe_name == CRUN
+    if RUNC_COMMAND.fullmatch(process.command_line):
+        return process.name in RUNC or _runs_runc(process)
     in_namespace = process.namespace_pid != process.pid
-    return of_crun and (in_namespace or bool(containers_of(process.cgroup)))
+    return _runs_crun(process) and (in_namespace or bool(containers_of(process.cgroup)))
 
 
 def _runs_runc(process: Process) -> bool:
     if process.exe == MOUNTED_NOWHERE:
-        return process.name == "exe"  # it runs /proc/self/exe
+        # it runs /proc/self/exe, or a descriptor
+        return process.name == "exe" or process.name.isdigit()
     return process.exe_name == RUNC_PROGRAM or process.exe.startswith(RUNC_MEMORY)
+
+
+def _runs_crun(process: Process) -> bool:
+    if process.exe == MOUNTED_NOWHERE:
+        return CRUN_COMMAND.fullmatch(process.command_line) is not None
+    return process.exe_name == CRUN or process.exe.startswith(CRUN_MEMORY)

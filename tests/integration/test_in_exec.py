@@ -13,6 +13,7 @@ from profiled import ON, sampled, total
 from bench.rig.profiled import built, running
 from rover.binaries.reader import Reader, ReadError
 from rover.discovery.procfs import ProcReader
+from rover.model import Process
 from rover.profiling.sampling import KernelSampler
 from rover.profiling.usage import start_ticks
 
@@ -62,6 +63,28 @@ def test_it_is_never_taken_for_gone_by_discovery(execs: int):
         reads[type(reader.read(execs)).__name__] += 1
     # it hardly does anything else than to execute: three reads in a row may fall into that
     assert reads["Process"] >= 0.99 * reads.total() > 100
+
+
+IN_TURN = (
+    "#include <unistd.h>\n"
+    + WORK
+    + """
+int main(int n, char **argv) {
+  work();
+  char *next[] = {argv[1], argv[0], 0}; execv(*next, next); }"""
+)
+
+
+def test_what_is_told_of_it_is_of_one_program(tmp_path: Path):
+    one, two = built(tmp_path, "one", IN_TURN), built(tmp_path, "two", IN_TURN)
+    with running(one, two) as process:
+        reader, told = ProcReader(), Counter[bool]()
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            read = reader.read(process.pid)
+            if isinstance(read, Process) and not read.late:
+                told[read.arguments.split(b"\0")[0].decode() == read.exe] += 1
+    assert told[True] >= 0.995 * told.total() > 1_000
 
 
 @pytest.mark.kernel
