@@ -211,6 +211,8 @@ class Processes:
                 why = "it has no code in memory"
             except OSError as error:
                 why = f"its mappings cannot be read: {os.strerror(error.errno or 0)}"
+                if isinstance(error, PermissionError):
+                    break
         raise Unreadable(why)
 
     def _check(self, process: _Process) -> None:

@@ -264,7 +264,7 @@ class KernelSampler:
             self._child = self._reader.started
             loaded.code.forget_rows()
             for other in self._followed.values():
-                other.value.generation = 0  # entered anew at the next look
+                other.value.generation, other.look_at = 0, 0.0  # entered anew at the next look
         if not loaded.programs.not_unwound:
             first, amount = loaded.code.enter(pid, mappings)
             followed.value.mappings, followed.value.amount = first, amount
@@ -303,10 +303,9 @@ class KernelSampler:
                 news = {}
                 for pid, followed in self._followed.items():
                     value = self._value(loaded, pid)
-                    if value is not None and (
-                        (value.news != followed.value.news and time.monotonic() >= followed.look_at)
-                        or not followed.value.generation
-                    ):
+                    if value is None or time.monotonic() < followed.look_at:
+                        continue
+                    if value.news != followed.value.news or not followed.value.generation:
                         news[pid] = followed
                 try:
                     self._look_again(loaded, news)
@@ -332,9 +331,7 @@ class KernelSampler:
                     each.vain = 0
                     self._enter(loaded, pid, each)
                 elif moved:  # it may be the same program in a new address space
-                    each.vain += 1
-                    pause = min(LOOK_S * 2 ** min(each.vain, 10), VAIN_LOOK_S)
-                    each.look_at = time.monotonic() + pause
+                    _put_off(each)
                     each.value.mm = 0
                     self._rewrite(loaded, pid, each)
             except GoneError:
@@ -347,6 +344,7 @@ class KernelSampler:
                 log.warning("process %d is sampled no longer: %s", pid, error)
                 self._end(loaded, pid, each)
             except ReadError as error:
+                _put_off(each)
                 log.warning("the code of process %d cannot be read again: %s", pid, error)
 
     def _end(self, loaded: Loaded, pid: int, followed: Followed) -> None:
@@ -356,3 +354,10 @@ class KernelSampler:
             followed.value = value
             libbpf.delete(loaded.programs.maps["targets"], ctypes.c_uint32(pid))
         followed.ended = True
+
+
+def _put_off(followed: Followed) -> None:
+    """Look at a process again ever more rarely, for it was in vain."""
+    followed.vain += 1
+    pause = min(LOOK_S * 2 ** min(followed.vain, 10), VAIN_LOOK_S)
+    followed.look_at = time.monotonic() + pause
