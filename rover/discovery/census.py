@@ -332,7 +332,7 @@ class Census:
         So does a container runtime's own stage: its exec is what brings it in.
         """
         known, ran = self.table.get(pid), self._reader.run_time(pid)
-        process = self._reader.read(pid)
+        process = self._reader.read(pid, known.process.image if known else None)
         if isinstance(process, Process) and is_runtime_stage(process, _age(process.key)):
             process = None
         if isinstance(process, Process):

@@ -236,8 +236,14 @@ class ProcReader:
                 os.close(begun.directory)
         self._begun.clear()
 
-    def read(self, pid: int) -> Process | KernelThread | None:
-        """Read all facts of a process; None when it is gone or only its exit status is left."""
+    def read(self, pid: int, known: int | None = None) -> Process | KernelThread | None:
+        """Read all facts of a process; None when it is gone or only its exit status is left.
+
+        Args:
+            pid: its own.
+            known: the image that it had when it was read before; one that still has it is hardly
+                ever in an exec, and is spared the last look for that.
+        """
         self.reads += 1
         process = None
         for _ in range(TRIES):
@@ -259,6 +265,8 @@ class ProcReader:
                 return None
             finally:
                 os.close(begun.directory)
+            if isinstance(process, Process) and process.image == known:
+                break
             if self._is_still(process, self.stat(pid)):
                 break
         return process

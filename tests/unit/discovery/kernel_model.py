@@ -274,7 +274,7 @@ class ModelReader:
         task = self._kernel.tasks.get(known.pid)
         return task is not None and task.names == known.command_line
 
-    def read(self, pid: int) -> Process | None:
+    def read(self, pid: int, _known: int | None = None) -> Process | None:
         self._kernel.disturb()
         self.reads += 1
         task = self._kernel.tasks.get(pid)

@@ -73,7 +73,7 @@ class FaultyReader(ModelReader):
         super().__init__(kernel)
         self.reading = Faulty()
 
-    def read(self, pid: int) -> Process | None:
+    def read(self, pid: int, _known: int | None = None) -> Process | None:
         if self.reading.due():
             raise MemoryError
         return super().read(pid)

@@ -20,7 +20,7 @@ class LateReader(ModelReader):
 
     late = False
 
-    def read(self, pid: int) -> Process | None:
+    def read(self, pid: int, _known: int | None = None) -> Process | None:
         process = super().read(pid)
         return replace(process, arguments=b"", late=LATE) if process and self.late else process
 

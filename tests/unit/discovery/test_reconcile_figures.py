@@ -35,7 +35,7 @@ class WithKernelThreads(ModelReader):
             )
         return super().stat(pid)
 
-    def read(self, pid: int) -> Process | KernelThread | None:
+    def read(self, pid: int, _known: int | None = None) -> Process | KernelThread | None:
         if pid in self.threads:
             return KernelThread(ProcessKey(pid, self.threads[pid]), 2, "kworker")
         return super().read(pid)
