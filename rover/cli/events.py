@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -126,7 +127,19 @@ def _answers(state_dir: str, after: int, until: float | None) -> Iterator[Mappin
         after = told["after"]
         yield told
         if not told["events"]:
-            time.sleep(EVERY)
+            _pause()
+
+
+def _pause() -> None:
+    """Wait until it is time to ask again.
+
+    Raises:
+        BrokenPipeError: whoever reads is gone; without an event no write would tell.
+    """
+    gone = select.poll()
+    gone.register(1, 0)
+    if gone.poll(EVERY * 1_000):
+        raise BrokenPipeError
 
 
 def _missed(lost: int, output: str) -> str:

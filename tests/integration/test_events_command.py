@@ -112,7 +112,8 @@ def test_events_are_chosen(agent: Path, options: tuple[str, ...], numbers: list[
 
 def test_a_reader_that_has_had_enough_ends_it_without_a_word(agent: Path):
     done = subprocess.run(
-        ["sh", "-c", f"{ROVER} events --state-dir {agent} | head -n 1"],
+        # it is gone once all has been written that there is
+        ["sh", "-c", f"{ROVER} events --state-dir {agent} | (sleep 2; head -n 1)"],
         capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert done.stdout.startswith("TIME")
