@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import time
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -67,14 +68,13 @@ class Figures:
         Pages of files come and go by the kernel's will, so what leaks shows in the others.
         """
         late = samples[len(samples) // 2 :]
-        self.add("memory at the first look", samples[0].rss / 2**20, "MB")
-        self.add("memory at the last", samples[-1].rss / 2**20, "MB")
-        self.add("of it in no file, at the half", late[0].anonymous / 2**20, "MB")
-        self.add("of it in no file, at the last", late[-1].anonymous / 2**20, "MB")
-        trend, error = slope(late, lambda sample: sample.rss)
-        self.add("slope of the second half", trend, "MB/h", f"+- {error:.2g}")
-        trend, error = slope(late, lambda sample: sample.anonymous)
-        self.add("slope of what is in no file", trend, "MB/h", f"+- {error:.2g}")
+        whole, in_no_file = attrgetter("rss"), attrgetter("anonymous")
+        for what, of in (("memory", whole), ("  of it in no file", in_no_file)):
+            trend, error = slope(late, of)
+            self.add(f"{what}, at the first look", of(samples[0]) / 2**20, "MB")
+            self.add("  at the half", of(late[0]) / 2**20, "MB")
+            self.add("  at the last", of(late[-1]) / 2**20, "MB")
+            self.add("  slope of the second half", trend, "MB/h", f"+- {error:.2g}")
 
     def start(self) -> None:
         if not self.as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from rover.cli.cells import cell_count, cut, padded
 from rover.cli.choice import EVERYWHERE, Where, chosen
 from rover.cli.options import configured
 from rover.cli.output import as_json, formed
-from rover.cli.terminal import Screen, mute, screen, show
+from rover.cli.terminal import Screen, mute, pause, screen, show
 from rover.printable import printable
 from rover.status.client import ask
 
@@ -127,19 +126,7 @@ def _answers(state_dir: str, after: int, until: float | None) -> Iterator[Mappin
         after = told["after"]
         yield told
         if not told["events"]:
-            _pause()
-
-
-def _pause() -> None:
-    """Wait until it is time to ask again.
-
-    Raises:
-        BrokenPipeError: whoever reads is gone; without an event no write would tell.
-    """
-    gone = select.poll()
-    gone.register(1, 0)
-    if gone.poll(EVERY * 1_000):
-        raise BrokenPipeError
+            pause(EVERY)
 
 
 def _missed(lost: int, output: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import shutil
 import sys
 from dataclasses import dataclass
@@ -86,6 +87,19 @@ def unwritable(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return f"cannot write: {error.strerror}"
     return ""
+
+
+def pause(seconds: float) -> None:
+    """Wait between two looks.
+
+    Raises:
+        BrokenPipeError: whoever reads standard output is gone; a look that finds nothing to write
+            would not tell.
+    """
+    reader = select.poll()
+    reader.register(sys.stdout.fileno(), 0)
+    if reader.poll(seconds * 1_000):
+        raise BrokenPipeError
 
 
 def mute() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from rover.cli.cells import cut, filled
 from rover.cli.output import as_json
-from rover.cli.terminal import Screen, emphasised, mute, screen, show, write
+from rover.cli.terminal import Screen, emphasised, mute, pause, screen, show, write
 from rover.errors import RoverError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def watch(look: Callable[[Screen], list[str]], every: float, *, output: str) -> 
                 write(_frame(lines, shown, f"every {every:g} s; Ctrl-C ends"))
             else:
                 show(lines if output in FOR_PROGRAMS else [_time(), *lines, ""])
-            time.sleep(every)
+            pause(every)
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:

@@ -241,8 +241,7 @@ class ProcReader:
 
         Args:
             pid: its own.
-            known: the image that it had when it was read before; one that still has it is hardly
-                ever in an exec, and is spared the last look for that.
+            known: the image that it had when it was read before, if it was.
         """
         self.reads += 1
         process = None
@@ -265,20 +264,24 @@ class ProcReader:
                 return None
             finally:
                 os.close(begun.directory)
-            if isinstance(process, Process) and process.image == known:
-                break
-            if self._is_still(process, self.stat(pid)):
+            if self._is_whole(process, pid, known):
                 break
         return process
 
-    @staticmethod
-    def _is_still(process: Process | KernelThread | None, stat: Stat | None) -> bool:
-        """Tell whether what was read is of one program: an exec may have come in between."""
-        if stat is None or stat.ended:
+    def _is_whole(
+        self, process: Process | KernelThread | None, pid: int, known: int | None
+    ) -> bool:
+        """Tell whether what was read is of one program: an exec may have come in between.
+
+        A look takes 12 us, so one that has the image it had before is spared it: those are read
+        again and again, and hardly ever execute anything.
+        """
+        if isinstance(process, KernelThread):
             return True
-        if isinstance(process, Process):
-            return bool(process.late) or stat.image == process.image
-        return process is not None
+        if process and (process.late or process.image == known):
+            return True
+        stat = self.stat(pid)
+        return stat is None or stat.ended or (process is not None and process.image == stat.image)
 
     def _begin(self, pid: int) -> _Begun | None:
         """Open a process and read what cannot wait."""

@@ -133,8 +133,7 @@ def _next(descriptor: int, room: bytearray) -> bytes:
         size = os.readv(descriptor, [room])
     except OSError:
         return b""
-    with memoryview(room) as whole:
-        return bytes(whole[:size])
+    return bytes(room[:size])
 
 
 def _tell(descriptor: int, packet: bytes) -> None:

@@ -112,12 +112,27 @@ def test_events_are_chosen(agent: Path, options: tuple[str, ...], numbers: list[
 
 def test_a_reader_that_has_had_enough_ends_it_without_a_word(agent: Path):
     done = subprocess.run(
-        # it is gone once all has been written that there is
-        ["sh", "-c", f"{ROVER} events --state-dir {agent} | (sleep 2; head -n 1)"],
+        ["sh", "-c", f"{ROVER} events --state-dir {agent} | head -n 1"],
         capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
     assert done.stdout.startswith("TIME")
     assert done.stderr == ""
+
+
+def test_a_reader_that_goes_while_nothing_happens_ends_it(agent: Path):
+    command = [ROVER, "events", "--state-dir", agent, "-o", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    with process:
+        try:
+            for _ in range(1 + len(HAPPENED)):
+                assert process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(20) == 0
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
 
 
 def test_without_an_agent_it_ends_with_1(tmp_path: Path):

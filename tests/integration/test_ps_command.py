@@ -104,6 +104,17 @@ def test_watched_names_have_nothing_between_two_looks(agent: Path):
     assert text.split() == ["OS_LINUX/cart/node-1/python3.11"] * 2
 
 
+def test_watched_it_ends_once_its_reader_is_gone_though_there_is_nothing_to_write(agent: Path):
+    nobody = [ROVER, "ps", "--watch", "--every", "600", "-o", "name", "--service", "nobody"]
+    with subprocess.Popen([*nobody, "--state-dir", agent], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.close()
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
 def test_watched_for_programs_it_says_once_on_standard_error_that_it_scans(tmp_path: Path):
     text = shown(
         ROVER, "ps", str(os.getpid()), "--watch", "--every", "0.5", "-o", "name", "--state-dir",
