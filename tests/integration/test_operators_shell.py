@@ -20,6 +20,8 @@ from stories import ON_HOST, Known, host, kept
 from rover.explain.entities import listed
 
 NAME = "漢字-é"
+FIRST = 2**22
+"""Of pids that nothing here has: the kernel's own end below it."""
 COMMANDS = ("ps", "ps -o json", "status -o json", "events --for 0", "version", "--help")
 
 
@@ -27,7 +29,7 @@ def many() -> list[dict[str, Any]]:
     """Tell of more processes than a pipe holds."""
     row = listed(Known(host(), ON_HOST).table.why(ON_HOST.pid), kept)
     row["entities"][0]["service"] = NAME
-    return [row | {"pid": pid} for pid in range(1, 2_001)]
+    return [row | {"pid": pid} for pid in range(FIRST, FIRST + 2_000)]
 
 
 class Told(Fake):
@@ -148,7 +150,7 @@ def test_a_choice_that_nothing_meets_is_said_beside_the_output(agent: Path):
 def test_a_pid_that_is_a_threads_is_told_with_its_process_after_the_others(agent: Path):
     thread = threading.Thread(target=threading.Event().wait, args=(30,), daemon=True)
     thread.start()
-    done = by_shell(f"ROVER ps 7 {thread.native_id} ARGS", agent)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["PID", "7"]
+    done = by_shell(f"ROVER ps {FIRST} {thread.native_id} ARGS", agent)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["PID", str(FIRST)]
     assert f"it is a thread of process {os.getpid()}" in done.stderr
     assert done.returncode == 1
