@@ -246,6 +246,8 @@ class Discovery:
         In as few sleeps as can be: on a host where much comes and goes, waking up costs most.
         """
         soonest = self.looked_at + self._pause
+        if self._pause > LEAST_S:  # something will have come by then
+            self._rest_until(soonest)
         came = self._sleep(poll, soonest)
         if self._probes and came == {self._probes.fileno()} and not self._probes.has_news():
             # the first of what is to settle: nothing has before that time is over
@@ -253,7 +255,10 @@ class Discovery:
             came = self._sleep(poll, soonest)
         if self._bell in came:
             os.eventfd_read(self._bell)
-        rest = soonest - time.monotonic()
+        self._rest_until(soonest)
+
+    def _rest_until(self, at: float) -> None:
+        rest = at - time.monotonic()
         if rest > 0:
             self._stopping.wait(rest)
 

@@ -33,7 +33,10 @@ class Outbox:
         return len(self._changed)
 
     def put(self, changes: Changes) -> None:
-        """Add changes, from any thread; what comes and goes before it is taken leaves no trace."""
+        """Add changes, from any thread; what comes and goes before it is taken leaves no trace.
+
+        The session is not woken for what is only gone: there is nothing to tell of it.
+        """
         with self._condition:
             for key in changes.withdrawn:
                 if key in self._roster:
@@ -42,7 +45,7 @@ class Outbox:
                     self._changed.pop(key, None)
             for report in changes.announced:
                 self._changed[report.entity.key] = report
-            if self._listening:
+            if self._listening and changes.announced:
                 self._condition.notify()
 
     def nudge(self) -> None:

@@ -17,6 +17,9 @@ NEWS_RATE: Final = 10.0
 """Reports of news a second, while they keep coming."""
 NEWS_BURST: Final = 5
 """Reports of news that go out at once after a quiet time."""
+FIRST_BEATS_RATE: Final = 2.0
+"""Calls a second with first beats, while new processes keep coming: then many share a call, which
+costs as much as their reports. Their users see them by the backend's next flush, seconds later."""
 HALF: Final = 0.5
 """Floor of the pauses that must not be short by chance."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rover.errors import RoverError
 from rover.reporter import messages
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rover.model import EntityKey, Process, Report
 
     Supports = Callable[[Sequence[Process]], Sequence[bool]]
+
+T = TypeVar("T")
 
 HASH_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
@@ -98,8 +100,9 @@ class Roster:
         self.entries: dict[EntityKey, Entry] = {}
         self.due: dict[EntityKey, None] = {}
         """Keys whose report is to be sent, in the order in which they became due."""
-        self.fresh: dict[EntityKey, None] = {}
-        """Keys that are reported and have not beaten since."""
+        self.fresh: dict[EntityKey, Entry] = {}
+        """What is reported and has not beaten since, also where it has ended meanwhile: without a
+        beat the backend has no instance for it."""
         self.refused: dict[EntityKey, None] = {}
 
     def __contains__(self, key: EntityKey) -> bool:
@@ -143,11 +146,12 @@ class Roster:
         self.due[key] = None
 
     def drop(self, key: EntityKey) -> None:
-        """Forget an entity: it gets no more beats, which is all the backend is told."""
-        if self.entries.pop(key, None):
+        """Forget an entity: it gets no beats after its first, which is all the backend is told."""
+        if entry := self.entries.pop(key, None):
             _take_out(self.due, key)
-            _take_out(self.fresh, key)
             self.refused.pop(key, None)
+            if entry.refusal:
+                self._owe_no_beat(entry)
 
     def renew(self) -> None:
         """Forget what the backend knows: it may be another one, or have lost its memory."""
@@ -174,8 +178,10 @@ class Roster:
 
     def to_beat(self, *, only_fresh: bool) -> list[Entry]:
         """Give the entities that beat: all that the backend knows, or those that never did."""
-        keys = self.fresh if only_fresh else self.entries
-        entries = map(self.entries.__getitem__, keys)
+        entries = list(self.fresh.values())
+        if not only_fresh:
+            entries = [entry for entry in entries if entry.key not in self.entries]
+            entries += self.entries.values()
         return [entry for entry in entries if entry.known and not entry.refusal]
 
     def refused_at(self, beat: int, *, everyone: bool) -> list[Entry]:
@@ -192,7 +198,7 @@ class Roster:
         entry.known = True
         entry.answered_at = now
         if not entry.beaten:
-            self.fresh[entry.key] = None
+            self.fresh[entry.key] = entry
         if process_id:
             entry.process_id = process_id
             entry.unanswered = 0
@@ -214,7 +220,7 @@ class Roster:
             entry.beaten_at = now
             if not entry.beaten:
                 entry.beaten = True
-                _take_out(self.fresh, entry.key)
+                self._owe_no_beat(entry)
             if entry.refusal:
                 self.pardon(entry)
 
@@ -223,7 +229,10 @@ class Roster:
         new = entry.refusal is None
         tries = entry.refusal.tries + 1 if entry.refusal else 0
         entry.refusal = Refusal(reason, tries, beat + min(1 << min(tries, 30), most_beats))
-        self.refused[entry.key] = None
+        if self.entries.get(entry.key) is entry:
+            self.refused[entry.key] = None
+        else:  # it has ended: nothing is tried again
+            self._owe_no_beat(entry)
         return new
 
     def pardon(self, entry: Entry) -> None:
@@ -231,8 +240,12 @@ class Roster:
         entry.refusal = None
         self.refused.pop(entry.key, None)
 
+    def _owe_no_beat(self, entry: Entry) -> None:
+        if self.fresh.get(entry.key) is entry:  # and not the next one with its key
+            _take_out(self.fresh, entry.key)
 
-def _take_out(keys: dict[EntityKey, None], key: EntityKey) -> None:
+
+def _take_out(keys: dict[EntityKey, T], key: EntityKey) -> None:
     keys.pop(key, None)
     if not keys:
         keys.clear()  # gives back the room of all that there were at once, which pop does not

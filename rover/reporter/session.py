@@ -23,7 +23,7 @@ from rover import metrics
 from rover.reporter.connection import Connection
 from rover.reporter.exchange import Exchange
 from rover.reporter.failures import CallError, FailureKind, advice
-from rover.reporter.pacing import NEWS_BURST, NEWS_RATE, TokenBucket
+from rover.reporter.pacing import FIRST_BEATS_RATE, NEWS_BURST, NEWS_RATE, TokenBucket
 from rover.reporter.state import Phase, SessionState
 
 if TYPE_CHECKING:
@@ -135,6 +135,9 @@ class Session:
         self._news = TokenBucket(NEWS_RATE, NEWS_BURST)
         self._next_news = 0.0
         """Nothing is sent before; also keeps this agent back after an outage."""
+        self._first_beats = TokenBucket(FIRST_BEATS_RATE, NEWS_BURST)
+        self._next_first_beats = 0.0
+        """What is new does not beat before, unless all do."""
         self._return_at = 0.0
         self._return_after = RETURN_FIRST
         self._losses = 0
@@ -159,7 +162,7 @@ class Session:
         A backend that is away gets one more attempt.
         """
         self._stop_at = self._clock() + seconds
-        self._next_beat = float("inf")
+        self._next_beat, self._next_first_beats = float("inf"), 0.0
         try:
             if self._roster.due or self._roster.fresh:
                 self._connect_if_needed()
@@ -293,7 +296,9 @@ class Session:
         if due := roster.due_at(now):
             self._next_news = self._news.take(now)
             exchange.announce(due, now, self._beat)
-        if beating or roster.fresh:
+        if first := self._renewed or self._first_beats_due(now):
+            self._next_first_beats = self._first_beats.take(now)
+        if beating or first:
             exchange.beat(roster.to_beat(only_fresh=not beating), self._beat)
         if beating:
             self._try_refused(now, full=full)
@@ -309,7 +314,10 @@ class Session:
 
     def _something_due(self, now: float) -> bool:
         roster = self._roster
-        return now >= self._next_beat or roster.next_due() <= now or bool(roster.fresh)
+        return now >= self._next_beat or roster.next_due() <= now or self._first_beats_due(now)
+
+    def _first_beats_due(self, now: float) -> bool:
+        return bool(self._roster.fresh) and now >= self._next_first_beats
 
     def _try_refused(self, now: float, *, full: bool) -> None:
         """Give entities that were set aside another chance, apart from the others."""
@@ -333,7 +341,8 @@ class Session:
         """Tell when something is due next; news end the wait, unless they have to wait anyway."""
         now = self._clock()
         fresh = self._roster.to_beat(only_fresh=True)
-        news = max(self._next_news, now if fresh else self._roster.next_due())
+        first_beats = max(now, self._next_first_beats) if fresh else float("inf")
+        news = max(self._next_news, min(first_beats, self._roster.next_due()))
         look = now + self._pacing.check * (0.5 + 0.5 * self._chance())
         until = min(look, news, max(self._next_beat, self._next_news))
         gathering = now < self._next_news

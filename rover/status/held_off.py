@@ -8,21 +8,23 @@ their connections that are there go on, for they have the filter of the time whe
 from __future__ import annotations
 
 import ctypes
-import ipaddress
 import logging
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+    from collections.abc import Hashable, Iterable
 
 log = logging.getLogger("rover.status")
 
 HELD_S: Final = 10.0
-"""Seconds for which a peer is held off."""
+"""Seconds for which a peer is held off first; each time that it goes on at once, twice as long."""
+LONGEST_S: Final = 80.0
+FORGIVEN_S: Final = 60.0
+"""Seconds after which a peer that was let go, and has not flooded since, is as good as any."""
+REMEMBERED: Final = 1_024
+"""Peers of which it is known for how long they were held off, at most."""
 SETTLE_S: Final = 0.1
 """Seconds between two filters: peers that flood are many."""
 MOST_INSTRUCTIONS: Final = 1_024
@@ -34,6 +36,9 @@ SO_DETACH_FILTER: Final = 27
 """Of include/uapi/asm-generic/socket.h; Python names neither."""
 NETWORK_HEADER: Final = 0xFFF00000
 """SKF_NET_OFF of linux/filter.h: what follows is counted from the IP header."""
+IPV4_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
+"""How IPv6 addresses begin that stand for one of IPv4: where both families are listened on, IPv4
+peers have such ones, and their packets do not."""
 IPV4_SOURCE: Final = 12
 IPV6_SOURCE: Final = 8
 LOAD_BYTE: Final = 0x30
@@ -60,30 +65,44 @@ class HeldOff:
     def __init__(self, listening: socket.socket) -> None:
         """Hold nobody off yet."""
         self._listening = listening
-        self._until: dict[Address, float] = {}
+        self._until: dict[bytes, float] = {}
+        self._lately: dict[bytes, tuple[float, float]] = {}
+        """For how long a peer was held off last, and when that is forgotten."""
         self._is_new = False
         self._set_at = 0.0
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def hold(self, peer: object, now: float) -> None:
-        """Hold a peer off from the next `refresh` on; one that is no IP address is not."""
-        try:
-            address = ipaddress.ip_address(str(peer))
-        except ValueError:
-            return
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        self._until.pop(address, None)
-        self._until[address] = now + HELD_S
-        self._is_new = True
+    def hold(self, peer: Hashable, now: float) -> float:
+        """Hold a peer off from the next `refresh` on; one that is no IP address is not.
+
+        Returns:
+            When it is let go; now for one that is not held off.
+        """
+        if not (isinstance(peer, str) and (address := packed(peer))):
+            return now
+        until = self._until.pop(address, 0.0)
+        if until <= now:
+            until = now + self._seconds(address, now)
+            self._is_new = True
+        self._until[address] = until
+        return until
+
+    def _seconds(self, address: bytes, now: float) -> float:
+        """Tell for how long to hold off a peer that was let go, or never held off."""
+        before, forgotten_at = self._lately.pop(address, (0.0, 0.0))
+        seconds = HELD_S if forgotten_at <= now else min(2 * before, LONGEST_S)
+        if len(self._lately) >= REMEMBERED:
+            del self._lately[next(iter(self._lately))]
+        self._lately[address] = seconds, now + seconds + FORGIVEN_S
+        return seconds
 
     def due(self) -> float | None:
         """Return when `refresh` has something to do, None for never."""
         if not self._until:
             return None
-        changes_at = 0.0 if self._is_new else next(iter(self._until.values()))
+        changes_at = 0.0 if self._is_new else min(self._until.values())
         return max(changes_at, self._set_at + SETTLE_S)
 
     def refresh(self, now: float) -> None:
@@ -103,23 +122,37 @@ class HeldOff:
         if not instructions:
             self._listening.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
             return
-        packed = b"".join(struct.pack("=HBBI", *each) for each in instructions)
-        room = ctypes.create_string_buffer(packed, len(packed))
+        content = b"".join(struct.pack("=HBBI", *each) for each in instructions)
+        room = ctypes.create_string_buffer(content, len(content))
         program = struct.pack("@HP", len(instructions), ctypes.addressof(room))
         self._listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
-def filter_of(peers: Iterable[Address]) -> list[Instruction]:
-    """Make a filter that drops what comes from peers, the first of them where they are too many."""
+def packed(address: str) -> bytes:
+    """Give an address as it stands in packets, in 4 or 16 bytes; nothing for what is none."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        content = socket.inet_pton(family, address.partition("%")[0])
+    except (OSError, ValueError):
+        return b""
+    return content.removeprefix(IPV4_MAPPED)
+
+
+def filter_of(peers: Iterable[bytes]) -> list[Instruction]:
+    """Make a filter that drops what comes from peers, the first of them where they are too many.
+
+    Args:
+        peers: as `packed` gives them.
+    """
     drop, take = Instruction(RETURN, 0, 0, 0), Instruction(RETURN, 0, 0, WHOLE)
     ipv4: list[Instruction] = []
     ipv6: list[Instruction] = []
     for peer in peers:
-        words = struct.unpack(f">{len(peer.packed) // 4}I", peer.packed)
+        words = struct.unpack(f">{len(peer) // 4}I", peer)
         rest = 2 * len(words)
         if len(ipv4) + len(ipv6) + rest + 8 > MOST_INSTRUCTIONS:
             break
-        if peer.version == 4:  # noqa: PLR2004 - that of the protocol
+        if len(words) == 1:
             ipv4 += [Instruction(JUMP_IF_EQUAL, 0, 1, words[0]), drop]
             continue
         for number, word in enumerate(words):

@@ -13,6 +13,8 @@ AT_ONCE: Final = 10.0
 """Connections that anyone may make at once."""
 FLOOD: Final = 20.0
 """Connections beyond that which make a flood, whether there is time for it or not."""
+EARNED_HELD_OFF: Final = 10.0
+"""Seconds of being held off that count as time without connections: longer ones earn no more."""
 PEERS: Final = 1_024
 """Peers that are remembered; of more, the one longest known is taken for a new one."""
 
@@ -32,8 +34,13 @@ class Rates:
         No more than `FLOOD` are remembered: who has stopped for a minute is as good as any.
         """
         left, at = self._left.pop(peer, (AT_ONCE, now))
-        left = max(min(AT_ONCE, left + (now - at) * A_SECOND) - 1.0, -FLOOD)
+        left = max(min(AT_ONCE, left + max(0.0, now - at) * A_SECOND) - 1.0, -FLOOD)
         if len(self._left) >= PEERS:
             del self._left[next(iter(self._left))]
         self._left[peer] = left, now
         return max(0.0, -left)
+
+    def held_off(self, peer: Hashable, until: float) -> None:
+        """Take note that a peer that was counted cannot connect before a time."""
+        left, at = self._left[peer]
+        self._left[peer] = left, max(at, until - EARNED_HELD_OFF)

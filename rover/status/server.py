@@ -213,9 +213,10 @@ class Server:
         connection = Connection(client, peer, refused, leaves_at)
         self._by_descriptor[client.fileno()] = connection
         excess = self._excess(peer, now)
-        if excess >= FLOOD or (excess and self._share.is_short):
+        floods = excess >= FLOOD or (excess > 0 and self._share.is_short)
+        if floods and not _is_of_this_host(client, peer):
             # neither read nor ended: it would come again at once
-            self._held_off.hold(peer, now)
+            self._rates.held_off(peer, self._held_off.hold(peer, now))
             if _has_gone(client):
                 self._end(connection)
             else:
@@ -393,6 +394,14 @@ class Server:
         if kind not in self._defects:
             self._defects.add(kind)
             log.error("status request failed by a defect, please report it", exc_info=error)
+
+
+def _is_of_this_host(client: socket.socket, peer: Hashable) -> bool:
+    """Tell whether a client has the address that it connected to, as a kubelet's probe may have."""
+    try:
+        return bool(peer == client.getsockname()[0])
+    except OSError:
+        return False
 
 
 def _has_gone(client: socket.socket) -> bool:

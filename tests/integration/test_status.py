@@ -40,6 +40,7 @@ from rover.status.client import ask
 from rover.status.http import Answer, Request, say
 from rover.status.listeners import SOCKET_FILE, PortListener
 from rover.status.overview import About
+from rover.status.rates import AT_ONCE, FLOOD
 from rover.status.server import Server
 from rover.status.service import StatusService
 from rover.status.site import Later
@@ -178,13 +179,15 @@ def server(slow: Slow) -> Iterator[int]:
     server.close()
 
 
-def connected(port: int, source: str = "127.0.0.1", **options: int) -> socket.socket:
+def connected(
+    port: int, source: str = "127.0.0.1", to: str = "127.0.0.1", **options: int
+) -> socket.socket:
     client = socket.socket()
     for name, value in options.items():
         client.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
     client.bind((source, 0))
     client.settimeout(10)
-    client.connect(("127.0.0.1", port))
+    client.connect((to, port))
     return client
 
 
@@ -352,6 +355,28 @@ def test_peers_that_flood_are_held_off_and_let_go_again(tmp_path: Path):
         while held_off.get():
             assert time.monotonic() < until
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("to", "is_held_off"), [("127.0.0.1", True), ("127.0.0.2", False)])
+def test_who_comes_from_the_address_that_it_asks_is_not_held_off(
+    tmp_path: Path, eventually: Eventually, to: str, *, is_held_off: bool
+):
+    """A kubelet asks an agent on the host's network by the host's own address, as others may."""
+    held_off = metrics.STATUS_HELD_OFF.labels("port")._value
+    with serving(tmp_path, "0.0.0.0:0") as service, contextlib.ExitStack() as clients:
+        for _ in range(int(AT_ONCE + FLOOD) + 5):
+            if held_off.get():
+                break
+            with contextlib.suppress(TimeoutError):  # it is held off just now
+                clients.enter_context(connected(service.port, "127.0.0.2", to))
+        if is_held_off:
+            eventually(held_off.get)
+            return
+        assert get(service.port, "/healthz", to=to)[0] == 200
+        with connected(service.port, "127.0.0.2", to) as prober:
+            prober.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.2\r\n\r\n")
+            assert prober.recv(4_096).startswith(b"HTTP/1.1 200 ")
+        assert not held_off.get()
 
 
 def _attack(port: int, addresses: int) -> subprocess.Popen[str]:

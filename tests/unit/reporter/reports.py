@@ -112,6 +112,7 @@ class Rig:
         self.now = 1000.0
         self.wake_at = 0.0
         self.listening = True
+        self.has_news = False
         self.backends = [Memory() for _ in range(backends)]
         self.backends[1:] = [Memory(self.backends[0].state) for _ in range(backends - 1)]
         self.endpoints = tuple(Endpoint(f"oap-{number}", 11800) for number in range(backends))
@@ -146,6 +147,7 @@ class Rig:
     def start(self, *reports):
         self.alive |= {one.process.pid: one for one in reports}
         self.outbox.put(announced(*reports))
+        self.has_news = True
 
     def end(self, *reports):
         for one in reports:
@@ -156,12 +158,13 @@ class Rig:
         """Let the session work through so many seconds, woken just as its thread would be."""
         until = self.now + seconds
         for _ in range(100_000):
-            if self.now < self.wake_at and not (self.listening and len(self.outbox)):
+            if self.now < self.wake_at and not (self.listening and self.has_news):
                 if self.wake_at > until:
                     self.now = until
                     return
                 self.now = self.wake_at
             self.outbox.empty_into_roster()
+            self.has_news = False
             rest = self.session.step()
             self.wake_at = self.now + max(rest.seconds, 1e-6)
             self.listening = rest.for_changes
@@ -173,6 +176,9 @@ class Rig:
 
     def visible(self):
         return {row.pid for row in self.state.snapshot().processes if row.visible}
+
+    def reported(self):
+        return {row.pid for row in self.state.snapshot().processes if row.reports}
 
     def beaten(self, since=0):
         """Processes that have beaten at least once more than so many times."""

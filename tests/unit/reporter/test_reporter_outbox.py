@@ -88,6 +88,20 @@ def test_a_change_ends_a_wait_for_changes_and_no_other():
     outbox.wait(60, for_changes=True)
 
 
+def test_what_is_only_gone_ends_no_wait():
+    roster, outbox = pair()
+    outbox.put(announced(report(1)))
+    outbox.empty_into_roster()
+    gone = threading.Timer(0.05, outbox.put, [withdrawn(report(1))])
+    gone.start()
+    began = time.monotonic()
+    outbox.wait(0.2, for_changes=True)
+    assert time.monotonic() - began >= 0.2
+    gone.join()
+    outbox.empty_into_roster()
+    assert not len(roster)
+
+
 def test_a_nudge_ends_every_wait_also_the_next():
     _, outbox = pair()
     outbox.nudge()

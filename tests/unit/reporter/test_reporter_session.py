@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reports import AGENT, Rig, report
 
 from rover.reporter.failures import CallError, FailureKind
-from rover.reporter.pacing import NEWS_BURST, NEWS_RATE
+from rover.reporter.pacing import FIRST_BEATS_RATE, NEWS_BURST, NEWS_RATE
 from rover.reporter.roster import TRIES_UNANSWERED, Entry
 from rover.reporter.session import RETURN_FIRST
 from rover.reporter.state import Standing, standing
@@ -84,6 +84,8 @@ def test_news_that_come_while_others_are_gathered_wait_no_longer_than_that():
         rig.start(report(number))
         rig.run(0.01)
     rig.run(1 / NEWS_RATE)
+    assert len(rig.reported()) == 2 * NEWS_BURST
+    rig.run(1 / FIRST_BEATS_RATE)
     assert len(rig.visible()) == 2 * NEWS_BURST
 
 
@@ -93,8 +95,53 @@ def test_news_now_and_then_wait_for_nothing():
     for number, pause in enumerate([0.02, 0.3, 0.05, 0.2, 0.01, 0.3] * 20):
         rig.start(report(number))
         rig.run()
-        assert number + 1000 in rig.visible()
+        assert number + 1000 in rig.reported()
         rig.run(pause)
+
+
+def test_a_new_process_now_and_then_beats_at_once():
+    rig = Rig(heartbeat=1000)
+    rig.run(5)
+    for number in range(40):
+        rig.start(report(number))
+        rig.run()
+        assert number + 1000 in rig.visible()
+        rig.run(1 / FIRST_BEATS_RATE)
+
+
+def test_while_much_starts_first_beats_share_calls():
+    rig = Rig(heartbeat=1000)
+    rig.run(5)
+    rig.backend.calls.clear()
+    for number in range(100):
+        rig.start(report(number))
+        rig.run(0.05)
+    rig.run(1 / FIRST_BEATS_RATE)
+    assert len(rig.visible()) == 100
+    beats = sum(name == "keepAlive" for name, _ in rig.backend.calls)
+    assert beats <= NEWS_BURST + 5 * FIRST_BEATS_RATE + 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_ended_between_its_report_and_its_first_beat_beats_once(again):
+    rig = Rig(heartbeat=1000)
+    rig.run(5)
+    for number in itertools.count():
+        rig.start(last := report(number))
+        rig.run(1 / NEWS_RATE)
+        if last.process.pid in rig.reported() - rig.visible():
+            break
+    rig.end(last)
+    rig.run(0.01)
+    if again:
+        rig.start(last)
+    rig.run(2)
+    assert last.process.pid in rig.visible()
+    assert last.process.pid not in rig.beaten(since=1)
+    rig.run(1000)
+    assert (last.process.pid in rig.beaten(since=1)) == again
+    assert not rig.roster.fresh
+    assert not rig.broken_rules
 
 
 def test_every_process_beats_in_each_period():

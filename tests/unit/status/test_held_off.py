@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover.status import held_off
-from rover.status.held_off import HELD_S, MOST_INSTRUCTIONS, HeldOff, filter_of
+from rover.status.held_off import (
+    FORGIVEN_S,
+    HELD_S,
+    LONGEST_S,
+    MOST_INSTRUCTIONS,
+    REMEMBERED,
+    HeldOff,
+    filter_of,
+    packed,
+)
 
 ANY = st.ip_addresses()
 HEADER = {4: (12, b"\x45"), 6: (8, b"\x60")}
@@ -48,14 +57,32 @@ def takes(instructions: list[held_off.Instruction], packet: bytes) -> bool:
 
 @given(st.lists(ANY, max_size=90, unique=True), ANY)
 def test_who_is_held_off_is_dropped_and_nobody_else(peers, other):
-    instructions = filter_of(peers)
+    instructions = filter_of(peer.packed for peer in peers)
     assert not any(takes(instructions, packet_from(peer)) for peer in peers)
     assert takes(instructions, packet_from(other)) == (other not in peers)
 
 
+@pytest.mark.parametrize(
+    ("told", "in_packets"),
+    [
+        ("10.0.0.9", "10.0.0.9"),
+        ("::ffff:10.0.0.9", "10.0.0.9"),
+        ("2001:db8::9", "2001:db8::9"),
+        ("fe80::9%eth0", "fe80::9"),
+    ],
+)
+def test_an_address_is_taken_as_packets_have_it(told: str, in_packets: str):
+    assert packed(told) == ipaddress.ip_address(in_packets).packed
+
+
+@given(st.text())
+def test_what_is_no_address_is_none(text: str):
+    assert len(packed(text)) in {0, 4, 16}
+
+
 def test_of_more_than_a_filter_has_room_for_the_latest_are_held_off():
     peers = [ipaddress.ip_address(number) for number in range(2**32 - 1_000, 2**32)]
-    instructions = filter_of(peers)
+    instructions = filter_of(peer.packed for peer in peers)
     assert len(instructions) <= MOST_INSTRUCTIONS
     assert not takes(instructions, packet_from(peers[0]))
     assert takes(instructions, packet_from(peers[-1]))
@@ -93,6 +120,47 @@ def test_a_held_off_peer_does_not_get_in_before_its_time_is_over(listening: sock
     held.refresh(now + HELD_S + 0.2)
     assert gets_in(listening, "127.0.0.2")
     assert held.due() is None
+
+
+def held_for(held: HeldOff, now: float) -> float:
+    """Hold a peer off that floods for as long as it can; tell for how many seconds."""
+    until = held.hold("127.0.0.2", now)
+    assert held.hold("127.0.0.2", now + 0.05) == until, "it has some connections under way"
+    return until - now
+
+
+def test_who_goes_on_when_it_is_let_go_is_held_off_for_longer_each_time(listening):
+    held, now = HeldOff(listening), 100.0
+    times = []
+    for _ in range(6):
+        times.append(held_for(held, now))
+        now += times[-1] + 1.0
+        held.refresh(now)
+    assert times == [HELD_S, 2 * HELD_S, 4 * HELD_S, LONGEST_S, LONGEST_S, LONGEST_S]
+    assert held_for(held, now + FORGIVEN_S) == HELD_S
+
+
+def test_each_is_let_go_when_its_own_time_is_over(listening):
+    held = HeldOff(listening)
+    held.hold("127.0.0.2", 0.0)
+    held.refresh(HELD_S + 1)
+    held.hold("127.0.0.2", HELD_S + 1)
+    held.hold("127.0.0.3", HELD_S + 2)
+    held.refresh(HELD_S + 2)
+    assert held.due() == 2 * HELD_S + 2
+    held.refresh(2 * HELD_S + 2)
+    assert len(held) == 1
+    assert gets_in(listening, "127.0.0.3")
+    assert not gets_in(listening, "127.0.0.2")
+
+
+def test_so_many_are_remembered_after_they_were_let_go(listening):
+    held = HeldOff(listening)
+    for number in range(REMEMBERED + 1):
+        held.hold(str(ipaddress.ip_address(0x0A000000 + number)), 0.0)
+    held.refresh(HELD_S + 1)
+    assert held.hold("10.0.0.0", HELD_S + 1) == 2 * HELD_S + 1, "the one longest known"
+    assert held.hold("10.0.0.9", HELD_S + 1) == 3 * HELD_S + 1
 
 
 def test_peers_of_ipv6_and_mapped_ones_are_held_off_as_well():

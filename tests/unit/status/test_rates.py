@@ -1,6 +1,6 @@
 """Who connects more often than anyone needs to."""
 
-from rover.status.rates import A_SECOND, AT_ONCE, FLOOD, PEERS, Rates
+from rover.status.rates import A_SECOND, AT_ONCE, EARNED_HELD_OFF, FLOOD, PEERS, Rates
 
 
 def test_a_peer_that_floods_is_told_from_one_that_probes():
@@ -16,6 +16,15 @@ def test_a_peer_that_has_stopped_is_as_good_as_any():
         pass
     assert rates.excess("a", 1.0)
     assert not rates.excess("a", 1.0 + (AT_ONCE + FLOOD) / A_SECOND)
+
+
+def test_who_goes_on_after_a_long_time_of_being_held_off_gets_few_connections():
+    rates = Rates()
+    while rates.excess("a", 0.0) < FLOOD:
+        pass
+    rates.held_off("a", 80.0)
+    again = [rates.excess("a", 80.0) for _ in range(20)]
+    assert 0 < sum(excess < FLOOD for excess in again) <= EARNED_HELD_OFF * A_SECOND
 
 
 def test_so_many_peers_are_remembered():
