@@ -14,7 +14,7 @@ def after(tempo: Tempo, rate: float, seconds: float, *, found: bool = True) -> f
 
 
 def test_a_few_at_once_do_not_wait_for_each_other():
-    assert after(Tempo(), rate=40, seconds=0.2) == LEAST_S
+    assert after(Tempo(), rate=40, seconds=0.15) == LEAST_S
 
 
 @pytest.mark.parametrize(("rate", "pause"), [(4, LEAST_S), (5, LEAST_S), (12, BUSY_S)])
