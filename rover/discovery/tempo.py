@@ -10,7 +10,7 @@ LEAST_S: Final = 0.025
 BUSY_S: Final = 0.1
 """The same where much has come for a while: what comes meanwhile shares a turn, its reads and its
 report. It is later by 75 ms at most."""
-BUSY_TURNS: Final = 6.0
+BUSY_TURNS: Final = 8.0
 """Turns a second that found something, from which on it is much."""
 _MEMORY_S: Final = 1.0
 

@@ -177,7 +177,7 @@ def test_a_proxy_is_not_asked_for_the_loopback(backend, between, monkeypatch):
 
 
 def test_a_proxy_that_closes_resting_connections_costs_no_beat(backend, between):
-    relay = between(rest=0.15)
+    relay = between(rest=0.25)
     pacing = DiscoverySettings(heartbeat_period=0.5, properties_report_period=1000)
     with reporting(relay.address, pacing, check_period=5) as reporter:
         reporter.publish(announced(*CREW))
