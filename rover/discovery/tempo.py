@@ -7,9 +7,9 @@ from typing import Final
 
 LEAST_S: Final = 0.025
 """Seconds between two turns at least, however much happens."""
-BUSY_S: Final = 0.1
+BUSY_S: Final = 0.075
 """The same where much has come for a while: what comes meanwhile shares a turn, its reads and its
-report. It is later by 75 ms at most."""
+report. It is later by 50 ms at most."""
 BUSY_TURNS: Final = 8.0
 """Turns a second that found something, from which on it is much."""
 _MEMORY_S: Final = 1.0
