@@ -85,8 +85,8 @@ class HeldOff:
         until = self._until.pop(address, 0.0)
         if until <= now:
             until = now + self._seconds(address, now)
-            self._is_new = True
         self._until[address] = until
+        self._is_new = True  # also where it was before: the filter had no room for it, then
         return until
 
     def _seconds(self, address: bytes, now: float) -> float:

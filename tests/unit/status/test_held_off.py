@@ -140,6 +140,18 @@ def test_who_goes_on_when_it_is_let_go_is_held_off_for_longer_each_time(listenin
     assert held_for(held, now + FORGIVEN_S) == HELD_S
 
 
+def test_who_comes_while_the_filter_has_no_room_for_it_gets_room(listening):
+    held = HeldOff(listening)
+    held.hold("127.0.0.2", 1.0)
+    for number in range(MOST_INSTRUCTIONS):
+        held.hold(str(ipaddress.ip_address(0x0A000000 + number)), 1.0)
+    held.refresh(1.0)
+    assert gets_in(listening, "127.0.0.2")
+    held.hold("127.0.0.2", 1.5)
+    held.refresh(held.due())
+    assert not gets_in(listening, "127.0.0.2")
+
+
 def test_each_is_let_go_when_its_own_time_is_over(listening):
     held = HeldOff(listening)
     held.hold("127.0.0.2", 0.0)
