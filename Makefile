@@ -27,6 +27,7 @@ HEADERS := $(VENV)/kernel-headers
 $(VENV)/.dev: $(VENV)/.installed pyproject.toml $(HEADERS)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
+	tests/install-tools.sh
 	touch $@
 
 $(HEADERS): | $(VENV)/bin/python

@@ -35,8 +35,15 @@ def obstacle() -> str | None:
     return None
 
 
+LACKS = "not installed: "
+"""How the reason of a skip begins that is for a tool."""
+
+
 class KernelTests:
-    """Skips kernel tests where the machine cannot run them, and fails a run that skips others."""
+    """Skips kernel tests where the machine cannot run them, and fails a run that skips others.
+
+    Not for those that lack a tool which `make dev` could not install: that is said, with its name.
+    """
 
     def __init__(self, reason: str | None) -> None:
         self.reason = reason
@@ -50,7 +57,7 @@ class KernelTests:
                 item.add_marker(pytest.mark.skip(reason=f"no eBPF here: {self.reason}"))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and "kernel" in report.keywords:
+        if report.skipped and "kernel" in report.keywords and LACKS not in str(report.longrepr):
             self.skipped.append(report.nodeid)
 
     @pytest.hookimpl(trylast=True)

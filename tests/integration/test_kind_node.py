@@ -27,7 +27,7 @@ from rover.backend import EmbeddedBackend
 
 pytestmark = [
     pytest.mark.kernel,
-    pytest.mark.skipif(not shutil.which("runc"), reason="no runc here"),
+    pytest.mark.skipif(not shutil.which("runc"), reason="not installed: runc"),
 ]
 
 OUTER = "0f" * 32
