@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs Debian's tools that tests run programs of: containers by runc, the package by debhelper and
-# lintian. Where that cannot be done, these tests are skipped and say so.
+# Installs Debian's tools that tests run: containers by runc, of busybox, and the package by debhelper
+# and lintian. Where that cannot be done, these tests are skipped and say so.
 set -eu
 
 missing=
-for each in runc:runc dh:debhelper lintian:lintian dpkg-buildpackage:dpkg-dev; do
+for each in runc:runc busybox:busybox-static dh:debhelper lintian:lintian dpkg-buildpackage:dpkg-dev; do
     command -v "${each%:*}" >/dev/null || missing="$missing ${each#*:}"
 done
 [ -n "$missing" ] || exit 0

@@ -25,9 +25,11 @@ from bench.rig.cgroup import entered, unified
 from bench.rig.follower import kubeconfig
 from rover.backend import EmbeddedBackend
 
+MISSING = [tool for tool in ("runc", "busybox") if not shutil.which(tool)]
+
 pytestmark = [
     pytest.mark.kernel,
-    pytest.mark.skipif(not shutil.which("runc"), reason="not installed: runc"),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}"),
 ]
 
 OUTER = "0f" * 32
