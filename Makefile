@@ -27,7 +27,6 @@ HEADERS := $(VENV)/kernel-headers
 $(VENV)/.dev: $(VENV)/.installed pyproject.toml $(HEADERS)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
-	tests/install-tools.sh
 	touch $@
 
 $(HEADERS): | $(VENV)/bin/python
@@ -44,6 +43,7 @@ lint: dev
 
 # Tests of the whole host take turns, and the others run beside them; see tests/turns.py.
 test: dev
+	tests/install-tools.sh
 	$(BIN)/python -m pytest --numprocesses 2
 
 bench: install

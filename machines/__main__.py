@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="run nothing, write the table")
     parser.add_argument("rows", nargs="*", help="rows, blanks as _; all where none is named")
     asked = parser.parse_args()
+    known = [row.replace(" ", "_") for row in ROWS]
+    if strange := sorted(set(asked.rows).difference(known)):
+        parser.error(f"no such row: {' '.join(strange)}; there are {' '.join(known)}")
     right = True
     if not asked.table:
         if missing := image.missing_tools():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,16 @@ LACKS = "not installed: "
 """How the reason of a skip begins that is for a tool."""
 
 
+def needs(*tools: str) -> pytest.MarkDecorator:
+    """Skip a test where one of these programs is not there."""
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    return pytest.mark.skipif(bool(missing), reason=f"{LACKS}{' '.join(missing)}")
+
+
 class KernelTests:
     """Skips kernel tests where the machine cannot run them, and fails a run that skips others.
 
-    Not for those that lack a tool which `make dev` could not install: that is said, with its name.
+    Not for those that lack a tool which `make test` could not install: that is said, with its name.
     """
 
     def __init__(self, reason: str | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from rover.clock import host_ticks
@@ -20,8 +19,6 @@ DEFAULT_TMPDIR: Final = "/tmp"  # noqa: S108  what processes without a TMPDIR us
 TMPDIR_ROOM: Final = 2_048
 """Bytes of memory that a TMPDIR takes; one that takes more is none."""
 _COMM_BYTES: Final = 15
-_USUAL_CGROUP: Final = 1_024
-"""Bytes of a cgroup file at most that is remembered: many processes have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +107,6 @@ def decode(text: bytes) -> str:
 
 def parse_cgroup(text: bytes) -> str:
     """Give the lines of /proc/PID/cgroup that are kept, without the last one's end."""
-    return _kept_cgroup(text) if len(text) <= _USUAL_CGROUP else _kept_cgroup.__wrapped__(text)
-
-
-@lru_cache(128)
-def _kept_cgroup(text: bytes) -> str:
     return bounded_cgroup(decode(text).rstrip("\n"))
 
 

@@ -47,10 +47,8 @@ def is_runtime_stage(process: Process, age: float) -> bool:
         return False
     if process.name in YOUKI:
         return True
-    # the command line last: putting it together costs more
-    may_be_runc = process.name in RUNC or _runs_runc(process)
-    if may_be_runc and RUNC_COMMAND.fullmatch(process.command_line):
-        return True
+    if RUNC_COMMAND.fullmatch(process.command_line):
+        return process.name in RUNC or _runs_runc(process)
     in_namespace = process.namespace_pid != process.pid
     return _runs_crun(process) and (in_namespace or bool(containers_of(process.cgroup)))
 

@@ -34,7 +34,8 @@ class Rates:
         No more than `FLOOD` are remembered: who has stopped for a minute is as good as any.
         """
         left, at = self._left.pop(peer, (AT_ONCE, now))
-        left = max(min(AT_ONCE, left + max(0.0, now - at) * A_SECOND) - 1.0, -FLOOD)
+        now = max(now, at)  # of one that is held off, connections of before may still come
+        left = max(min(AT_ONCE, left + (now - at) * A_SECOND) - 1.0, -FLOOD)
         if len(self._left) >= PEERS:
             del self._left[next(iter(self._left))]
         self._left[peer] = left, now

@@ -8,20 +8,18 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kernel import needs
 
 from rover import __version__
 from rover.backend import EmbeddedBackend
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("dh", "dpkg-buildpackage", "lintian", "unshare", "nsenter")
-MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
 INSIDE = "/run/rover.deb"
 DPKGS_OWN = ("var/lib/dpkg/", "var/log/", "var/cache/", "var/lib/systemd/", "run/", "tmp/")
 COPY = """
@@ -38,7 +36,7 @@ exec sleep 600
 """
 
 pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}"),
+    needs("dh", "dpkg-buildpackage", "lintian", "unshare", "nsenter"),
     pytest.mark.skipif(os.geteuid() != 0, reason="dpkg installs as root"),
     pytest.mark.timeout(600),
 ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from agent_rig import RunningAgent, row_of, running
+from kernel import needs
 from namespace_rig import NEST, child_of, numbers_of
 
 from bench.cluster.api import ApiServer
@@ -25,12 +26,7 @@ from bench.rig.cgroup import entered, unified
 from bench.rig.follower import kubeconfig
 from rover.backend import EmbeddedBackend
 
-MISSING = [tool for tool in ("runc", "busybox") if not shutil.which(tool)]
-
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}"),
-]
+pytestmark = [pytest.mark.kernel, needs("runc", "busybox")]
 
 OUTER = "0f" * 32
 """The node's own id as a container of the host."""

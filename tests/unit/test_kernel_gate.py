@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kernel import KernelTests
+from kernel import KernelTests, needs
 
 SKIPPING = """
 import pytest
@@ -11,6 +11,16 @@ import pytest
 @pytest.mark.kernel
 def test_of_the_kernel():
     pytest.skip("no mood for it")
+"""
+
+LACKING = """
+import pytest
+from kernel import needs
+
+@pytest.mark.kernel
+@needs("no-such-tool", "sh")
+def test_of_the_kernel():
+    pass
 """
 
 PASSING = """
@@ -35,6 +45,12 @@ def run(pytester: pytest.Pytester, source: str, reason: str | None) -> pytest.Ru
 
 def test_a_kernel_test_skipped_on_a_capable_machine_fails_the_run(pytester: pytest.Pytester):
     assert run(pytester, SKIPPING, None).ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_kernel_test_skipped_for_want_of_a_tool_does_not(pytester: pytest.Pytester):
+    result = run(pytester, LACKING, None)
+    assert result.ret == pytest.ExitCode.OK
+    assert needs("no-such-tool", "sh").kwargs["reason"] == "not installed: no-such-tool"
 
 
 def test_a_kernel_test_that_runs_passes_the_run(pytester: pytest.Pytester):

@@ -23,6 +23,7 @@ def test_who_goes_on_after_a_long_time_of_being_held_off_gets_few_connections():
     while rates.excess("a", 0.0) < FLOOD:
         pass
     rates.held_off("a", 80.0)
+    assert rates.excess("a", 0.1) == FLOOD, "it was under way"
     again = [rates.excess("a", 80.0) for _ in range(20)]
     assert 0 < sum(excess < FLOOD for excess in again) <= EARNED_HELD_OFF * A_SECOND
 
