@@ -110,16 +110,18 @@ class Supervisor:
         now = time.monotonic()
         with self._changed:
             child, last = self._child, self._blames.last
-            if child is None:
+            if child is None and self._fault != REPLACED:
                 return self._fault
             if self._left_behind or (last and self._blames.active(now)):
                 return (
                     f"stuck for {now - self._blames.last_at:.0f} s on {last or 'a read'},"
                     " which is left out; others are read"
                 )
-            at = child.memory.oldest()
-            if at and now - child.memory.moved_at > STUCK_S and not child.memory.readable():
-                return f"stuck for {now - child.memory.moved_at:.1f} s on {at[1]}"
+            if child is None:
+                return REPLACED
+            for lane in (child.memory, child.files):
+                if suspect := self._held_up_by(child, lane):
+                    return f"stuck for {now - lane.moved_at:.1f} s on {_behind(suspect[1])[0]}"
             return WORKS
 
     @property

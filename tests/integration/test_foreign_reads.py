@@ -226,9 +226,9 @@ def test_what_a_child_was_at_when_it_ended_is_left_out_for_a_while(reads, eventu
     assert "pid 1 of uid 0" in caplog.text
 
 
-def test_who_is_read_while_a_child_is_replaced_is_late_and_not_without_arguments(
-    reads, eventually, monkeypatch
-):
+@pytest.fixture
+def replacing(reads, eventually, monkeypatch):
+    """Hold open the moment in which another child is started in place of one that ended."""
     assert eventually(lambda: line_of(reads)) == OWN_LINE
     start, may_start = Child.__init__, threading.Event()
 
@@ -237,15 +237,29 @@ def test_who_is_read_while_a_child_is_replaced_is_late_and_not_without_arguments
         start(self, proc)
 
     monkeypatch.setattr(Child, "__init__", slowly)
-    assert reads._child
-    os.kill(reads._child.pid, signal.SIGKILL)
-    eventually(lambda: not reads.works)
-    process = ProcReader(strings=reads).read(os.getpid())
+    yield reads
     may_start.set()
+    assert eventually(lambda: line_of(reads)) == OWN_LINE
+
+
+def test_who_is_read_while_a_child_is_replaced_is_late_and_not_without_arguments(
+    replacing, eventually
+):
+    os.kill(replacing.child_pid, signal.SIGKILL)
+    eventually(lambda: not replacing.works)
+    process = ProcReader(strings=replacing).read(os.getpid())
     assert process
     assert process.command_line == ""
     assert process.late == supervisor.REPLACED
-    assert eventually(lambda: line_of(reads)) == OWN_LINE
+    assert replacing.state() == supervisor.REPLACED
+
+
+def test_health_names_who_held_a_read_up_while_the_child_is_replaced(replacing, eventually):
+    os.kill(replacing.child_pid, signal.SIGSTOP)
+    assert replacing.ask([Blame(1, 0)], LIMIT, with_place=False) != [0]
+    os.kill(replacing.child_pid, signal.SIGKILL)
+    eventually(lambda: not replacing.works)
+    assert "on pid 1 of uid 0, which is left out" in replacing.state()
 
 
 @pytest.mark.kernel

@@ -179,12 +179,13 @@ def test_a_process_whose_arguments_never_come_holds_nobody_else_up(tmp_path, spa
             row = watched.agent.wait_for(before.pid, 60)
             assert row.properties["command_line"] == "sleep 300"
             until = time.monotonic() + 20
-            while "stuck" not in watched.health()[1]["foreign_reads"]:
-                assert time.monotonic() < until, watched.health()
+            by = f" on pid {held} of uid {NOBODY}"
+            while by not in (health := watched.health())[1]["foreign_reads"]:
+                assert time.monotonic() < until, health
                 time.sleep(0.05)
-            status, told = watched.health()
+            status, told = health
             assert status == 200, "a restart would meet the same process again"
-            assert f"pid {held} of uid {NOBODY}" in told["foreign_reads"]
+            assert told["foreign_reads"].startswith("stuck for ")
             later = spawn("sleep", "301")
             # where its fork takes long to become a program, one by its former name comes first
             watched.backend.state.wait_for(
