@@ -1,8 +1,8 @@
 """Standard error as the log's way out: whoever takes the text holds nobody up who writes it.
 
 A pipe whose reader has stopped, a journal that hangs, a terminal at Ctrl-S or behind a connection
-that is gone take nothing, and a write would wait for them without end, with every thread that has
-something to say behind it.
+that is gone, a file whose server is away take nothing, and a write would wait for them without end,
+with every thread that has something to say behind it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import socket
 import stat
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
+from rover.cli.file_writer import FileWriter
 from rover.waiting import Budget
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Outlet(io.TextIOBase, TextIO):
             OSError: the stream is none of the system's.
         """
         self._encoding = stream.encoding
-        self._put, self._descriptor, self._shut = _way_to(stream.fileno())
+        self._way = _way_to(stream.fileno())
         self._say_lost = lost
         self._lost = 0
         self._is_broken_off = False
@@ -90,7 +91,7 @@ class Outlet(io.TextIOBase, TextIO):
     def close(self) -> None:
         """Let go of the way out; the stream's own descriptor stays open."""
         if not self.closed:
-            self._shut()
+            self._way.close()
         super().close()
 
     def _is_taken(self, text: str) -> bool:
@@ -99,7 +100,7 @@ class Outlet(io.TextIOBase, TextIO):
         whole = len(rest)
         while rest:
             try:
-                rest = rest[self._put(rest) :]
+                rest = rest[self._way.put(rest) :]
             except BlockingIOError:
                 if not self._waited():
                     self._is_broken_off = self._is_broken_off or len(rest) < whole
@@ -110,25 +111,38 @@ class Outlet(io.TextIOBase, TextIO):
     def _waited(self) -> bool:
         """Wait for room, within the budget; tell whether there is some."""
         began = time.monotonic()
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        milliseconds = int(self._budget.left(began) * 1000)
-        has_room = milliseconds > 0 and bool(poll.poll(milliseconds))
+        left = self._budget.left(began)
+        has_room = left > 0 and self._way.has_room(left)
         self._budget.spend(time.monotonic() - began)
         return has_room
 
 
-def _way_to(
-    descriptor: int,
-) -> tuple[Callable[[memoryview], int], int, Callable[[], None]]:
-    """Find a way of the agent's own that does not wait; others that write there go on to.
+class _Way(NamedTuple):
+    """A way to where a stream leads that waits for nobody."""
+
+    put: Callable[[memoryview], int]
+    """Takes a part and returns its bytes, or raises BlockingIOError; waits a moment at most."""
+    has_room: Callable[[float], bool]
+    """Tells whether something is taken within so many seconds."""
+    close: Callable[[], None]
+
+
+def _way_to(descriptor: int) -> _Way:
+    """Find a way of the agent's own; others that write there go on to wait.
 
     Whether writes wait belongs to what was opened, which others share; a socket is told each time.
     """
     kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        writer = FileWriter(descriptor)
+        return _Way(writer.put, writer.has_room, writer.close)
     if stat.S_ISSOCK(kind):
         peer = socket.socket(fileno=os.dup(descriptor))
-        return (lambda part: peer.send(part, socket.MSG_DONTWAIT)), peer.fileno(), peer.close
+        return _Way(
+            lambda part: peer.send(part, socket.MSG_DONTWAIT),
+            partial(_has_room, peer.fileno()),
+            peer.close,
+        )
     if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
@@ -136,14 +150,22 @@ def _way_to(
         except OSError:  # another user's, as after su
             pass
         else:
-            return (lambda part: os.write(own, part)), own, partial(os.close, own)
-    return partial(_put_where_there_is_room, descriptor), descriptor, lambda: None
+            return _Way(partial(os.write, own), partial(_has_room, own), partial(os.close, own))
+    return _Way(
+        partial(_put_where_there_is_room, descriptor),
+        partial(_has_room, descriptor),
+        lambda: None,
+    )
 
 
 def _put_where_there_is_room(descriptor: int, part: memoryview) -> int:
     """Write so much that a pipe takes it without waiting, where it takes anything."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    if not poll.poll(0):
+    if not _has_room(descriptor, 0):
         raise BlockingIOError
     return os.write(descriptor, part[: select.PIPE_BUF])
+
+
+def _has_room(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(int(seconds * 1000)))

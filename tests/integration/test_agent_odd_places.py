@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import fuse
 import pytest
 from agent_rig import BY_PID, ROVER, row_of, running
 
@@ -192,3 +193,26 @@ def test_a_log_that_nobody_reads_holds_nothing_up_and_its_gap_is_told(
         assert agent.process.returncode == 0
     os.close(reading)
     os.close(writing)
+
+
+def test_a_log_file_whose_server_is_away_holds_nothing_up(
+    backend: EmbeddedBackend, tmp_path: Path, spawn: Spawn
+):
+    place = tmp_path / "mount"
+    place.mkdir()
+    with fuse.mounted(place, "") as server:
+        # once the server has said that it knows no flush, the kernel asks for none at a close
+        os.close(os.open(place / "file", os.O_WRONLY))
+        file = os.open(place / "file", os.O_WRONLY)
+        try:
+            with running(backend, tmp_path, config=DEBUGGING, stderr=file) as agent:
+                agent.wait_for(os.getpid())
+                server.send_signal(signal.SIGSTOP)
+                for _ in range(20):
+                    agent.wait_for(spawn("sleep", "300").pid)
+                assert agent.ask("/healthz")["discovery"] == "works"
+                assert agent.terminate(within=5.0) < 5.0
+                assert agent.process.returncode == 0
+        finally:
+            server.kill()
+            os.close(file)

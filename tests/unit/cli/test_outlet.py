@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -10,11 +11,14 @@ import pty
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
+from rover.cli import file_writer
 from rover.cli import outlet as subject
 from rover.cli.logs import write_logs
 from rover.cli.outlet import Outlet
@@ -159,6 +163,81 @@ def test_a_reader_that_is_gone_is_an_error_as_of_any_stream(pipe):
     os.close(reading)
     with pytest.raises(BrokenPipeError):
         Outlet(stream, told).write("x\n")
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch) -> Iterator[tuple[Path, TextIO]]:
+    monkeypatch.setattr(file_writer, "AGAIN_S", 0.01)
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        yield tmp_path / "log", stream
+
+
+def test_a_file_has_each_line_once_it_is_written(file):
+    path, stream = file
+    outlet = Outlet(stream, told)
+    for number in range(100):
+        outlet.write(f"{number}\n")
+        assert path.read_text().endswith(f"{number}\n")
+    outlet.close()
+    assert len(path.read_text().splitlines()) == 100
+
+
+def test_a_file_whose_server_is_away_holds_the_writer_up_for_a_quarter_of_a_second_in_all(
+    file, monkeypatch
+):
+    path, stream = file
+    back, write = threading.Event(), os.write
+    monkeypatch.setattr(file_writer.os, "write", lambda *given: back.wait() and write(*given))
+    outlet = Outlet(stream, told)
+    began = time.monotonic()
+    for _ in range(1_000):
+        outlet.write("line\n")
+    assert time.monotonic() - began < 5
+    assert path.read_text() == ""
+    back.set()
+    assert outlet._way.has_room(20)
+    outlet.write("again\n")
+    outlet.close()
+    assert path.read_text() == "line\nlost 999\nagain\n"
+
+
+def test_what_a_full_disk_did_not_take_is_written_once_there_is_room(file, monkeypatch):
+    path, stream = file
+    full, write, tries = [True], os.write, []
+
+    def refused(*given: Any) -> int:
+        tries.append(given)
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*given)
+
+    monkeypatch.setattr(file_writer.os, "write", refused)
+    outlet = Outlet(stream, told)
+    for number in range(100):
+        outlet.write(f"{number}\n")
+    full[0] = False
+    assert outlet._way.has_room(20)
+    outlet.write("again\n")
+    assert path.read_text() == "0\nlost 99\nagain\n"
+    assert len(tries) < 100
+    outlet.close()
+
+
+def test_a_file_that_takes_nothing_is_let_go_of(file, monkeypatch):
+    _, stream = file
+    before = {each.name for each in threading.enumerate()}
+    outlet = Outlet(stream, told)
+    monkeypatch.setattr(file_writer.os, "write", broken)
+    outlet.write("x\n")
+    outlet.close()
+    until = time.monotonic() + 20
+    while {each.name for each in threading.enumerate()} - before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def broken(*_: object) -> int:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 @pytest.mark.parametrize(
