@@ -16,11 +16,13 @@ from rover.clock import NANOSECONDS, NS_PER_TICK, boot_clock_ns
 from rover.discovery.budget import SHORT, Budget
 from rover.discovery.cgroup_rounds import NO_TREES
 from rover.discovery.counts import Figures
+from rover.discovery.doubts import Doubts
 from rover.discovery.failed_processes import FailedProcesses
 from rover.discovery.feed import Feed, Kind
 from rover.discovery.late import LateReads
 from rover.discovery.notices import Notices
 from rover.discovery.procfs import AHEAD
+from rover.discovery.repairs import Repairs, is_gone
 from rover.discovery.runtime_stage import is_runtime_stage
 from rover.discovery.second_looks import LOOK_PERIOD, SecondLooks
 from rover.guard import Defect, Guard
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from rover.discovery.cgroup_rounds import Trees
     from rover.discovery.procfs import ProcReader
-    from rover.discovery.procfs_text import KernelThread, Stat
+    from rover.discovery.procfs_text import KernelThread
     from rover.model import Changes
     from rover.naming.judge import Judge
     from rover.probes.settling import Ended, Probes, Taken
@@ -46,12 +48,6 @@ DEEP_EVERY: Final = 10
 """Every so many reconciles read the stat of each process even where nothing was lost."""
 INIT: Final = 1
 """Process 1 is handed all orphans: as such, the agent has children that are not its own."""
-IN_HAND_NS: Final = NANOSECONDS // 4
-"""A process that has settled this lately may still be on its way from the kernel's maps."""
-IN_HAND_S: Final = 0.5
-"""Seconds after which the kernel's maps have been looked at for it; if not, its event was lost."""
-DOUBT_S: Final = (0.05, 0.1, 0.2, 0.4)
-"""Pauses between looks at a process whose leader ended: its last thread may take a while to go."""
 
 _HAPPENED: Final = {PendingKind.EXEC: Kind.EXEC, PendingKind.FORK: Kind.FORK}
 
@@ -116,10 +112,19 @@ class Census:
             period=look_period,
             trees=trees,
         )
-        self._doubts: dict[int, tuple[float, int]] = {}
-        self._young: set[int] = set()
-        """Left to the kernel by the latest reconcile, to be looked at once more."""
-        self._young_at: float | None = None
+        self._doubts = Doubts(probes)
+        self._repairs = Repairs(
+            table=table,
+            kernel_threads=self.kernel_threads,
+            reader=reader,
+            doubts=self._doubts,
+            figures=self.figures,
+            settle_ns=self._settle_ns,
+            has_events=probes is not None,
+            follow=self._follow,
+            admit=self._admit,
+            tell=self._tell,
+        )
         self._lost = False
         self._unsure = False
         """A step failed: what it was to do is done by the next reconcile."""
@@ -203,23 +208,20 @@ class Census:
 
     def next_doubt(self) -> float | None:
         """Return the time.monotonic() of the next look at a process that one look left open."""
-        times = [at for at, _ in self._doubts.values()]
-        times += [at for at in (self._young_at, self._late.next_look()) if at is not None]
-        return min(times, default=None)
+        parts = (self._doubts, self._repairs, self._late)
+        return min((at for part in parts if (at := part.next_look()) is not None), default=None)
 
     def resolve_doubts(self, now: float) -> None:
-        """Look again at processes whose leader has ended, and at the young and the late ones.
+        """Look again at processes that one look left open.
 
-        A reconcile leaves young ones to the kernel; late ones could not be read in time.
+        They are those whose leader has ended, those that a reconcile has left to the kernel, and
+        those that could not be read in time.
         """
-        if self._young_at is not None and self._young_at <= now:
-            young, self._young, self._young_at = self._young, set(), None
-            for pid in young:
-                known = self.table.get(pid) is not None
-                self._one("repair", pid, self._verify if known else self._find, pid)
+        for pid in self._repairs.due(now):
+            self._one("repair", pid, self._repairs.verify, pid)
         self._admit_all(self._late.due(now))
-        for pid in [pid for pid, (at, _) in self._doubts.items() if at <= now]:
-            self._one("doubt", pid, self._look_again, pid, now)
+        for pid in self._doubts.due(now):
+            self._one("doubt", pid, self._look_again, pid)
 
     def reconcile(self) -> int:
         """Compare the table with /proc and put it right; return how many rows were repaired.
@@ -260,9 +262,9 @@ class Census:
             self.figures.repairs_gone += pid not in self.kernel_threads
             self._one("remove", pid, self._remove, pid)
         for pid in pids - known:
-            self._one("repair", pid, self._find, pid)
+            self._one("repair", pid, self._repairs.find, pid)
         for pid in known & pids if deep else ():
-            self._one("repair", pid, self._compare, pid, sure)
+            self._one("repair", pid, self._repairs.compare, pid, sure)
 
     def judge_again(self, keys: Iterable[ProcessKey]) -> None:
         """Ask for a new verdict on processes that are still the same."""
@@ -344,7 +346,7 @@ class Census:
             self._put(_with_what_was_known(process, known))
             self.looks.note(known, process, ran)
             if process.leaderless:
-                self._doubt(pid)
+                self._doubts.note(pid, time.monotonic())
             return process
         self._remove(pid)
         if process is not None:
@@ -384,7 +386,7 @@ class Census:
 
     def _remove(self, pid: int, kind: Kind = Kind.GONE) -> None:
         self.kernel_threads.pop(pid, None)
-        self._doubts.pop(pid, None)
+        self._doubts.drop(pid)
         self._late.drop(pid)
         row = self.table.get(pid)
         if row is not None:
@@ -395,28 +397,6 @@ class Census:
         if self._probes:
             self._probes.unfollow(pid)
 
-    def _look_again(self, pid: int, now: float) -> None:
-        _, looks = self._doubts.pop(pid)
-        row = self.table.get(pid)
-        if row is None:
-            return
-        if self._is_gone(row.process, self._reader.stat(pid)):
-            self._remove(pid)
-        elif looks + 1 < len(DOUBT_S):
-            self._doubts[pid] = (now + DOUBT_S[looks + 1], looks + 1)
-
-    def _doubt(self, pid: int) -> None:
-        """Look again, now and then, whether a process without leader still runs.
-
-        Which of its threads do cannot be told while one is on its way out. Where an exit says that
-        it is the last, none of this is needed.
-        """
-        if self._probes and self._probes.loaded.last_known:
-            return
-        if self._probes:
-            self._probes.follow_threads(pid)
-        self._doubts[pid] = (time.monotonic() + DOUBT_S[0], 0)
-
     def _end(self, ended: Ended) -> None:
         row = self.table.get(ended.pid)
         if row is None or row.process.key.start_ticks > ended.at_ns // NS_PER_TICK + 1:
@@ -424,80 +404,20 @@ class Census:
         if ended.kind is not EventKind.EXIT:
             stat = self._reader.stat(ended.pid)
             another = stat is not None and stat.image != row.process.image
-            if stat and not self._is_gone(row.process, stat) and (another or stat.threads > 1):
+            if stat and not is_gone(row.process, stat) and (another or stat.threads > 1):
                 if another:  # a thread's exec, or one that had not settled and now never will
                     self._admit(ended.pid)
-                self._doubt(ended.pid)
+                self._doubts.note(ended.pid, time.monotonic())
                 return
         self.figures.exits += 1
         self._remove(ended.pid, Kind.EXIT)
 
-    @staticmethod
-    def _is_gone(process: Process, stat: Stat | None) -> bool:
-        return stat is None or stat.ended or stat.start_ticks != process.key.start_ticks
-
-    def _find(self, pid: int) -> None:
-        """Take in a process that no event told of, if it has lived for the settle time."""
-        stat = self._reader.stat(pid)
-        if stat is None or stat.ended:
-            return
-        slack = IN_HAND_NS if self._probes else 0
-        if boot_clock_ns() - stat.start_ticks * NS_PER_TICK < self._settle_ns + slack:
-            # The kernel has it in hand, unless its event was lost: then it is found at the next
-            # look. Without eBPF the next scan finds it.
-            if self._probes:
-                self._leave_to_the_kernel(pid)
-            return
-        self._follow([pid])
-        found = self._admit(pid)
-        # what was left out as a runtime's stage was not lost
-        if isinstance(found, Process) and not is_runtime_stage(found, 0.0):
-            self.figures.repairs_new += 1
-            self._tell(Kind.FOUND, pid)
-
-    def _compare(self, pid: int, sure: bool) -> None:  # noqa: FBT001 - the guard hands it on
-        """Look whether a process is as it was; repair what is not, at once only where that is sure.
-
-        Otherwise an event that is under way may be all there is to it.
-        """
-        stat = self._reader.stat(pid)
-        if self._differs(pid, stat):
-            if sure:
-                self._repair(pid)
-            else:
-                self._leave_to_the_kernel(pid)
-        elif stat and stat.leaderless and pid not in self._doubts and self.table.get(pid):
-            self._doubt(pid)
-
-    def _verify(self, pid: int) -> None:
-        """Repair a process that is still not as it was, though its events had time to come."""
-        if self._differs(pid, self._reader.stat(pid)):
-            self._repair(pid)
-
-    def _differs(self, pid: int, stat: Stat | None) -> bool:
+    def _look_again(self, pid: int) -> None:
         row = self.table.get(pid)
-        if row is not None:
-            known = row.process
-            return stat is None or self._is_gone(known, stat) or stat.image != known.image
-        thread = self.kernel_threads.get(pid)
-        return stat is None or thread is None or stat.start_ticks != thread.key.start_ticks
-
-    def _repair(self, pid: int) -> None:
-        """Read again another process with the pid, or another image."""
-        self._follow([pid])
-        was_thread, row = pid in self.kernel_threads, self.table.get(pid)
-        found = self._admit(pid)
-        after = self.table.get(pid)
-        # a leader that has ended shows another image, for the same process
-        same = row is not None and after is not None and after.process == row.process
-        # of a kernel thread that makes room for another no event tells
-        unseen = was_thread and not isinstance(found, Process)
-        self.figures.repairs_changed += not (same or unseen)
-
-    def _leave_to_the_kernel(self, pid: int) -> None:
-        """Look at a process again when its event, unless that was lost, has been taken."""
-        self._young.add(pid)
-        self._young_at = time.monotonic() + self._settle_ns / NANOSECONDS + IN_HAND_S
+        if row is None:
+            self._doubts.drop(pid)
+        elif is_gone(row.process, self._reader.stat(pid)):
+            self._remove(pid)
 
 
 def _age(key: ProcessKey) -> float:

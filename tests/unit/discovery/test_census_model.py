@@ -16,10 +16,12 @@ from kernel_model import SECOND, Kernel, ModelProbes, ModelReader, ModelTrees
 
 from rover import flapping
 from rover.discovery import census as census_module
-from rover.discovery import second_looks
+from rover.discovery import repairs, second_looks
 from rover.discovery.budget import Budget
-from rover.discovery.census import DOUBT_S, IN_HAND_S, Census
+from rover.discovery.census import Census
 from rover.discovery.cgroup_rounds import NO_TREES
+from rover.discovery.doubts import PAUSES_S
+from rover.discovery.repairs import IN_HAND_S
 from rover.discovery.revisits import AGES
 from rover.discovery.second_looks import LOOK_PERIOD
 from rover.flapping import PAUSES
@@ -93,7 +95,7 @@ class CensusMachine(RuleBasedStateMachine):
             group_dead=self.group_dead, pending=pending, tracked=tracked, ring=ring
         )
         clock = SimpleNamespace(monotonic=lambda: kernel.now_ns / SECOND)
-        for module in (census_module, second_looks):
+        for module in (census_module, repairs, second_looks):
             self.patches.setattr(module, "time", clock)
             self.patches.setattr(module, "boot_clock_ns", lambda: kernel.now_ns)
         self.patches.setattr(census_module, "psutil", SimpleNamespace(pids=self.pids))
@@ -218,7 +220,7 @@ class CensusMachine(RuleBasedStateMachine):
     @rule()
     def all_is_quiet(self) -> None:
         """Let what is under way settle, and one reconcile go by."""
-        for pause in (SETTLE, *DOUBT_S):
+        for pause in (SETTLE, *PAUSES_S):
             self.kernel.elapse(pause)
             self.turn()
         self.census.reconcile()

@@ -9,6 +9,7 @@ from kernel_model import SECOND, Kernel, ModelProbes, ModelReader
 from test_census_model import PodsJudge
 
 from rover.discovery import census as census_module
+from rover.discovery import repairs as repairs_module
 from rover.discovery.census import DEEP_EVERY, Census
 from rover.discovery.procfs_text import KernelThread, Stat
 from rover.model import Process, ProcessKey
@@ -53,10 +54,10 @@ def reader(kernel: Kernel) -> WithKernelThreads:
 
 @pytest.fixture
 def census(kernel: Kernel, reader: WithKernelThreads, monkeypatch: pytest.MonkeyPatch) -> Census:
-    monkeypatch.setattr(
-        census_module, "time", SimpleNamespace(monotonic=lambda: kernel.now_ns / SECOND)
-    )
-    monkeypatch.setattr(census_module, "boot_clock_ns", lambda: kernel.now_ns)
+    clock = SimpleNamespace(monotonic=lambda: kernel.now_ns / SECOND)
+    for module in (census_module, repairs_module):
+        monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr(module, "boot_clock_ns", lambda: kernel.now_ns)
     pids = SimpleNamespace(pids=lambda: [*kernel.tasks, *reader.threads])
     monkeypatch.setattr(census_module, "psutil", pids)
     return Census(
