@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import resource
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from rover.discovery.procfs_text import (
     parse_status,
     status_line,
 )
+from rover.discovery.shared import Shared
 from rover.foreign.direct import DirectReads
 from rover.model import Place, Process, ProcessKey
 from rover.redaction import Redaction
@@ -50,11 +50,6 @@ TRIES: Final = 3
 """Reads of a process that calls execve(2) meanwhile. What was read may be the former program's in
 part; or it seems gone, for the thread that calls it takes the place and the pid of the first one,
 which has ended by then."""
-MAX_SHARED: Final = 1_024
-"""Texts, and numbers, that are kept as one object each: enough for what many processes share. The
-interpreter's own table of such strings has no bound, and takes 100 bytes for each."""
-SHARED_ROOM: Final = 1_048_576
-"""Bytes that such texts may take: the table keeps them longer than their processes live."""
 AHEAD: Final = 64
 """Processes that are begun before they are read, so that their answers come together."""
 IN_EXEC: Final = "none is there yet, as while an exec lays it out"
@@ -107,7 +102,7 @@ def _require_threads(begun: _Begun) -> None:
 
 
 class ProcReader:
-    """Reads processes; strings that many share (paths, cgroups) are kept once.
+    """Reads processes; what many share (paths, cgroups, users) is kept once.
 
     One thread uses it. `unreadable` counts what access rights hid.
     """
@@ -136,14 +131,9 @@ class ProcReader:
         self._begun: dict[int, _Begun | None] = {}
         # each has a descriptor until it is read
         self._ahead = min(AHEAD, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
-        self._places: dict[Place, Place] = {}
+        self._shared = Shared()
         self.unreadable = Unreadable()
         self.reads = 0
-        self._numbers: dict[int, int] = {}
-        """Parents, users and inodes: few, and each shared by many processes."""
-        self._texts: dict[str, str] = {}
-        """Names and paths, as far as they are."""
-        self._texts_room = 0
         # a kernel may be built without them; otherwise a file that is not there means that the
         # process is not either
         self._absent = {
@@ -332,7 +322,7 @@ class ProcReader:
         stat = begun.stat
         if begun.blame is None:
             return KernelThread(
-                ProcessKey(pid, stat.start_ticks), stat.ppid, self._text_of(stat.name)
+                ProcessKey(pid, stat.start_ticks), stat.ppid, self._shared.text(stat.name)
             )
         if not begun.by_thread:
             try:
@@ -369,8 +359,8 @@ class ProcReader:
 
     def _facts(self, begun: _Begun, pid: int, directory: int, serial: int, blame: Blame) -> Process:
         stat = begun.stat
-        cwd = self._text_of(bounded_text(self._link("cwd", directory)))
-        cgroup = self._text_of(parse_cgroup(self._text("cgroup", directory)))
+        cwd = self._shared.text(bounded_text(self._link("cwd", directory)))
+        cgroup = self._shared.text(parse_cgroup(self._text("cgroup", directory)))
         pid_namespace = self._namespace("ns/pid", directory)
         found = self._strings.answer(serial)
         seen, safe = self._arguments(found)
@@ -380,13 +370,13 @@ class ProcReader:
         exe = executable(self._link("exe", directory), stat.name, seen)
         return Process(
             key=ProcessKey(pid, stat.start_ticks),
-            ppid=self._number_of(stat.ppid),
-            name=self._text_of(stat.name),
-            exe=self._text_of(bounded_text(exe)),
+            ppid=self._shared.number(stat.ppid),
+            name=self._shared.text(stat.name),
+            exe=self._shared.text(bounded_text(exe)),
             arguments=arguments,
             redacted=None if told == arguments else told,
             cwd=cwd,
-            uid=self._number_of(begun.uid),
+            uid=self._shared.number(begun.uid),
             cgroup=cgroup,
             pid_namespace=pid_namespace,
             mount_namespace=begun.mount_namespace,
@@ -424,9 +414,7 @@ class ProcReader:
     def _place(self, found: Found, begun: _Begun, cwd: str) -> Place | None:
         tmpdir = "" if found.place_errno else absolute_tmpdir(found.tmpdir, cwd)
         place = Place(begun.mount_namespace, found.root_mount, found.root_inode, tmpdir)
-        if len(self._places) >= MAX_SHARED:
-            self._places.clear()
-        return self._places.setdefault(place, place)
+        return self._shared.place(place)
 
     def _text(self, name: str, directory: int) -> bytes:
         if name in self._absent:
@@ -455,23 +443,7 @@ class ProcReader:
             return ""
 
     def _namespace(self, name: str, directory: int) -> int:
-        return self._number_of(_inode(self._link(name, directory)))
-
-    def _number_of(self, number: int) -> int:
-        """Give the one object for a number that many share."""
-        if len(self._numbers) >= MAX_SHARED:
-            self._numbers.clear()
-        return self._numbers.setdefault(number, number)
-
-    def _text_of(self, text: str) -> str:
-        """Give the one object for a text that many share."""
-        if len(self._texts) >= MAX_SHARED or self._texts_room > SHARED_ROOM:
-            self._texts.clear()
-            self._texts_room = 0
-        shared = self._texts.setdefault(text, text)
-        if shared is text:
-            self._texts_room += sys.getsizeof(text)
-        return shared
+        return self._shared.number(_inode(self._link(name, directory)))
 
 
 def seen_arguments(found: Found) -> bytes:
