@@ -14,6 +14,7 @@ import click
 
 from rover.cli.backend_profile import profile
 from rover.cli.live import GONE_AFTER, show
+from rover.cli.patient import patient_output
 from rover.cli.terminal import mute
 from rover.errors import BackendError, ConfigError
 from rover.host_limits import ensure_room
@@ -110,7 +111,7 @@ def backend(
         if watch or as_json or not sys.stdout.isatty():
             click.echo(where, err=True)
         if watch:
-            with _watching(running, stop):
+            with patient_output(stop), _watching(running, stop):
                 stop.wait()
         elif as_json:
             stop.wait()
@@ -206,7 +207,7 @@ def _watching(running: EmbeddedBackend, stop: StopRequest) -> Iterator[None]:
 
     def tell(changes: tuple[Change, ...]) -> None:
         try:
-            sys.stdout.writelines(json.dumps(change.as_dict()) + "\n" for change in changes)
+            sys.stdout.write("".join(json.dumps(change.as_dict()) + "\n" for change in changes))
             sys.stdout.flush()
         except BrokenPipeError:
             mute()

@@ -81,7 +81,8 @@ class Keys:
             yield
         finally:
             if self._is_ours():
-                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+                # at once: a terminal at Ctrl-S lets nobody wait until it has shown everything
+                termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
 
     def _is_ours(self) -> bool:
         try:

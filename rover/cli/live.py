@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rover.cli.patient import patient_output
 from rover.cli.terminal import mute, screen
 from rover.cli.terminal import show as print_lines
 from rover.cli.view import View
@@ -52,14 +53,15 @@ def show(
     unsubscribe = state.subscribe(inbox.put)
     view = View(gone_after)
     try:
-        if screen().moves:
-            # lines need nothing that draws
-            from rover.cli.keys import Keys  # noqa: PLC0415
-            from rover.cli.screen import draw  # noqa: PLC0415
+        with patient_output(stop):
+            if screen().moves:
+                # lines need nothing that draws
+                from rover.cli.keys import Keys  # noqa: PLC0415
+                from rover.cli.screen import draw  # noqa: PLC0415
 
-            draw(_news(state, inbox, withdrawn, view, stop, all_looks=True), title, Keys())
-        else:
-            _show_lines(_news(state, inbox, withdrawn, view, stop))
+                draw(_news(state, inbox, withdrawn, view, stop, all_looks=True), title, Keys())
+            else:
+                _show_lines(_news(state, inbox, withdrawn, view, stop))
     except BrokenPipeError:
         stop.set()
         mute()

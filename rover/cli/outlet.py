@@ -8,15 +8,10 @@ with every thread that has something to say behind it.
 from __future__ import annotations
 
 import io
-import os
-import select
-import socket
-import stat
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from rover.cli.file_writer import FileWriter
+from rover.cli.ways import way_to
 from rover.waiting import Budget
 
 if TYPE_CHECKING:
@@ -44,7 +39,7 @@ class Outlet(io.TextIOBase, TextIO):
             OSError: the stream is none of the system's.
         """
         self._encoding = stream.encoding
-        self._way = _way_to(stream.fileno())
+        self._way = way_to(stream.fileno())
         self._say_lost = lost
         self._lost = 0
         self._is_broken_off = False
@@ -115,57 +110,3 @@ class Outlet(io.TextIOBase, TextIO):
         has_room = left > 0 and self._way.has_room(left)
         self._budget.spend(time.monotonic() - began)
         return has_room
-
-
-class _Way(NamedTuple):
-    """A way to where a stream leads that waits for nobody."""
-
-    put: Callable[[memoryview], int]
-    """Takes a part and returns its bytes, or raises BlockingIOError; waits a moment at most."""
-    has_room: Callable[[float], bool]
-    """Tells whether something is taken within so many seconds."""
-    close: Callable[[], None]
-
-
-def _way_to(descriptor: int) -> _Way:
-    """Find a way of the agent's own; others that write there go on to wait.
-
-    Whether writes wait belongs to what was opened, which others share; a socket is told each time.
-    """
-    kind = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(kind):
-        writer = FileWriter(descriptor)
-        return _Way(writer.put, writer.has_room, writer.close)
-    if stat.S_ISSOCK(kind):
-        peer = socket.socket(fileno=os.dup(descriptor))
-        return _Way(
-            lambda part: peer.send(part, socket.MSG_DONTWAIT),
-            partial(_has_room, peer.fileno()),
-            peer.close,
-        )
-    if stat.S_ISFIFO(kind) or stat.S_ISCHR(kind):
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        try:
-            own = os.open(f"/proc/self/fd/{descriptor}", flags)
-        except OSError:  # another user's, as after su
-            pass
-        else:
-            return _Way(partial(os.write, own), partial(_has_room, own), partial(os.close, own))
-    return _Way(
-        partial(_put_where_there_is_room, descriptor),
-        partial(_has_room, descriptor),
-        lambda: None,
-    )
-
-
-def _put_where_there_is_room(descriptor: int, part: memoryview) -> int:
-    """Write so much that a pipe takes it without waiting, where it takes anything."""
-    if not _has_room(descriptor, 0):
-        raise BlockingIOError
-    return os.write(descriptor, part[: select.PIPE_BUF])
-
-
-def _has_room(descriptor: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    return bool(poll.poll(int(seconds * 1000)))

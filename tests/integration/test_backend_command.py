@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import grpc
 import pytest
@@ -67,6 +68,20 @@ def test_it_prints_a_line_a_change_and_ends_cleanly_on_a_signal(start, number):
         stub.reportProcesses(report(host("nginx", 42, service="web", instance="h")), timeout=5)
         assert running.process.stdout.readline() == "+ web/h/nginx pid=42\n"
     assert running.end(number) == (0, "", "")
+
+
+@pytest.mark.parametrize("options", [(), ("--watch",)], ids=["lines", "watch"])
+def test_it_ends_though_nobody_reads_what_it_prints(start, options):
+    running = start(*options)
+    many = [host(f"worker-{number}", number, service="x" * 40) for number in range(1, 3_000)]
+    with running.speak() as stub, contextlib.suppress(grpc.RpcError):
+        stub.reportProcesses(report(*many), timeout=2)  # a slow reader slows calls down
+        time.sleep(1)
+    began = time.monotonic()
+    running.process.terminate()
+    assert running.process.wait(20) == 0
+    assert time.monotonic() - began < 5
+    assert len(running.process.stdout.read()) > 40_000
 
 
 def test_a_process_without_beats_is_told_gone_after_the_time_given(start):

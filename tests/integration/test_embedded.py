@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,3 +68,40 @@ def test_where_the_output_is_no_terminal_each_change_is_a_line(
     eventually(lambda: re.search(went, output.read_text()), 5)
     agent.send_signal(signal.SIGINT)
     assert agent.wait(5) == 0
+
+
+def test_it_ends_though_its_terminal_takes_nothing(tmp_path: Path, spawn: Spawn):
+    terminal = Terminal(120, 50)
+    agent = spawn(
+        ROVER, "start", "--embedded", "--state-dir", str(tmp_path / "state"), BEAT,
+        stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,
+    )  # fmt: skip
+    terminal.wait_for(r"\ds ago")
+    termios.tcflow(terminal.theirs, termios.TCOOFF)  # Ctrl-S
+    for _ in range(5):
+        spawn("sleep", "300")
+    time.sleep(2.5)  # a view is drawn once a second at least
+    began = time.monotonic()
+    agent.terminate()
+    assert agent.wait(20) == 0
+    assert time.monotonic() - began < 5
+    os.close(terminal.theirs)
+
+
+def test_what_a_terminal_did_not_take_for_a_while_is_shown_once_it_does(
+    tmp_path: Path, spawn: Spawn, program: Path
+):
+    terminal = Terminal(120, 50)
+    agent = spawn(
+        ROVER, "start", "--embedded", "--state-dir", str(tmp_path / "state"), BEAT,
+        stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,
+    )  # fmt: skip
+    terminal.wait_for(r"\ds ago")
+    termios.tcflow(terminal.theirs, termios.TCOOFF)
+    child = spawn(str(program), "60")
+    time.sleep(2.5)
+    termios.tcflow(terminal.theirs, termios.TCOON)
+    terminal.wait_for(rf"{program.name}\s+{child.pid}\s+\ds")
+    agent.send_signal(signal.SIGINT)
+    assert agent.wait(20) == 0
+    os.close(terminal.theirs)

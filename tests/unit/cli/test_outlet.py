@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from rover.cli import file_writer
+from rover.cli import file_writer, ways
 from rover.cli import outlet as subject
 from rover.cli.logs import write_logs
 from rover.cli.outlet import Outlet
@@ -98,7 +98,7 @@ def test_however_many_they_are_they_are_waited_for_a_quarter_of_a_second_in_all(
             now[0] += milliseconds / 1000
             return []
 
-    monkeypatch.setattr(subject.select, "poll", Poll)
+    monkeypatch.setattr(ways.select, "poll", Poll)
     monkeypatch.setattr(subject.time, "monotonic", lambda: now[0])
     outlet = Outlet(stream, told)
     for _ in range(1_000):
@@ -123,7 +123,7 @@ def test_nothing_that_takes_no_more_holds_the_writer_up(way, monkeypatch):
     else:
         reading, writing = pty.openpty() if way == "terminal" else os.pipe()
     if way.startswith("another"):
-        monkeypatch.setattr(subject.os, "open", refused)
+        monkeypatch.setattr(ways.os, "open", refused)
     with os.fdopen(writing, "w", encoding="utf-8") as stream:
         outlet = Outlet(stream, told)
         for _ in range(6_000):  # of which none could be written by whoever waits
