@@ -71,17 +71,19 @@ class Keys:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Have keys sent as they are pressed, without an echo; Ctrl-C stays what it is."""
+        """Have keys sent as they are pressed, without an echo; Ctrl-C stays what it is.
+
+        Neither change waits until the terminal has shown everything: one at Ctrl-S never does.
+        """
         if not self.there or not self._is_ours():
             yield
             return
         before = termios.tcgetattr(self._descriptor)
-        tty.setcbreak(self._descriptor)
+        tty.setcbreak(self._descriptor, termios.TCSANOW)
         try:
             yield
         finally:
             if self._is_ours():
-                # at once: a terminal at Ctrl-S lets nobody wait until it has shown everything
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
 
     def _is_ours(self) -> bool:
