@@ -167,7 +167,7 @@ def run(
                     result=result,
                 )
             time.sleep(calm)
-            result.after = after_timers(agent.pid, result.before)
+            result.after = after_timers(agent.pid, result.before, server, group)
             began = time.monotonic()
             agent.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -181,12 +181,19 @@ def run(
     return result
 
 
-def after_timers(pid: int, before: Cost) -> Cost:
-    """Look at the agent, once threads of its that wait for a time are over: the log's sums."""
+def after_timers(pid: int, before: Cost, server: EmbeddedBackend, group: sleepers.Sleepers) -> Cost:
+    """Look at the agent, once threads of its that wait for a time are over: the log's sums.
+
+    With the child that reads executables, which was there at the first look as well and ends when
+    no new one comes.
+    """
     until = time.monotonic() + TIMERS
-    while (after := cost(pid)).threads > before.threads and time.monotonic() < until:
-        time.sleep(1)
-    return after
+    while True:
+        wait_for_pids(server, {group.start(group.next_program())})
+        after = cost(pid)
+        if after.threads <= before.threads or time.monotonic() > until:
+            return after
+        time.sleep(5)
 
 
 def attack(

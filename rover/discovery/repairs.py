@@ -128,7 +128,7 @@ class Repairs:
         row = self._table.get(pid)
         if row is not None:
             known = row.process
-            return is_gone(known, stat) or stat is None or stat.image != known.image
+            return stat is None or is_gone(known, stat) or stat.image != known.image
         thread = self._kernel_threads.get(pid)
         return stat is None or thread is None or stat.start_ticks != thread.key.start_ticks
 

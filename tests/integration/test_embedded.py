@@ -27,14 +27,19 @@ def program(tmp_path: Path) -> Path:
     return shutil.copy("/bin/sleep", tmp_path / f"new-{os.getpid()}")
 
 
-def test_on_a_terminal_a_new_program_shows_within_a_second_and_its_end_as_gone(
-    tmp_path: Path, spawn: Spawn, program: Path
-):
+def on_a_terminal(tmp_path: Path, spawn: Spawn) -> tuple[Terminal, subprocess.Popen[bytes]]:
     terminal = Terminal(120, 50)
     agent = spawn(
         ROVER, "start", "--embedded", "--state-dir", str(tmp_path / "state"), BEAT,
         stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,
     )  # fmt: skip
+    return terminal, agent
+
+
+def test_on_a_terminal_a_new_program_shows_within_a_second_and_its_end_as_gone(
+    tmp_path: Path, spawn: Spawn, program: Path
+):
+    terminal, agent = on_a_terminal(tmp_path, spawn)
     os.close(terminal.theirs)
     terminal.wait_for(r"service\s+instance\s+process\s+pid\s+age\s+last beat")
     terminal.wait_for(r"\ds ago")
@@ -71,11 +76,7 @@ def test_where_the_output_is_no_terminal_each_change_is_a_line(
 
 
 def test_it_ends_though_its_terminal_takes_nothing(tmp_path: Path, spawn: Spawn):
-    terminal = Terminal(120, 50)
-    agent = spawn(
-        ROVER, "start", "--embedded", "--state-dir", str(tmp_path / "state"), BEAT,
-        stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,
-    )  # fmt: skip
+    terminal, agent = on_a_terminal(tmp_path, spawn)
     terminal.wait_for(r"\ds ago")
     termios.tcflow(terminal.theirs, termios.TCOOFF)  # Ctrl-S
     for _ in range(5):
@@ -91,11 +92,7 @@ def test_it_ends_though_its_terminal_takes_nothing(tmp_path: Path, spawn: Spawn)
 def test_what_a_terminal_did_not_take_for_a_while_is_shown_once_it_does(
     tmp_path: Path, spawn: Spawn, program: Path
 ):
-    terminal = Terminal(120, 50)
-    agent = spawn(
-        ROVER, "start", "--embedded", "--state-dir", str(tmp_path / "state"), BEAT,
-        stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,
-    )  # fmt: skip
+    terminal, agent = on_a_terminal(tmp_path, spawn)
     terminal.wait_for(r"\ds ago")
     termios.tcflow(terminal.theirs, termios.TCOOFF)
     child = spawn(str(program), "60")
